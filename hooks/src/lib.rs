@@ -1,0 +1,1 @@
+//! Loads, attaches, pins, detaches and counts the instamp programs.

@@ -1,0 +1,3 @@
+//! The `instamp` command.
+
+fn main() {}

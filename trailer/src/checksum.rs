@@ -1,0 +1,90 @@
+//! One's-complement sums over 16-bit words ([RFC 1071]).
+//!
+//! The sums are independent of byte order ([RFC 1071] section 2 (B)): words are taken as they lie in memory and results
+//! are stored the same way, so nothing is swapped.
+//!
+//! [RFC 1071]: https://www.rfc-editor.org/rfc/rfc1071
+
+/// The one's-complement sum of a few words.
+#[inline(always)]
+pub fn sum<const N: usize>(words: [u16; N]) -> u16 {
+    const { assert!(N <= 0x1_0000, "a 32-bit accumulator holds 65,536 words") };
+    let mut total = 0_u32;
+    let mut index = 0;
+    while index < N {
+        total += u32::from(words[index]);
+        index += 1;
+    }
+    fold(total)
+}
+
+/// The one's-complement sum of `bytes`, an odd last byte padded with a zero.
+pub fn sum_bytes(bytes: &[u8]) -> u16 {
+    let (words, odd) = bytes.as_chunks::<2>();
+    let total = words.iter().fold(0, |total, word| add(total, u16::from_ne_bytes(*word)));
+    match odd {
+        [last] => add(total, u16::from_ne_bytes([*last, 0])),
+        _ => total,
+    }
+}
+
+/// `a + b`.
+#[inline(always)]
+pub fn add(a: u16, b: u16) -> u16 {
+    fold(u32::from(a) + u32::from(b))
+}
+
+/// The word that takes the place of `complement` when other words of the same message change from the sum `old` to the
+/// sum `new`, so that the sum of all stays what it was: `complement + old - new`, and 0 written as 0xffff.
+///
+/// [RFC 7820](https://www.rfc-editor.org/rfc/rfc7820) has the idea, for UDP. Of the two forms of zero the second is
+/// fixed here, so that every implementation writes the same bytes.
+#[inline(always)]
+pub fn absorb(complement: u16, old: u16, new: u16) -> u16 {
+    match fold(u32::from(complement) + u32::from(old) + u32::from(!new)) {
+        0 => 0xffff,
+        word => word,
+    }
+}
+
+/// Folds the carries of up to 65,536 words back in.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "two folds leave at most 0xffff")]
+fn fold(total: u32) -> u16 {
+    let total = (total & 0xffff) + (total >> 16);
+    ((total & 0xffff) + (total >> 16)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sums_the_example_of_rfc_1071() {
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(sum_bytes(&bytes).to_ne_bytes(), [0xdd, 0xf2]);
+        assert_eq!(sum_bytes(&bytes[..7]).to_ne_bytes(), [0xdc, 0xfb]);
+    }
+
+    proptest! {
+        #[test]
+        fn absorbing_keeps_the_sum(complement: u16, old: [u16; 6], new: [u16; 6], rest: u16) {
+            let before = add(add(sum(old), complement), rest);
+            let after = add(add(sum(new), absorb(complement, sum(old), sum(new))), rest);
+            // 0 and 0xffff are the same number; only a message of nothing but zeros sums to the first.
+            prop_assert_eq!(before % 0xffff, after % 0xffff);
+        }
+
+        #[test]
+        fn absorbing_never_writes_zero(complement: u16, old: u16, new: u16) {
+            prop_assert_ne!(absorb(complement, old, new), 0);
+        }
+
+        #[test]
+        fn both_sums_agree(words: [u16; 6]) {
+            let bytes: [u8; 12] = zerocopy::transmute!(words);
+            prop_assert_eq!(sum(words), sum_bytes(&bytes));
+        }
+    }
+}

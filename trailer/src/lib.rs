@@ -1,0 +1,31 @@
+//! Timestamps inside ICMP echo payloads: the wire format and the routine that writes it.
+//!
+//! A *probe* is an ICMP or ICMPv6 echo request, or the reply to one, whose payload ends in a *trailer*: a few free
+//! records and a [`Footer`]. Hooks on the hosts that the probe passes fill in the records, each with the time at which
+//! it passed. The format is specified in `docs/trailer.md`.
+//!
+//! The same code runs in the kernel and in user space: [`stamp`] is generic over the [`Packet`] it reads and writes and
+//! over the [`Host`] it runs on. It allocates nothing, uses no `unsafe`, and panics on no input.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`wire`] | the records and the footer, byte by byte |
+//! | [`locate()`] | from the frame to the trailer, or the reason why there is none |
+//! | [`stamp()`] | who may be stamped, where there is room, what is written |
+//! | [`checksum`] | one's-complement sums, and the complement that keeps a message's sum what it was |
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod checksum;
+mod headers;
+mod locate;
+mod packet;
+mod refusal;
+mod stamp;
+pub mod wire;
+
+pub use locate::{Address, Probe, locate, locate_network};
+pub use packet::Packet;
+pub use refusal::Refusal;
+pub use stamp::{Host, Site, Standing, stamp};
+pub use wire::{Bound, Clock, Footer, Hook, Phase, Record, Trailer};

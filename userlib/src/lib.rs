@@ -1,0 +1,1 @@
+//! For probers: reserve a trailer, strip it from the reply, correct the RTT by the stamps inside it.
