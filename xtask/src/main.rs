@@ -1,3 +1,41 @@
-//! Development tasks.
+//! Development tasks: `cargo xtask --help`.
 
-fn main() {}
+mod bpf;
+mod bpf_toolchain;
+mod packages;
+mod process;
+mod setup;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Development tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Installs what building, testing and the demo need and is missing.
+    Setup,
+    /// Builds the BPF objects in the tree from their sources.
+    Bpf(bpf::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Setup => setup::everything(),
+        Task::Bpf(options) => bpf::run(options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
