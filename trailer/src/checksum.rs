@@ -1,8 +1,5 @@
 //! One's-complement sums over 16-bit words ([RFC 1071]).
 //!
-//! The sums are independent of byte order ([RFC 1071] section 2 (B)): words are taken as they lie in memory and results
-//! are stored the same way, so nothing is swapped.
-//!
 //! [RFC 1071]: https://www.rfc-editor.org/rfc/rfc1071
 
 /// The one's-complement sum of a few words.
@@ -21,9 +18,9 @@ pub fn sum<const N: usize>(words: [u16; N]) -> u16 {
 /// The one's-complement sum of `bytes`, an odd last byte padded with a zero.
 pub fn sum_bytes(bytes: &[u8]) -> u16 {
     let (words, odd) = bytes.as_chunks::<2>();
-    let total = words.iter().fold(0, |total, word| add(total, u16::from_ne_bytes(*word)));
+    let total = words.iter().fold(0, |total, word| add(total, u16::from_be_bytes(*word)));
     match odd {
-        [last] => add(total, u16::from_ne_bytes([*last, 0])),
+        [last] => add(total, u16::from_be_bytes([*last, 0])),
         _ => total,
     }
 }
@@ -63,8 +60,8 @@ mod tests {
     #[test]
     fn sums_the_example_of_rfc_1071() {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
-        assert_eq!(sum_bytes(&bytes).to_ne_bytes(), [0xdd, 0xf2]);
-        assert_eq!(sum_bytes(&bytes[..7]).to_ne_bytes(), [0xdc, 0xfb]);
+        assert_eq!(sum_bytes(&bytes).to_be_bytes(), [0xdd, 0xf2]);
+        assert_eq!(sum_bytes(&bytes[..7]).to_be_bytes(), [0xdc, 0xfb]);
     }
 
     proptest! {

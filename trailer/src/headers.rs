@@ -83,8 +83,6 @@ pub(crate) struct Ipv6 {
 }
 
 impl Ipv6 {
-    pub(crate) const LENGTH: u32 = 40;
-
     #[inline(always)]
     pub(crate) fn is_ipv6(&self) -> bool {
         self.version_and_class >> 4 == 6

@@ -16,6 +16,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod address;
 pub mod checksum;
 mod headers;
 mod locate;
@@ -24,8 +25,9 @@ mod refusal;
 mod stamp;
 pub mod wire;
 
-pub use locate::{Address, Probe, locate, locate_network};
-pub use packet::Packet;
+pub use address::Address;
+pub use locate::{End, Probe, locate, locate_network};
+pub use packet::{Packet, View};
 pub use refusal::Refusal;
 pub use stamp::{Host, Site, Standing, stamp};
 pub use wire::{Bound, Clock, Footer, Hook, Phase, Record, Trailer};

@@ -1,7 +1,11 @@
 //! From the first byte of a frame to its trailer.
 
+use core::mem::offset_of;
+
+use zerocopy::native_endian::U32;
+
 use crate::{
-    Footer, Packet, Phase, Refusal,
+    Address, Footer, Packet, Phase, Refusal,
     headers::{
         ECHO_HEADER_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Extension, HEADER_FRAGMENT, Icmp, Ipv4, Ipv6,
         PROTOCOL_ICMP, PROTOCOL_ICMPV6, Vlan, is_extension, is_vlan,
@@ -11,33 +15,76 @@ use crate::{
 
 /// At most this many VLAN tags are skipped.
 const MAX_VLAN_TAGS: u32 = 2;
-/// At most this many IPv6 extension headers are skipped. RFC 8200 section 4.1 recommends at most one of each kind, two
-/// of destination options.
+/// At most this many IPv6 extension headers are skipped: RFC 8200 section 4.1 allows four of the kinds that are, the
+/// rest is room for senders that repeat one.
 const MAX_EXTENSIONS: u32 = 6;
 
 #[expect(clippy::cast_possible_truncation, reason = "16")]
 const FOOTER: u32 = FOOTER_LENGTH as u32;
 
-/// An IPv6 address, or an IPv4 address mapped into one ([RFC 4291 section 2.5.5.2]), in network byte order.
-///
-/// [RFC 4291 section 2.5.5.2]: https://www.rfc-editor.org/rfc/rfc4291#section-2.5.5.2
-pub type Address = [u8; 16];
-
-/// A probe, and where its trailer lies.
+/// Where the parts of a probe lie in its packet: all were found there, and the trailer is whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Probe {
     /// Request or reply.
     pub phase: Phase,
-    /// The source address of the packet.
-    pub source: Address,
-    /// The destination address of the packet.
-    pub destination: Address,
-    /// The offset of the ICMP message in the packet.
+    /// The version of IP: 4 or 6.
+    pub ip_version: u8,
+    /// The offset of the IP header.
+    pub ip_offset: u32,
+    /// The offset of the ICMP message.
     pub message_offset: u32,
-    /// The offset of the footer in the packet.
+    /// The offset of the footer, which ends the message.
     pub footer_offset: u32,
-    /// The footer, checked.
-    pub footer: Footer,
+}
+
+/// One end of a packet's way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// Where it comes from.
+    Source,
+    /// Where it goes to.
+    Destination,
+}
+
+impl Probe {
+    /// The address of one end, or `None` of another packet than the one in which the probe was found.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "headers are a few bytes long")]
+    pub fn address<P: Packet + ?Sized>(&self, packet: &P, end: End) -> Option<Address> {
+        if self.ip_version == 4 {
+            let header = match end {
+                End::Source => offset_of!(Ipv4, source),
+                End::Destination => offset_of!(Ipv4, destination),
+            };
+            let word = packet.view::<U32>(self.ip_offset + header as u32)?;
+            Some(Address::mapped(word.get()))
+        } else {
+            let header = match end {
+                End::Source => offset_of!(Ipv6, source),
+                End::Destination => offset_of!(Ipv6, destination),
+            };
+            let [a, b, c, d] = *packet.view::<[U32; 4]>(self.ip_offset + header as u32)?;
+            Some(Address::new([a.get(), b.get(), c.get(), d.get()]))
+        }
+    }
+
+    /// The end that sent the request and gets the reply.
+    #[inline(always)]
+    pub const fn prober(&self) -> End {
+        match self.phase {
+            Phase::Request => End::Source,
+            Phase::Reply => End::Destination,
+        }
+    }
+
+    /// The end that gets the request and sends the reply.
+    #[inline(always)]
+    pub const fn target(&self) -> End {
+        match self.phase {
+            Phase::Request => End::Destination,
+            Phase::Reply => End::Source,
+        }
+    }
 }
 
 /// Finds the probe in an Ethernet frame with up to two VLAN tags.
@@ -47,14 +94,12 @@ pub struct Probe {
 /// Why the frame is no probe, or one that must not be stamped.
 #[inline(always)]
 pub fn locate<P: Packet + ?Sized>(packet: &P) -> Result<Probe, Refusal> {
-    let ethernet: Ethernet = packet.read(0).ok_or(Refusal::NotEcho)?;
-    let mut ethertype = ethernet.ethertype.get();
-    let mut offset = size_of_u32::<Ethernet>();
+    let mut ethertype = packet.view::<Ethernet>(0).ok_or(Refusal::Truncated)?.ethertype.get();
+    let mut offset = length_of::<Ethernet>();
     let mut tags = 0;
     while is_vlan(ethertype) && tags < MAX_VLAN_TAGS {
-        let vlan: Vlan = packet.read(offset).ok_or(Refusal::NotEcho)?;
-        ethertype = vlan.ethertype.get();
-        offset += size_of_u32::<Vlan>();
+        ethertype = packet.view::<Vlan>(offset).ok_or(Refusal::Truncated)?.ethertype.get();
+        offset += length_of::<Vlan>();
         tags += 1;
     }
     match ethertype {
@@ -70,7 +115,8 @@ pub fn locate<P: Packet + ?Sized>(packet: &P) -> Result<Probe, Refusal> {
 ///
 /// Why the packet is no probe, or one that must not be stamped.
 pub fn locate_network<P: Packet + ?Sized>(packet: &P, offset: u32) -> Result<Probe, Refusal> {
-    match packet.read::<u8>(offset).ok_or(Refusal::NotEcho)? >> 4 {
+    let first = *packet.view::<u8>(offset).ok_or(Refusal::Truncated)?;
+    match first >> 4 {
         4 => locate_ipv4(packet, offset),
         6 => locate_ipv6(packet, offset),
         _ => Err(Refusal::NotEcho),
@@ -78,32 +124,33 @@ pub fn locate_network<P: Packet + ?Sized>(packet: &P, offset: u32) -> Result<Pro
 }
 
 #[inline(always)]
-fn locate_ipv4<P: Packet + ?Sized>(packet: &P, offset: u32) -> Result<Probe, Refusal> {
-    let header: Ipv4 = packet.read(offset).ok_or(Refusal::NotEcho)?;
-    let length = header.header_length().ok_or(Refusal::NotEcho)?;
+fn locate_ipv4<P: Packet + ?Sized>(packet: &P, ip_offset: u32) -> Result<Probe, Refusal> {
+    let header = packet.view::<Ipv4>(ip_offset).ok_or(Refusal::Truncated)?;
+    let header_length = header.header_length().ok_or(Refusal::NotEcho)?;
     if header.protocol != PROTOCOL_ICMP {
         return Err(Refusal::NotEcho);
     }
     if header.is_fragment() {
         return Err(Refusal::Fragment);
     }
-    let length_of_message = u32::from(header.total_length.get()).checked_sub(length).ok_or(Refusal::Truncated)?;
-    let message = Message { offset: offset + length, length: length_of_message };
-    let (phase, footer) = message.footer(packet, 8, 0)?;
-    Ok(message.probe(phase, footer, mapped(header.source), mapped(header.destination)))
+    let length = u32::from(header.total_length.get()).checked_sub(header_length).ok_or(Refusal::Truncated)?;
+    let message = Message { offset: ip_offset + header_length, length };
+    let (phase, footer_offset) = message.check(packet, 8, 0)?;
+    Ok(Probe { phase, ip_version: 4, ip_offset, message_offset: message.offset, footer_offset })
 }
 
 #[inline(always)]
-fn locate_ipv6<P: Packet + ?Sized>(packet: &P, offset: u32) -> Result<Probe, Refusal> {
-    let header: Ipv6 = packet.read(offset).ok_or(Refusal::NotEcho)?;
+fn locate_ipv6<P: Packet + ?Sized>(packet: &P, ip_offset: u32) -> Result<Probe, Refusal> {
+    let header = packet.view::<Ipv6>(ip_offset).ok_or(Refusal::Truncated)?;
     if !header.is_ipv6() {
         return Err(Refusal::NotEcho);
     }
+    let first_extension = ip_offset + length_of::<Ipv6>();
     let mut next = header.next_header;
     let mut skipped = 0;
     let mut headers = 0;
     while is_extension(next) && headers < MAX_EXTENSIONS {
-        let extension: Extension = packet.read(offset + Ipv6::LENGTH + skipped).ok_or(Refusal::NotEcho)?;
+        let extension = packet.view::<Extension>(first_extension + skipped).ok_or(Refusal::Truncated)?;
         next = extension.next_header;
         skipped += extension.length();
         headers += 1;
@@ -114,9 +161,9 @@ fn locate_ipv6<P: Packet + ?Sized>(packet: &P, offset: u32) -> Result<Probe, Ref
         _ => return Err(Refusal::NotEcho),
     }
     let length = u32::from(header.payload_length.get()).checked_sub(skipped).ok_or(Refusal::Truncated)?;
-    let message = Message { offset: offset + Ipv6::LENGTH + skipped, length };
-    let (phase, footer) = message.footer(packet, 128, 129)?;
-    Ok(message.probe(phase, footer, header.source, header.destination))
+    let message = Message { offset: first_extension + skipped, length };
+    let (phase, footer_offset) = message.check(packet, 128, 129)?;
+    Ok(Probe { phase, ip_version: 6, ip_offset, message_offset: message.offset, footer_offset })
 }
 
 /// An ICMP message: where it starts in the packet, and how long it is by the IP header.
@@ -126,10 +173,10 @@ struct Message {
 }
 
 impl Message {
-    /// The phase and the footer, if this is an echo message of the given types that ends in a trailer.
+    /// The phase and the offset of the footer, if this is an echo message of the given types that ends in a trailer.
     #[inline(always)]
-    fn footer<P: Packet + ?Sized>(&self, packet: &P, request: u8, reply: u8) -> Result<(Phase, Footer), Refusal> {
-        let icmp: Icmp = packet.read(self.offset).ok_or(Refusal::Truncated)?;
+    fn check<P: Packet + ?Sized>(&self, packet: &P, request: u8, reply: u8) -> Result<(Phase, u32), Refusal> {
+        let icmp = packet.view::<Icmp>(self.offset).ok_or(Refusal::Truncated)?;
         let phase = match icmp.kind {
             kind if kind == request => Phase::Request,
             kind if kind == reply => Phase::Reply,
@@ -139,35 +186,15 @@ impl Message {
             return Err(Refusal::NotEcho);
         }
         let payload = self.length.checked_sub(ECHO_HEADER_LENGTH).ok_or(Refusal::Truncated)?;
-        if payload < FOOTER {
-            return Err(Refusal::NoTrailer);
-        }
-        let footer: Footer = packet.read(self.footer_offset()).ok_or(Refusal::Truncated)?;
-        footer.check(payload)?;
-        Ok((phase, footer))
+        let before = payload.checked_sub(FOOTER).ok_or(Refusal::NoTrailer)?;
+        let footer_offset = self.offset + ECHO_HEADER_LENGTH + before;
+        packet.view::<Footer>(footer_offset).ok_or(Refusal::Truncated)?.check(payload)?;
+        Ok((phase, footer_offset))
     }
-
-    /// Of a message that is at least as long as a footer.
-    #[inline(always)]
-    fn footer_offset(&self) -> u32 {
-        self.offset + self.length - FOOTER
-    }
-
-    #[inline(always)]
-    fn probe(&self, phase: Phase, footer: Footer, source: Address, destination: Address) -> Probe {
-        let footer_offset = self.footer_offset();
-        Probe { phase, source, destination, message_offset: self.offset, footer_offset, footer }
-    }
-}
-
-#[inline(always)]
-fn mapped(address: [u8; 4]) -> Address {
-    let [a, b, c, d] = address;
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "headers are a few bytes long")]
-const fn size_of_u32<T>() -> u32 {
+const fn length_of<T>() -> u32 {
     size_of::<T>() as u32
 }

@@ -10,7 +10,7 @@ pub enum Refusal {
     NotEcho = 1,
     /// A fragment of an ICMP message. An IPv6 fragment header makes a fragment, even one that says there are no others.
     Fragment,
-    /// The packet ends before its IP length says, or before the message's header.
+    /// The packet ends before its headers do, or before its IP length says.
     Truncated,
     /// An echo message that does not end in a trailer: somebody else's ping.
     NoTrailer,

@@ -1,12 +1,11 @@
 //! The stamping routine: whom a host stamps, where there is room, and what is written.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, network_endian::U16};
 
 use crate::{
-    Bound, Clock, Footer, Hook, Packet, Phase, Probe, Record, Refusal,
-    checksum::{absorb, sum},
+    Address, Bound, Clock, Footer, Hook, Packet, Phase, Probe, Record, Refusal,
+    checksum::sum,
     locate,
-    locate::Address,
     wire::{RECORD_LENGTH, State},
 };
 
@@ -69,7 +68,7 @@ pub trait Host {
     fn site(&self) -> Option<Site>;
 
     /// What its policy says about `address`.
-    fn standing(&self, address: &Address) -> Standing;
+    fn standing(&self, address: Address) -> Standing;
 
     /// The time by `clock` in nanoseconds, or `None` where the host does not have that clock.
     fn now_ns(&self, clock: Clock) -> Option<u64>;
@@ -90,40 +89,39 @@ enum Owner {
 #[inline(always)]
 pub fn stamp<P: Packet + ?Sized, H: Host>(packet: &mut P, host: &H, hook: Hook) -> Result<(), Refusal> {
     let probe = locate(packet)?;
-    let owner = owner(host, &probe).ok_or(Refusal::Policy)?;
+    let owner = owner(packet, host, &probe).ok_or(Refusal::Policy)?;
     let site = host.site().ok_or(Refusal::Policy)?;
-    let state = probe.footer.state();
     let state_offset = probe.footer_offset + STATE_OFFSET;
+    let state = *packet.view::<State>(state_offset).ok_or(Refusal::Truncated)?;
 
     // The last free record belongs to the local ingress, without which there is no network time.
     let kept = match (probe.phase, owner) {
         (Phase::Reply, Owner::Local) => 0,
         (Phase::Request, _) | (Phase::Reply, Owner::Remote) => 1,
     };
-    if state.used() + kept >= state.cap() {
-        let full = state.with_full();
-        let full = full.with_complement(absorb(state.complement(), state.word(), full.word()));
-        if full.word() != state.word() {
-            packet.write(state_offset, &full).ok_or(Refusal::Unwritable)?;
+    let free = state.cap().saturating_sub(state.used());
+    if free <= kept {
+        if let Some(full) = state.into_full() {
+            packet.write(state_offset, full).ok_or(Refusal::Unwritable)?;
         }
         return Err(Refusal::Full);
     }
 
-    let record_offset = probe.footer_offset - u32::from(state.cap() - state.used()) * RECORD;
-    let old: Record = packet.read(record_offset).ok_or(Refusal::Truncated)?;
     let clock = Clock::from_number(match owner {
         Owner::Local => site.own_clock,
         Owner::Remote => site.respond_clock,
     });
+    let record_offset = probe.footer_offset - u32::from(free) * RECORD;
+    let old = packet.view::<[U16; 6]>(record_offset).ok_or(Refusal::Truncated)?.map(U16::get);
     let time_ns = host.now_ns(clock).ok_or(Refusal::Policy)?;
     let bound = Bound::from_exponent(site.bound);
     let new = Record::new(probe.phase, site.point, hook, site.node, clock, bound, time_ns);
 
     // The footer first: it lies behind the record, so that a kernel helper which has made it writable has made the
     // record writable too, and the second write does not fail after the first.
-    packet.write(state_offset, &state.with_record(old, new)).ok_or(Refusal::Unwritable)?;
-    if packet.write(record_offset, &new).is_none() {
-        packet.write(state_offset, &state).ok_or(Refusal::Unwritable)?;
+    packet.write(state_offset, state.with_record(sum(old), &new)).ok_or(Refusal::Unwritable)?;
+    if packet.write(record_offset, new).is_none() {
+        packet.write(state_offset, state).ok_or(Refusal::Unwritable)?;
         return Err(Refusal::Unwritable);
     }
     Ok(())
@@ -134,32 +132,17 @@ const RECORD: u32 = RECORD_LENGTH as u32;
 #[expect(clippy::cast_possible_truncation, reason = "8")]
 const STATE_OFFSET: u32 = Footer::STATE_OFFSET as u32;
 
-impl State {
-    /// The state after `old`, the first free record, was overwritten by `new`.
-    #[inline(always)]
-    fn with_record(self, old: Record, new: Record) -> Self {
-        let next = self.with_one_more();
-        let old: [u16; 6] = zerocopy::transmute!(old);
-        let new: [u16; 6] = zerocopy::transmute!(new);
-        let [o0, o1, o2, o3, o4, o5] = old;
-        let [n0, n1, n2, n3, n4, n5] = new;
-        let old = sum([o0, o1, o2, o3, o4, o5, self.word()]);
-        let new = sum([n0, n1, n2, n3, n4, n5, next.word()]);
-        next.with_complement(absorb(self.complement(), old, new))
-    }
-}
-
 /// A host stamps requests from, and replies to, its own addresses; and, for those that it responds to, requests to and
 /// replies from its own addresses.
 #[inline(always)]
-fn owner<H: Host>(host: &H, probe: &Probe) -> Option<Owner> {
-    let (prober, target) = match probe.phase {
-        Phase::Request => (&probe.source, &probe.destination),
-        Phase::Reply => (&probe.destination, &probe.source),
-    };
-    let prober = host.standing(prober);
+fn owner<P: Packet + ?Sized, H: Host>(packet: &P, host: &H, probe: &Probe) -> Option<Owner> {
+    let prober = host.standing(probe.address(packet, probe.prober())?);
     if prober.is(Standing::OWN) {
         return Some(Owner::Local);
     }
-    (prober.is(Standing::RESPOND) && host.standing(target).is(Standing::OWN)).then_some(Owner::Remote)
+    if !prober.is(Standing::RESPOND) {
+        return None;
+    }
+    let target = host.standing(probe.address(packet, probe.target())?);
+    target.is(Standing::OWN).then_some(Owner::Remote)
 }

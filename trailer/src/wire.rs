@@ -8,7 +8,7 @@ use zerocopy::{
     network_endian::{U16, U64},
 };
 
-use crate::Refusal;
+use crate::{Refusal, checksum};
 
 /// `IST`, the first three bytes of the footer's last word.
 pub const MAGIC: [u8; 3] = *b"IST";
@@ -209,15 +209,15 @@ impl Bound {
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Record {
-    place: u8,
-    quality: u8,
+    /// Phase, point and hook in the upper byte, clock and bound in the lower.
+    place_and_quality: U16,
     node: U16,
     time_ns: U64,
 }
 
 impl Record {
     /// A record of all zeros: free.
-    pub const EMPTY: Self = Self { place: 0, quality: 0, node: U16::ZERO, time_ns: U64::ZERO };
+    pub const EMPTY: Self = Self { place_and_quality: U16::ZERO, node: U16::ZERO, time_ns: U64::ZERO };
 
     /// A stamp taken at `time_ns` of `clock`; only the lower 3 bits of `point` count.
     #[inline(always)]
@@ -226,37 +226,46 @@ impl Record {
             Phase::Request => 0,
             Phase::Reply => 0x80,
         };
+        let place = phase | (point & 7) << 4 | hook.0;
+        let quality = clock.0 << 5 | bound.0;
         Self {
-            place: phase | (point & 7) << 4 | hook.0,
-            quality: clock.0 << 5 | bound.0,
+            place_and_quality: U16::new(u16::from_be_bytes([place, quality])),
             node: U16::new(node),
             time_ns: U64::new(time_ns),
         }
     }
 
+    fn place(&self) -> u8 {
+        self.place_and_quality.to_bytes()[0]
+    }
+
+    fn quality(&self) -> u8 {
+        self.place_and_quality.to_bytes()[1]
+    }
+
     /// Of which message the probe was.
-    pub const fn phase(&self) -> Phase {
-        if self.place & 0x80 == 0 { Phase::Request } else { Phase::Reply }
+    pub fn phase(&self) -> Phase {
+        if self.place() & 0x80 == 0 { Phase::Request } else { Phase::Reply }
     }
 
     /// Which attachment on the stamping host: 0 is the uplink.
-    pub const fn point(&self) -> u8 {
-        self.place >> 4 & 7
+    pub fn point(&self) -> u8 {
+        self.place() >> 4 & 7
     }
 
     /// The kind of place.
-    pub const fn hook(&self) -> Hook {
-        Hook(self.place & 0xf)
+    pub fn hook(&self) -> Hook {
+        Hook(self.place() & 0xf)
     }
 
     /// The clock of `time_ns`.
-    pub const fn clock(&self) -> Clock {
-        Clock(self.quality >> 5)
+    pub fn clock(&self) -> Clock {
+        Clock(self.quality() >> 5)
     }
 
     /// The largest error of `time_ns`.
-    pub const fn bound(&self) -> Bound {
-        Bound(self.quality & 31)
+    pub fn bound(&self) -> Bound {
+        Bound(self.quality() & 31)
     }
 
     /// The number of the stamping host.
@@ -267,6 +276,21 @@ impl Record {
     /// The time in nanoseconds of [`clock`](Self::clock).
     pub fn time_ns(&self) -> u64 {
         self.time_ns.get()
+    }
+
+    /// The one's-complement sum of its six words.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the words of the time, one by one")]
+    pub(crate) fn sum(&self) -> u16 {
+        let time = self.time_ns.get();
+        checksum::sum([
+            self.place_and_quality.get(),
+            self.node.get(),
+            (time >> 48) as u16,
+            (time >> 32) as u16,
+            (time >> 16) as u16,
+            time as u16,
+        ])
     }
 }
 
@@ -288,63 +312,69 @@ impl fmt::Debug for Record {
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct State {
-    complement: [u8; 2],
-    counts: u8,
-    flags: u8,
+    complement: U16,
+    /// Used and cap in the upper byte, flags in the lower.
+    counts_and_flags: U16,
 }
 
 impl State {
-    /// No record used, no flag set, and this complement: a word as it lies in memory.
-    pub const fn new(complement: u16, cap: u8) -> Self {
-        Self { complement: complement.to_ne_bytes(), counts: cap & 0xf, flags: 0 }
+    const FULL: u16 = 1;
+    const ONE_USED: u16 = 1 << 12;
+
+    /// No record used, no flag set.
+    pub fn new(complement: u16, cap: u8) -> Self {
+        Self { complement: U16::new(complement), counts_and_flags: U16::new(u16::from(cap & 0xf) << 8) }
     }
 
-    /// The word that absorbs what hooks change, as it lies in memory (see [`checksum`](crate::checksum)).
+    /// The word that absorbs what hooks change (see [`checksum`](crate::checksum)).
     #[inline(always)]
-    pub const fn complement(self) -> u16 {
-        u16::from_ne_bytes(self.complement)
+    pub fn complement(self) -> u16 {
+        self.complement.get()
     }
 
     /// How many records are used.
     #[inline(always)]
-    pub const fn used(self) -> u8 {
-        self.counts >> 4
+    pub fn used(self) -> u8 {
+        self.counts_and_flags.to_bytes()[0] >> 4
     }
 
     /// How many records there are.
     #[inline(always)]
-    pub const fn cap(self) -> u8 {
-        self.counts & 0xf
+    pub fn cap(self) -> u8 {
+        self.counts_and_flags.to_bytes()[0] & 0xf
+    }
+
+    /// The flags as they are on the wire.
+    pub fn flags(self) -> u8 {
+        self.counts_and_flags.to_bytes()[1]
     }
 
     /// Whether a hook found no free record.
-    #[inline(always)]
-    pub const fn is_full(self) -> bool {
-        self.flags & Self::FULL != 0
+    pub fn is_full(self) -> bool {
+        self.counts_and_flags.get() & Self::FULL != 0
     }
 
-    const FULL: u8 = 1;
-
-    /// The word of counts and flags, as it lies in memory.
+    /// The state after the first free record, whose words had the sum `old`, was overwritten by `new`. The caller has
+    /// seen that there is a free record.
     #[inline(always)]
-    pub(crate) const fn word(self) -> u16 {
-        u16::from_ne_bytes([self.counts, self.flags])
+    pub(crate) fn with_record(self, old: u16, new: &Record) -> Self {
+        self.changed(self.counts_and_flags.get().wrapping_add(Self::ONE_USED), old, new.sum())
     }
 
-    /// With one more record used. The caller has seen that there is one.
+    /// The state with the flag for a hook that found no free record, or `None` where it is set already.
     #[inline(always)]
-    pub(crate) const fn with_one_more(self) -> Self {
-        Self { counts: self.counts.wrapping_add(0x10), ..self }
+    pub(crate) fn into_full(self) -> Option<Self> {
+        let word = self.counts_and_flags.get();
+        (word & Self::FULL == 0).then(|| self.changed(word | Self::FULL, 0, 0))
     }
 
+    /// With this word of counts and flags, and a complement that absorbs its change and the one from `old` to `new`.
     #[inline(always)]
-    pub(crate) const fn with_full(self) -> Self {
-        Self { flags: self.flags | Self::FULL, ..self }
-    }
-
-    #[inline(always)]
-    pub(crate) const fn with_complement(self, complement: u16) -> Self {
-        Self { complement: complement.to_ne_bytes(), ..self }
+    fn changed(self, word: u16, old: u16, new: u16) -> Self {
+        let old = checksum::add(old, self.counts_and_flags.get());
+        let new = checksum::add(new, word);
+        let complement = checksum::absorb(self.complement.get(), old, new);
+        Self { complement: U16::new(complement), counts_and_flags: U16::new(word) }
     }
 }
 

@@ -1,0 +1,76 @@
+//! The host as the programs see it: its configuration, its policy, its clocks and its counters.
+//!
+//! The names, keys and values of the maps are the interface to the loader.
+
+use aya_ebpf::{
+    btf_maps::{Array, LpmTrie, PerCpuArray, lpm_trie::Key},
+    helpers::generated::{bpf_ktime_get_ns, bpf_ktime_get_tai_ns},
+    macros::btf_map,
+};
+use instamp_trailer::{Address, Clock, Hook, Host, Refusal, Site, Standing};
+
+/// One entry: what this attachment writes into its stamps. Its bound is 0 until the loader has written it.
+#[btf_map]
+static SITE: Array<Site, 1> = Array::new();
+
+/// Prefixes of IPv6 addresses, IPv4 ones mapped, and the bits of their [`Standing`].
+#[btf_map]
+static POLICY: LpmTrie<[u32; 4], u32, 1024> = LpmTrie::new();
+
+/// Packets by hook and outcome: the hook's number times [`OUTCOMES`], plus 0 for stamped or the [`Refusal`]'s number.
+#[btf_map]
+static COUNTERS: PerCpuArray<u64, { (HOOKS * OUTCOMES) as usize }> = PerCpuArray::new();
+
+/// The hooks whose packets are counted have numbers below this.
+const HOOKS: u32 = 4;
+const OUTCOMES: u32 = 16;
+
+/// The host that the kernel runs the program on.
+pub struct Kernel;
+
+impl Host for Kernel {
+    #[inline(always)]
+    fn site(&self) -> Option<Site> {
+        SITE.get(0).copied()
+    }
+
+    #[inline(always)]
+    fn standing(&self, address: Address) -> Standing {
+        let aligned = AlignedKey { _gap: 0, key: Key::new(128, address.words()) };
+        match POLICY.get(&aligned.key) {
+            Some(bits) => Standing::from_bits(*bits),
+            None => Standing::STRANGER,
+        }
+    }
+
+    #[inline(always)]
+    fn now_ns(&self, clock: Clock) -> Option<u64> {
+        match clock {
+            // SAFETY: the helper takes nothing and touches no memory.
+            Clock::MONOTONIC => Some(unsafe { bpf_ktime_get_ns() }),
+            // SAFETY: as above.
+            Clock::TAI => Some(unsafe { bpf_ktime_get_tai_ns() }),
+            _ => None,
+        }
+    }
+}
+
+/// The verifier wants every access to the stack aligned, and the compiler writes the address eight bytes at a time.
+#[repr(C, align(8))]
+struct AlignedKey {
+    _gap: u32,
+    key: Key<[u32; 4]>,
+}
+
+/// Counts the outcome of one packet at `hook`.
+#[inline(always)]
+pub fn count(hook: Hook, outcome: Result<(), Refusal>) {
+    let outcome = match outcome {
+        Ok(()) => 0,
+        Err(refusal) => refusal as u32,
+    };
+    if let Some(counter) = COUNTERS.get_ptr_mut(hook.number() as u32 * OUTCOMES + outcome) {
+        // SAFETY: the entry is this CPU's own, and the program is not preempted by another of its kind on this CPU.
+        unsafe { *counter += 1 };
+    }
+}
