@@ -6,7 +6,9 @@ mod decode;
 mod detach;
 mod lab;
 mod ping;
+mod stamp;
 mod status;
+mod units;
 
 use std::{io, process::ExitCode};
 

@@ -1,0 +1,130 @@
+//! Times on the command line and in text: read exactly, printed readably.
+
+use std::{fmt, time::Duration};
+
+/// Reads a time: a decimal number with one of the suffixes `ns`, `us`, `ms`, `s`, or of seconds without one.
+///
+/// # Errors
+///
+/// What is wrong with it, for the message of the command line's parser.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (number, exponent) = [("ns", 0), ("us", 3), ("ms", 6), ("s", 9)]
+        .into_iter()
+        .find_map(|(suffix, exponent)| Some((text.strip_suffix(suffix)?, exponent)))
+        .unwrap_or((text, 9));
+    let nanoseconds = scaled(number, exponent)
+        .ok_or("expected a number of seconds such as 0.2, or one with a suffix: 200ms, 200us, 200ns")?;
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// Like [`parse_duration`], for times of which 0 means nothing.
+///
+/// # Errors
+///
+/// As [`parse_duration`], or that it is 0.
+pub(crate) fn parse_positive_duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("must be more than 0".into()),
+        duration => Ok(duration),
+    }
+}
+
+/// `number`, a decimal fraction without sign, times ten to the power of `exponent`. Digits beyond the unit are dropped.
+fn scaled(number: &str, exponent: usize) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() + fraction.len() == 0 || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let kept = &fraction[..fraction.len().min(exponent)];
+    format!("{whole}{kept:0<exponent$}").parse().ok()
+}
+
+/// Nanoseconds in the unit that suits their size, with three decimals: `11.342us`, `20.100ms`, `-1.500us`.
+#[derive(Clone, Copy)]
+pub(crate) struct Nanoseconds(pub(crate) i64);
+
+impl fmt::Display for Nanoseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let magnitude = self.0.unsigned_abs();
+        let (thousandth, unit) = match magnitude {
+            0..1_000_000 => (1, "us"),
+            1_000_000..1_000_000_000 => (1_000, "ms"),
+            _ => (1_000_000, "s"),
+        };
+        f.pad(&format!("{}{unit}", thousandths(self.0, thousandth)))
+    }
+}
+
+/// Nanoseconds as ping prints them: milliseconds with three decimals, without the unit.
+#[derive(Clone, Copy)]
+pub(crate) struct Milliseconds(pub(crate) i64);
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&thousandths(self.0, 1_000))
+    }
+}
+
+/// `value` in units of 1000 `thousandth`, rounded to three decimals.
+fn thousandths(value: i64, thousandth: u64) -> String {
+    let rounded = (value.unsigned_abs() + thousandth / 2) / thousandth;
+    let sign = if value < 0 && rounded > 0 { "-" } else { "" };
+    format!("{sign}{}.{:03}", rounded / 1000, rounded % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_seconds_and_suffixes() {
+        for (text, nanoseconds) in [
+            ("1", 1_000_000_000),
+            ("0.2", 200_000_000),
+            (".5", 500_000_000),
+            ("2.", 2_000_000_000),
+            ("0", 0),
+            ("1s", 1_000_000_000),
+            ("1.5ms", 1_500_000),
+            ("20us", 20_000),
+            ("7ns", 7),
+            ("1.9ns", 1),
+            ("0.1234567891", 123_456_789),
+            ("18446744073.709551615", u64::MAX),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_nanos(nanoseconds)), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_time() {
+        for text in
+            ["", ".", "s", "ms", "-1", "+1", "1e3", "1 s", "1m", "inf", "nan", "0x10", "1.2.3", "18446744074", "٣"]
+        {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+        assert!(parse_positive_duration("0ms").is_err());
+        assert!(parse_positive_duration("0.1ns").is_err(), "less than a nanosecond");
+    }
+
+    #[test]
+    fn prints_the_unit_that_suits() {
+        for (value, text) in [
+            (0, "0.000us"),
+            (11_342, "11.342us"),
+            (999_999, "999.999us"),
+            (1_000_000, "1.000ms"),
+            (20_100_499, "20.100ms"),
+            (-1_500, "-1.500us"),
+            (-20_100_500, "-20.101ms"),
+            (2_500_000_000, "2.500s"),
+            (i64::MIN, "-9223372036.855s"),
+        ] {
+            assert_eq!(Nanoseconds(value).to_string(), text);
+        }
+        assert_eq!(format!("{:>10}|", Nanoseconds(1_000)), "   1.000us|");
+        assert_eq!(Milliseconds(42_149).to_string(), "0.042");
+        assert_eq!(Milliseconds(-499).to_string(), "0.000");
+    }
+}
