@@ -36,8 +36,8 @@ pub(crate) struct BpfToolchain {
     pub(crate) cargo: PathBuf,
     /// bpf-linker.
     pub(crate) linker: PathBuf,
-    /// The disassembler of the same LLVM.
-    pub(crate) llvm_objdump: PathBuf,
+    /// Where the tools of the same LLVM are.
+    llvm_bin: PathBuf,
     /// The versions that decide what the built objects look like.
     pub(crate) versions: Versions,
 }
@@ -70,6 +70,11 @@ impl BpfToolchain {
             .env_remove("RUSTC_WRAPPER");
         command
     }
+
+    /// A tool of the same LLVM.
+    pub(crate) fn llvm_tool(&self, name: &str) -> Command {
+        Command::new(self.llvm_bin.join(name))
+    }
 }
 
 /// Finds the toolchain, installs what is missing of it, and says what it took.
@@ -98,7 +103,7 @@ pub(crate) fn bpf_toolchain() -> Result<BpfToolchain> {
     let toolchain = BpfToolchain {
         origin: compiler.origin,
         linker: bpf_linker(major)?,
-        llvm_objdump: llvm_folder(major).join("bin/llvm-objdump"),
+        llvm_bin: llvm_folder(major).join("bin"),
         versions: Versions {
             rustc: description.lines().next().unwrap_or_default().to_owned(),
             llvm: llvm.to_owned(),

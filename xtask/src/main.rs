@@ -29,7 +29,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Setup => setup::everything(),
-        Task::Bpf(options) => bpf::run(options),
+        Task::Bpf(options) => bpf::run_task(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
