@@ -1,1 +1,55 @@
 //! Loads, attaches, pins, detaches and counts the instamp programs.
+//!
+//! An attachment is a set of pins under a BPF file system: `instamp/<inode of the network namespace>/<ifindex>/`. The
+//! kernel keeps stamping for as long as they are there; no process of ours has to stay. [`Hooks`] is the way to them:
+//!
+//! ```no_run
+//! use instamp_hooks::{Hooks, Objects, Request};
+//!
+//! let hooks = Hooks::open(None)?;
+//! let attachment = hooks.attach(&Objects::built_in(), &Request::new("eth0"), |notice| eprintln!("{notice}"))?;
+//! println!("{} is stamped at point {}", attachment.device, attachment.site.point);
+//! hooks.detach("eth0")?;
+//! # Ok::<(), instamp_hooks::Error>(())
+//! ```
+//!
+//! Everything acts on the network namespace of the calling thread, and asks for devices over netlink.
+//!
+//! # What a crash leaves
+//!
+//! An attachment is made in a directory `<ifindex>_partial` and becomes `<ifindex>` by one rename; it is taken apart
+//! under the first name again. Whoever holds the lock and finds a partial directory therefore knows that its maker is
+//! dead, and takes it apart. Every call of [`Hooks`] does that first, and the same for attachments whose hooks the
+//! kernel has let go: because their device or their namespace is gone.
+//!
+//! # Minimum kernel version
+//!
+//! Linux 6.1. TCX needs 6.6; before that, and on demand, TC programs are filters of a `clsact` queueing discipline.
+
+mod attach;
+mod attachment;
+mod caps;
+mod choice;
+mod device;
+mod error;
+mod hooks;
+mod kernel;
+mod maps;
+mod netlink;
+mod objects;
+mod pins;
+mod policy;
+mod site;
+mod sweep;
+mod sys;
+mod tc;
+
+pub use attach::{Notice, Request, Settings};
+pub use attachment::{Attachment, Counters, HookState, Mechanism};
+pub use caps::{Capabilities, Timestamping, XdpCapabilities, capabilities};
+pub use choice::{Choice, Ingress, IngressChoice, Reason, TcChoice, TcMode, XdpMode};
+pub use error::{Cause, Error};
+pub use hooks::{BPFFS, BPFFS_VARIABLE, Hooks};
+pub use instamp_trailer::{Clock, Hook, Refusal, Site, Standing};
+pub use objects::Objects;
+pub use policy::{Policy, Prefix, PrefixError};

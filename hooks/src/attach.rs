@@ -1,0 +1,300 @@
+//! Attaching: all of it or nothing.
+
+use std::{fmt, net::IpAddr};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    programs::{Program, ProgramError, SchedClassifier, Xdp, XdpMode as AyaXdpMode, links::FdLink, loaded_programs},
+};
+use instamp_trailer::{Clock, Site, Standing};
+use nix::errno::Errno;
+
+use crate::{
+    Attachment, Choice, Error, Ingress, IngressChoice, Objects, Policy, Prefix, Reason, TcChoice, XdpMode,
+    device::Here,
+    error::{Context as _, errno},
+    netlink::route::Link,
+    pins::{Directory, MAPS, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
+    site,
+    sweep::dismantle,
+    tc,
+};
+
+/// What to attach to, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The name of the device.
+    pub device: String,
+    /// The hook on the way in.
+    pub ingress: IngressChoice,
+    /// Who runs the XDP program, if there is one.
+    pub xdp_mode: XdpMode,
+    /// How TC programs are attached.
+    pub tc: TcChoice,
+    /// What the programs write, and for whom.
+    pub settings: Settings,
+}
+
+impl Request {
+    /// A request with everything else left to choose.
+    pub fn new(device: &str) -> Self {
+        Self {
+            device: device.to_owned(),
+            ingress: IngressChoice::default(),
+            xdp_mode: XdpMode::default(),
+            tc: TcChoice::default(),
+            settings: Settings::default(),
+        }
+    }
+}
+
+/// What the programs of a device write, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Which attachment of this host it is: 0 the uplink, others up to 7.
+    pub point: u8,
+    /// The number of this host; by default a hash of the machine and the network namespace.
+    pub node: Option<u16>,
+    /// Networks whose probes are stamped as the host's own, besides its own addresses.
+    pub sources: Vec<Prefix>,
+    /// Networks whose requests to this host are stamped, and the replies to them.
+    pub respond: Vec<Prefix>,
+    /// The clock of the stamps that `respond` allows.
+    pub respond_clock: Clock,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { point: 0, node: None, sources: Vec::new(), respond: Vec::new(), respond_clock: Clock::TAI }
+    }
+}
+
+/// Something the user should know, told at the moment at which it is about to be so.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The hook on the way in was chosen.
+    Chosen {
+        /// The device.
+        device: String,
+        /// The choice and its reason.
+        choice: Choice,
+    },
+    /// The driver will reset the link, as network cards do when native XDP is attached.
+    LinkReset {
+        /// The device.
+        device: String,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chosen { device, choice: Choice { ingress, reason, .. } } => {
+                write!(f, "{device}: ingress by {ingress}: {reason}")
+            }
+            Self::LinkReset { device } => {
+                write!(f, "{device}: attaching native XDP, for which many drivers take the link down for some seconds")
+            }
+        }
+    }
+}
+
+impl Settings {
+    /// The site and the policy for the addresses that the network namespace has now.
+    fn resolve(&self, here: &Here) -> Result<(Site, Policy), Error> {
+        if self.point > 7 {
+            return Err(Error::Point { point: self.point });
+        }
+        let addresses = here.route.addresses().context("list", "the addresses of the devices")?;
+        let site = Site {
+            node: self.node.unwrap_or_else(|| site::node(here.namespace)),
+            point: self.point,
+            bound: site::bound(),
+            own_clock: Clock::MONOTONIC.number(),
+            respond_clock: self.respond_clock.number(),
+            reserved: [0; 2],
+        };
+        Ok((site, self.policy(&addresses)))
+    }
+
+    /// Loopback addresses never cross a device. Others of the loopback device do: hosts with several uplinks keep theirs there.
+    fn policy(&self, addresses: &[IpAddr]) -> Policy {
+        let mut policy = Policy::default();
+        let own = addresses.iter().filter(|address| !address.is_loopback()).map(|&address| address.into());
+        own.chain(self.sources.iter().copied()).for_each(|prefix| policy.add(prefix, Standing::OWN));
+        self.respond.iter().for_each(|&prefix| policy.add(prefix, Standing::RESPOND));
+        policy
+    }
+
+    /// Writes the maps of an attachment, policy first: what is stamped is never stamped for too many.
+    pub(crate) fn write(&self, here: &Here, directory: &Directory) -> Result<(), Error> {
+        let (site, policy) = self.resolve(here)?;
+        directory.set_policy(&policy)?;
+        directory.set_site(site)
+    }
+}
+
+/// Attaches, or leaves everything as it was.
+pub(crate) fn attach(
+    pins: &Pins,
+    here: &Here,
+    objects: &Objects,
+    request: &Request,
+    announce: &mut dyn FnMut(Notice),
+) -> Result<Attachment, Error> {
+    let link = here.device(&request.device)?;
+    link.require_ethernet()?;
+    let whole = pins.directory(here.namespace, link.ifindex, State::Whole);
+    if whole.exists() {
+        let existing = Attachment::read(here, link, &whole)?.to_string();
+        return Err(Error::AlreadyAttached { device: link.name.clone(), existing });
+    }
+    let choice = link.choose(request.ingress, request.xdp_mode, request.tc)?;
+    if matches!(choice.ingress, Ingress::Xdp(_)) {
+        refuse_foreign_xdp(link)?;
+    }
+
+    let partial = pins.directory(here.namespace, link.ifindex, State::Partial);
+    let made = build(here, link, &partial, objects, request, choice, announce)
+        .and_then(|()| partial.become_state(State::Whole));
+    let directory = match made {
+        Ok(directory) => directory,
+        Err(error) => {
+            // The first error tells the cause. If this fails too, the next command sweeps.
+            let _: Result<(), Error> = dismantle(here, partial);
+            return Err(error);
+        }
+    };
+    // The device as it is now, with its program.
+    let here = Here::look()?;
+    Attachment::read(&here, here.device(&request.device)?, &directory)
+}
+
+fn build(
+    here: &Here,
+    link: &Link,
+    directory: &Directory,
+    objects: &Objects,
+    request: &Request,
+    mut choice: Choice,
+    announce: &mut dyn FnMut(Notice),
+) -> Result<(), Error> {
+    directory.create()?;
+    let mut tc = load(&objects.tc, directory).context("load the TC programs for", &link.name)?;
+    request.settings.write(here, directory)?;
+
+    if let Ingress::Xdp(mode) = choice.ingress {
+        let mut xdp = load(&objects.xdp, directory).context("load the XDP program for", &link.name)?;
+        announce(Notice::Chosen { device: link.name.clone(), choice: choice.clone() });
+        if mode == XdpMode::Native && link.kind.is_none() {
+            announce(Notice::LinkReset { device: link.name.clone() });
+        }
+        match attach_xdp(&mut xdp, link, mode, directory) {
+            Err(Error::NativeXdp { source, .. }) if request.ingress == IngressChoice::Auto => {
+                choice.ingress = Ingress::Tc;
+                choice.reason = Reason::NativeXdpRefused(source.to_string());
+            }
+            result => result?,
+        }
+    }
+    if choice.ingress == Ingress::Tc {
+        announce(Notice::Chosen { device: link.name.clone(), choice: choice.clone() });
+        attach_tc(here, link, directory, &choice, &mut tc, TC_INGRESS)?;
+    }
+    attach_tc(here, link, directory, &choice, &mut tc, TC_EGRESS)
+}
+
+/// Loads an object. The first one for a directory makes the maps there, the next one shares them.
+fn load(object: &[u8], directory: &Directory) -> Result<Ebpf, EbpfError> {
+    let mut loader = EbpfLoader::new();
+    for name in MAPS {
+        loader.map_pin_path(name, directory.pin(name));
+    }
+    loader.load(object)
+}
+
+fn attach_tc(
+    here: &Here,
+    link: &Link,
+    directory: &Directory,
+    choice: &Choice,
+    object: &mut Ebpf,
+    name: &'static str,
+) -> Result<(), Error> {
+    let program: &mut SchedClassifier = program(object, name).context("load a TC program for", &link.name)?;
+    program.load().context("load a TC program for", &link.name)?;
+    tc::attach(here, link, directory, choice.tc, name, program)
+}
+
+fn attach_xdp(object: &mut Ebpf, link: &Link, mode: XdpMode, directory: &Directory) -> Result<(), Error> {
+    let program: &mut Xdp = program(object, XDP_INGRESS).context("load the XDP program for", &link.name)?;
+    program.load().context("load the XDP program for", &link.name)?;
+    let aya_mode = match mode {
+        XdpMode::Native => AyaXdpMode::Driver,
+        XdpMode::Generic => AyaXdpMode::Skb,
+    };
+    let attached = program
+        .attach_to_if_index(link.ifindex, aya_mode)
+        .and_then(|id| program.take_link(id))
+        .map_err(|error| xdp_error(error, link, mode))?;
+    let pin = directory.pin(XDP_INGRESS);
+    FdLink::try_from(attached).context("pin", pin.display())?.pin(&pin).context("pin", pin.display())?;
+    Ok(())
+}
+
+fn xdp_error(error: ProgramError, link: &Link, mode: XdpMode) -> Error {
+    let number = errno(&error);
+    let is_refusal =
+        !matches!(number, Some(Errno::EPERM | Errno::EACCES | Errno::EBUSY | Errno::EEXIST | Errno::ENODEV));
+    match mode {
+        XdpMode::Native if is_refusal => Error::NativeXdp { device: link.name.clone(), source: error.into() },
+        XdpMode::Native | XdpMode::Generic => {
+            let attached: Result<(), Error> = Err(error).context("attach the XDP program to", &link.name);
+            attached.expect_err("made of an error")
+        }
+    }
+}
+
+/// The program `name` of an object, in its type.
+fn program<'a, P>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProgramError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    object.program_mut(name).ok_or_else(|| ProgramError::InvalidName { name: name.to_owned() })?.try_into()
+}
+
+fn refuse_foreign_xdp(link: &Link) -> Result<(), Error> {
+    let Some(xdp) = link.xdp else { return Ok(()) };
+    let info = loaded_programs().filter_map(Result::ok).find(|info| info.id() == xdp.id);
+    let name = info.and_then(|info| info.name_as_str().map(str::to_owned)).unwrap_or_default();
+    Err(Error::ForeignXdp { device: link.name.clone(), id: xdp.id, name })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_addresses_and_sources_are_own_and_loopback_is_not() {
+        let settings = Settings {
+            sources: vec!["172.17.0.0/16".parse().unwrap()],
+            respond: vec!["0.0.0.0/0".parse().unwrap()],
+            ..Settings::default()
+        };
+        let addresses = ["127.0.0.1", "192.0.2.1", "::1", "fe80::1"].map(|text| text.parse().unwrap());
+        let networks: Vec<_> =
+            settings.policy(&addresses).networks().map(|(prefix, standing)| (prefix.to_string(), standing)).collect();
+        let both = Standing::OWN.and(Standing::RESPOND);
+        assert_eq!(
+            networks,
+            [
+                ("0.0.0.0/0".to_owned(), Standing::RESPOND),
+                ("172.17.0.0/16".to_owned(), both),
+                ("192.0.2.1/32".to_owned(), both),
+                ("fe80::1/128".to_owned(), Standing::OWN),
+            ]
+        );
+    }
+}

@@ -1,0 +1,182 @@
+//! What is attached to a device, as the kernel tells it.
+
+use std::{collections::BTreeMap, fmt};
+
+use instamp_trailer::{Hook, Refusal, Site, Standing};
+
+use crate::{
+    Error, Prefix, TcMode, XdpMode,
+    device::Here,
+    error::Context as _,
+    netlink::route::{Filter, Link},
+    pins::{Directory, PROGRAMS, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
+    sys,
+};
+
+/// A device whose probes are stamped.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Attachment {
+    /// The name of the device.
+    pub device: String,
+    /// Its number in this network namespace.
+    pub ifindex: u32,
+    /// What goes into its stamps.
+    pub site: Site,
+    /// Its hooks: egress, then ingress.
+    pub hooks: Vec<HookState>,
+    /// Whose probes are stamped. A prefix inside another has the standing of both.
+    pub policy: BTreeMap<Prefix, Standing>,
+}
+
+/// A program on a hook.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HookState {
+    /// The hook.
+    pub hook: Hook,
+    /// What holds the program there; `None` where somebody has taken it off.
+    pub mechanism: Option<Mechanism>,
+    /// The kernel's number of the link; `None` for filters, which have none.
+    pub link_id: Option<u32>,
+    /// What the program has done since it was attached.
+    pub counters: Counters,
+}
+
+/// What holds a program on its hook.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mechanism {
+    /// An XDP link.
+    Xdp(XdpMode),
+    /// A TCX link, or a filter.
+    Tc(TcMode),
+}
+
+/// How many packets a program has stamped, and left as they were, on all processors together.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Probes that got a stamp.
+    pub stamped: u64,
+    /// Packets that did not, by the reason.
+    pub refused: Vec<(Refusal, u64)>,
+}
+
+impl Attachment {
+    /// Reads the attachment to `link` from its directory.
+    pub(crate) fn read(here: &Here, link: &Link, directory: &Directory) -> Result<Self, Error> {
+        let hooks = hooks(here, directory)?.into_iter().map(|found| {
+            let hook = found.hook();
+            Ok(HookState {
+                hook,
+                mechanism: found.mechanism,
+                link_id: found.link.map(|link| link.link),
+                counters: directory.counters(hook)?,
+            })
+        });
+        Ok(Self {
+            device: link.name.clone(),
+            ifindex: link.ifindex,
+            site: directory.site()?,
+            hooks: hooks.collect::<Result<_, Error>>()?,
+            policy: directory.policy()?,
+        })
+    }
+}
+
+/// A hook of an attachment in this network namespace.
+pub(crate) struct Found {
+    pub(crate) program: &'static str,
+    pub(crate) link: Option<sys::Attached>,
+    pub(crate) mechanism: Option<Mechanism>,
+}
+
+impl Found {
+    fn hook(&self) -> Hook {
+        match self.program {
+            XDP_INGRESS => Hook::XDP_INGRESS,
+            TC_INGRESS => Hook::TC_INGRESS,
+            _ => Hook::TC_EGRESS,
+        }
+    }
+}
+
+/// The hooks of an attachment in this network namespace: egress, then ingress. A hook counts as held only if the device
+/// says so too, since the numbers of devices and namespaces are used again.
+pub(crate) fn hooks(here: &Here, directory: &Directory) -> Result<Vec<Found>, Error> {
+    let device = here.by_index(directory.ifindex);
+    let filters = own_filters(here, directory)?;
+    let ingress = if directory.has(XDP_INGRESS) { XDP_INGRESS } else { TC_INGRESS };
+    [TC_EGRESS, ingress]
+        .into_iter()
+        .map(|program| {
+            let link = link(directory, program)?;
+            let mechanism = match (device, link) {
+                (None, _) => None,
+                (Some(device), Some(link)) => held_by_link(device, program, link)?,
+                (Some(_), None) => filters
+                    .iter()
+                    .any(|filter| filter.ingress == (program == TC_INGRESS))
+                    .then_some(Mechanism::Tc(TcMode::Clsact)),
+            };
+            Ok(Found { program, link, mechanism })
+        })
+        .collect()
+}
+
+fn held_by_link(device: &Link, program: &str, link: sys::Attached) -> Result<Option<Mechanism>, Error> {
+    if link.ifindex != device.ifindex {
+        return Ok(None);
+    }
+    if program == XDP_INGRESS {
+        let here = device.xdp.filter(|xdp| xdp.id == link.program);
+        let mode = here.map(|xdp| if xdp.generic { XdpMode::Generic } else { XdpMode::Native });
+        return Ok(mode.map(Mechanism::Xdp));
+    }
+    Ok(device.has_tcx_program(link.program)?.then_some(Mechanism::Tc(TcMode::Tcx)))
+}
+
+/// The link that is pinned under the name of `program`.
+pub(crate) fn link(directory: &Directory, program: &str) -> Result<Option<sys::Attached>, Error> {
+    if !directory.has(program) {
+        return Ok(None);
+    }
+    let pin = directory.pin(program);
+    sys::Link::open(&pin).and_then(|link| link.info()).map(Some).context("read", pin.display())
+}
+
+/// The links of a directory, whichever there are.
+pub(crate) fn links(directory: &Directory) -> Result<Vec<sys::Attached>, Error> {
+    PROGRAMS.iter().filter_map(|program| link(directory, program).transpose()).collect()
+}
+
+/// The filters of a device in this network namespace that run programs of the attachment.
+pub(crate) fn own_filters(here: &Here, directory: &Directory) -> Result<Vec<Filter>, Error> {
+    let Some(device) = here.by_index(directory.ifindex) else { return Ok(Vec::new()) };
+    let programs = directory.programs()?;
+    let filters = here.route.filters(device.ifindex).context("list the TC filters of", &device.name)?;
+    let own = |filter: &Filter| filter.program.is_some_and(|program| programs.contains(&program));
+    Ok(filters.into_iter().filter(own).collect())
+}
+
+impl fmt::Display for Mechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Xdp(mode) => mode.fmt(f),
+            Self::Tc(mode) => mode.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Attachment {
+    /// On one line: the point and the hooks.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "point {}", self.site.point)?;
+        for HookState { hook, mechanism, .. } in &self.hooks {
+            match mechanism {
+                Some(mechanism) => write!(f, ", {hook} ({mechanism})")?,
+                None => write!(f, ", {hook} (taken off by somebody)")?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! What devices can do, and what attaching to them would choose.
+
+use std::fs;
+
+use crate::{
+    Choice, Error, IngressChoice, TcChoice, XdpMode,
+    device::{Here, XDP_BASIC},
+    error::Context as _,
+    kernel,
+    netlink::{
+        generic::{Generic, Netdev, TsInfo},
+        route::Link,
+    },
+};
+
+/// What a device can do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// The name of the device.
+    pub device: String,
+    /// Its number in this network namespace.
+    pub ifindex: u32,
+    /// The kind of a software device; `None` for network cards.
+    pub kind: Option<String>,
+    /// The driver; of a software device its kind. `None` where neither is known.
+    pub driver: Option<String>,
+    /// Its XDP; `None` where the kernel (before 6.3) does not tell.
+    pub xdp: Option<XdpCapabilities>,
+    /// Whether TC programs attach by TCX; `None` where asking is not permitted.
+    pub tcx: Option<bool>,
+    /// Its hardware clock and timestamps; `None` where the driver has no such interface.
+    pub timestamping: Option<Timestamping>,
+    /// What attaching would choose, or why it would fail.
+    pub choice: Result<Choice, Error>,
+}
+
+/// What the driver says of XDP and `AF_XDP`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct XdpCapabilities {
+    /// Runs XDP programs itself.
+    pub native: bool,
+    /// Frames of several buffers, as programs with `frags` take them.
+    pub multi_buffer: bool,
+    /// `AF_XDP` without copies.
+    pub zero_copy: bool,
+    /// The metadata of received frames that programs can read: `timestamp`, `hash`, `vlan-tag`.
+    pub rx_metadata: Vec<&'static str>,
+    /// What `AF_XDP` can ask of transmission: `tx-timestamp`, `tx-checksum`, `tx-launch-time`.
+    pub xsk_features: Vec<&'static str>,
+}
+
+/// The hardware clock of a device, and which packets get its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timestamping {
+    /// The N of `/dev/ptpN`.
+    pub phc: Option<u32>,
+    /// The capabilities by their kernel names, such as `hardware-transmit`.
+    pub modes: Vec<String>,
+    /// The transmit modes, such as `off` and `on`.
+    pub tx_types: Vec<String>,
+    /// The receive filters, such as `none` and `all`.
+    pub rx_filters: Vec<String>,
+}
+
+/// The capabilities of `device`, or of all devices of this network namespace.
+///
+/// # Errors
+///
+/// [`Error::KernelTooOld`], [`Error::UnknownDevice`], and [`Error::System`] where the kernel does not answer.
+pub fn capabilities(device: Option<&str>) -> Result<Vec<Capabilities>, Error> {
+    kernel::check_version()?;
+    let here = Here::look()?;
+    let generic = Generic::open().context("open", "generic netlink")?;
+    match device {
+        Some(name) => Ok(vec![of_link(&generic, here.device(name)?)?]),
+        None => here.links.iter().map(|link| of_link(&generic, link)).collect(),
+    }
+}
+
+fn of_link(generic: &Generic, link: &Link) -> Result<Capabilities, Error> {
+    let netdev = generic.netdev(link.ifindex).context("ask for the XDP features of", &link.name)?;
+    let timestamping = generic.timestamping(&link.name).context("ask for the timestamping of", &link.name)?;
+    let choice =
+        link.require_ethernet().and_then(|()| link.choose(IngressChoice::Auto, XdpMode::Native, TcChoice::Auto));
+    Ok(Capabilities {
+        device: link.name.clone(),
+        ifindex: link.ifindex,
+        kind: link.kind.clone(),
+        driver: driver(link),
+        xdp: netdev.and_then(xdp),
+        tcx: link.has_tcx().ok(),
+        timestamping: timestamping.map(Timestamping::from),
+        choice,
+    })
+}
+
+/// The bus knows the driver of the hardware. Unlike `/sys/class/net`, its directory is the same in all network namespaces.
+fn driver(link: &Link) -> Option<String> {
+    let hardware = link.parent.as_ref().and_then(|(bus, parent)| {
+        let driver = fs::read_link(format!("/sys/bus/{bus}/devices/{parent}/driver")).ok()?;
+        Some(driver.file_name()?.to_string_lossy().into_owned())
+    });
+    hardware.or_else(|| link.kind.clone())
+}
+
+/// The bits of `include/uapi/linux/netdev.h`.
+const XSK_ZEROCOPY: u64 = 8;
+const RX_SG: u64 = 32;
+const RX_METADATA: [(u64, &str); 3] = [(1, "timestamp"), (2, "hash"), (4, "vlan-tag")];
+const XSK_FEATURES: [(u64, &str); 3] = [(1, "tx-timestamp"), (2, "tx-checksum"), (4, "tx-launch-time")];
+
+fn xdp(netdev: Netdev) -> Option<XdpCapabilities> {
+    let features = netdev.xdp_features?;
+    Some(XdpCapabilities {
+        native: features & XDP_BASIC != 0,
+        multi_buffer: features & RX_SG != 0,
+        zero_copy: features & XSK_ZEROCOPY != 0,
+        rx_metadata: names(netdev.rx_metadata_features, &RX_METADATA),
+        xsk_features: names(netdev.xsk_features, &XSK_FEATURES),
+    })
+}
+
+fn names(bits: Option<u64>, names: &[(u64, &'static str)]) -> Vec<&'static str> {
+    let bits = bits.unwrap_or(0);
+    names.iter().filter(|(bit, _)| bits & bit != 0).map(|&(_, name)| name).collect()
+}
+
+impl From<TsInfo> for Timestamping {
+    fn from(TsInfo { phc, modes, tx_types, rx_filters }: TsInfo) -> Self {
+        Self { phc, modes, tx_types, rx_filters }
+    }
+}

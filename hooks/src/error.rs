@@ -1,0 +1,170 @@
+//! What can go wrong, each with its cause and its remedy.
+
+use std::{error::Error as StdError, io, path::PathBuf};
+
+use nix::errno::Errno;
+
+use crate::hooks::BPFFS_VARIABLE;
+
+/// The error that a kernel interface or a library returned.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Why an operation on the hooks of a device failed. Nothing of it is left behind.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel lacks what the programs need.
+    #[error("Linux {release} is too old: the programs need 6.1 or later")]
+    KernelTooOld {
+        /// The release of the running kernel.
+        release: String,
+    },
+    /// There is nothing to pin to.
+    #[error(
+        "no BPF file system is mounted at {path}: run `mount -t bpf bpf {path}`, or name another mount in {BPFFS_VARIABLE}"
+    )]
+    NoBpffs {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The kernel did not permit the operation.
+    #[error(
+        "{operation} {object}: not permitted: run as root, or with CAP_BPF and CAP_NET_ADMIN and access to the BPF file system"
+    )]
+    Privilege {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        object: String,
+        /// What the kernel said.
+        source: Cause,
+    },
+    /// This network namespace has no such device.
+    #[error("no device {device} in this network namespace, which has {}", list(present))]
+    UnknownDevice {
+        /// The name that was asked for.
+        device: String,
+        /// The devices of this network namespace.
+        present: Vec<String>,
+    },
+    /// The programs expect Ethernet headers.
+    #[error(
+        "{device} is not an Ethernet device but {layer}: its packets lack the Ethernet header that the programs read; attach to the Ethernet device that carries them"
+    )]
+    NotEthernet {
+        /// The device.
+        device: String,
+        /// Its link layer.
+        layer: String,
+    },
+    /// The device is stamped already.
+    #[error(
+        "{device} is attached already ({existing}): change it with `instamp attach --update --dev {device}`, or remove it with `instamp detach --dev {device}`"
+    )]
+    AlreadyAttached {
+        /// The device.
+        device: String,
+        /// The existing attachment.
+        existing: String,
+    },
+    /// The device is not stamped.
+    #[error("{device} is not attached in this network namespace; attached: {}", list(attached))]
+    NotAttached {
+        /// The device.
+        device: String,
+        /// The devices that are.
+        attached: Vec<String>,
+    },
+    /// Another program sits on the XDP hook, and is not replaced.
+    #[error(
+        "{device} has the XDP program {name} (id {id}) of somebody else: detach that one (`ip link set dev {device} xdp off`), or use `--ingress tc`, which leaves it alone"
+    )]
+    ForeignXdp {
+        /// The device.
+        device: String,
+        /// The kernel's number of the program.
+        id: u32,
+        /// Its name, as far as the kernel keeps it.
+        name: String,
+    },
+    /// The driver refused native XDP.
+    #[error("the driver of {device} refuses native XDP: use `--xdp-mode generic` or `--ingress tc`")]
+    NativeXdp {
+        /// The device.
+        device: String,
+        /// What the driver said.
+        source: Cause,
+    },
+    /// This kernel has no TCX.
+    #[error("this kernel has no TCX (Linux 6.6) for {device}: use `--tc clsact`")]
+    NoTcx {
+        /// The device.
+        device: String,
+    },
+    /// A point that does not fit into a record.
+    #[error("point {point} is not one of 0 to 7")]
+    Point {
+        /// The number that was asked for.
+        point: u8,
+    },
+    /// More prefixes than the programs' map holds.
+    #[error(
+        "{prefixes} prefixes, own addresses included, are more than the {most} that the policy holds: use shorter prefixes"
+    )]
+    PolicyTooLarge {
+        /// How many there are.
+        prefixes: usize,
+        /// How many fit.
+        most: usize,
+    },
+    /// Anything else, told by the interface that failed.
+    #[error("{operation} {object}")]
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        object: String,
+        /// What came of it.
+        source: Cause,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// Says what failed, and on what.
+pub(crate) trait Context<T> {
+    fn context(self, operation: &'static str, object: impl ToString) -> Result<T, Error>;
+}
+
+impl<T, E: Into<Cause>> Context<T> for Result<T, E> {
+    fn context(self, operation: &'static str, object: impl ToString) -> Result<T, Error> {
+        self.map_err(|source| {
+            let source = source.into();
+            let object = object.to_string();
+            match errno(source.as_ref()) {
+                Some(Errno::EPERM | Errno::EACCES) => Error::Privilege { operation, object, source },
+                _ => Error::System { operation, object, source },
+            }
+        })
+    }
+}
+
+/// The error number at the bottom of a chain of errors.
+pub(crate) fn errno(error: &(dyn StdError + 'static)) -> Option<Errno> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let number = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error)
+            .or_else(|| error.downcast_ref::<aya::sys::NetlinkError>().and_then(aya::sys::NetlinkError::raw_os_error))
+            .map(Errno::from_raw)
+            .or_else(|| error.downcast_ref::<Errno>().copied());
+        if number.is_some() {
+            return number;
+        }
+        next = error.source();
+    }
+    None
+}

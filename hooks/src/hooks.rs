@@ -1,0 +1,149 @@
+//! The attachments of a BPF file system.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Attachment, Error, Notice, Objects, Request, Settings,
+    attach::attach,
+    device::Here,
+    kernel,
+    pins::{Directory, Pins, State},
+    sweep::{dismantle, sweep},
+};
+
+/// Where the BPF file system is mounted, if nothing else is said.
+pub const BPFFS: &str = "/sys/fs/bpf";
+/// The environment variable that names another mount.
+pub const BPFFS_VARIABLE: &str = "INSTAMP_BPFFS";
+
+/// The attachments that are pinned to a BPF file system.
+///
+/// One command at a time: the others wait. Each call first removes what is dead or half made.
+///
+/// # Errors
+///
+/// Every method fails with [`Error::KernelTooOld`], [`Error::NoBpffs`] and [`Error::Privilege`] where they apply, and
+/// with [`Error::System`] where the kernel fails otherwise.
+#[derive(Clone, Debug)]
+pub struct Hooks {
+    bpffs: PathBuf,
+}
+
+impl Hooks {
+    /// Those at `bpffs`; by default at the mount that [`BPFFS_VARIABLE`] names, else at [`BPFFS`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KernelTooOld`].
+    pub fn open(bpffs: Option<&Path>) -> Result<Self, Error> {
+        kernel::check_version()?;
+        let bpffs = bpffs
+            .map(Path::to_owned)
+            .or_else(|| env::var_os(BPFFS_VARIABLE).map(PathBuf::from))
+            .unwrap_or_else(|| PathBuf::from(BPFFS));
+        Ok(Self { bpffs })
+    }
+
+    /// Attaches to a device, all or nothing. `announce` is told what is about to be done.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownDevice`], [`Error::NotEthernet`], [`Error::AlreadyAttached`], [`Error::ForeignXdp`],
+    /// [`Error::NativeXdp`], [`Error::NoTcx`], [`Error::Point`] and [`Error::PolicyTooLarge`].
+    pub fn attach(
+        &self,
+        objects: &Objects,
+        request: &Request,
+        mut announce: impl FnMut(Notice),
+    ) -> Result<Attachment, Error> {
+        let (pins, here) = self.enter()?;
+        attach(&pins, &here, objects, request, &mut announce)
+    }
+
+    /// Changes what the programs of a device write, and for whom, while they run. The addresses of the host are read anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownDevice`], [`Error::NotAttached`], [`Error::Point`] and [`Error::PolicyTooLarge`].
+    pub fn update(&self, device: &str, settings: &Settings) -> Result<Attachment, Error> {
+        let (pins, here) = self.enter()?;
+        let directory = attached(&pins, &here, device)?;
+        settings.write(&here, &directory)?;
+        Attachment::read(&here, here.device(device)?, &directory)
+    }
+
+    /// Detaches from a device, and leaves nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownDevice`] and [`Error::NotAttached`].
+    pub fn detach(&self, device: &str) -> Result<(), Error> {
+        let (pins, here) = self.enter()?;
+        dismantle(&here, attached(&pins, &here, device)?)
+    }
+
+    /// Detaches from all devices of this network namespace, and tells their names.
+    ///
+    /// # Errors
+    ///
+    /// Those of every method.
+    pub fn detach_all(&self) -> Result<Vec<String>, Error> {
+        let (pins, here) = self.enter()?;
+        let mut detached = Vec::new();
+        for directory in whole(&pins, &here)? {
+            let name = here.by_index(directory.ifindex).map(|link| link.name.clone());
+            dismantle(&here, directory)?;
+            detached.extend(name);
+        }
+        Ok(detached)
+    }
+
+    /// The attachments of this network namespace.
+    ///
+    /// # Errors
+    ///
+    /// Those of every method.
+    pub fn status(&self) -> Result<Vec<Attachment>, Error> {
+        let (pins, here) = self.enter()?;
+        let attached = whole(&pins, &here)?;
+        let attached = attached.iter().filter_map(|directory| here.by_index(directory.ifindex).zip(Some(directory)));
+        attached.map(|(link, directory)| Attachment::read(&here, link, directory)).collect()
+    }
+
+    /// Removes what is dead or half made, as every other method does first.
+    ///
+    /// # Errors
+    ///
+    /// Those of every method.
+    pub fn sweep(&self) -> Result<(), Error> {
+        self.enter().map(|_| ())
+    }
+
+    fn enter(&self) -> Result<(Pins, Here), Error> {
+        let pins = Pins::lock(&self.bpffs)?;
+        let here = Here::look()?;
+        sweep(&pins, &here)?;
+        Ok((pins, here))
+    }
+}
+
+/// The attachments of this network namespace.
+fn whole(pins: &Pins, here: &Here) -> Result<Vec<Directory>, Error> {
+    let mut directories = pins.directories()?;
+    directories.retain(|directory| directory.namespace == here.namespace && directory.state == State::Whole);
+    Ok(directories)
+}
+
+fn attached(pins: &Pins, here: &Here, device: &str) -> Result<Directory, Error> {
+    let ifindex = here.device(device)?.ifindex;
+    let directory = pins.directory(here.namespace, ifindex, State::Whole);
+    if directory.exists() {
+        return Ok(directory);
+    }
+    let attached = whole(pins, here)?;
+    let attached = attached.iter().filter_map(|directory| here.by_index(directory.ifindex));
+    Err(Error::NotAttached { device: device.to_owned(), attached: attached.map(|link| link.name.clone()).collect() })
+}

@@ -1,0 +1,123 @@
+//! The maps of an attachment: configuration in, counts out.
+
+use std::{collections::BTreeMap, path::Path};
+
+use aya::{
+    maps::{
+        Array, Map, MapData, MapError, MapInfo, PerCpuArray,
+        lpm_trie::{Key as TrieKey, LpmTrie},
+    },
+    programs::loaded_programs,
+};
+use instamp_trailer::{Hook, Refusal, Site, Standing};
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+use crate::{
+    Counters, Error, Policy, Prefix,
+    error::Context as _,
+    pins::{COUNTERS, Directory, POLICY, SITE},
+    policy::Key,
+};
+
+const SITE_LENGTH: usize = size_of::<Site>();
+type SiteBytes = [u8; SITE_LENGTH];
+
+impl Directory {
+    pub(crate) fn site(&self) -> Result<Site, Error> {
+        let path = self.pin(SITE);
+        let read = || {
+            let map: Array<MapData, SiteBytes> = Map::Array(MapData::from_pin(&path)?).try_into()?;
+            map.get(&0, 0)
+        };
+        let bytes = read().context("read", path.display())?;
+        Site::read_from_bytes(&bytes).map_err(|error| error.to_string()).context("read", path.display())
+    }
+
+    pub(crate) fn set_site(&self, site: Site) -> Result<(), Error> {
+        let path = self.pin(SITE);
+        let mut bytes = SiteBytes::default();
+        bytes.copy_from_slice(site.as_bytes());
+        let write = || {
+            let mut map: Array<MapData, SiteBytes> = Map::Array(MapData::from_pin(&path)?).try_into()?;
+            map.set(0, bytes, 0)
+        };
+        write().context("write", path.display())
+    }
+
+    /// The prefixes as the programs see them: each with the standing that its addresses have.
+    pub(crate) fn policy(&self) -> Result<BTreeMap<Prefix, Standing>, Error> {
+        let path = self.pin(POLICY);
+        let read = || open_policy(&path)?.iter().collect::<Result<Vec<_>, _>>();
+        let entries = read().context("read", path.display())?;
+        Ok(entries
+            .into_iter()
+            .map(|(key, bits)| {
+                let key = Key { length: key.prefix_len(), address: key.data() };
+                (key.into(), Standing::from_bits(bits))
+            })
+            .collect())
+    }
+
+    /// Makes `policy` the policy. New prefixes come before old ones go: an address that both allow is allowed throughout.
+    pub(crate) fn set_policy(&self, policy: &Policy) -> Result<(), Error> {
+        let path = self.pin(POLICY);
+        let entries = policy.entries();
+        if entries.len() > Policy::CAPACITY {
+            return Err(Error::PolicyTooLarge { prefixes: entries.len(), most: Policy::CAPACITY });
+        }
+        let write = || {
+            let mut map = open_policy(&path)?;
+            let old: Vec<TrieKey<[u8; 16]>> = map.keys().collect::<Result<_, _>>()?;
+            let old = old.into_iter().map(|key| Key { length: key.prefix_len(), address: key.data() });
+            let obsolete: Vec<Key> = old.filter(|key| !entries.contains_key(key)).collect();
+            // Where there is no room for both, some have to go first.
+            let excess = (obsolete.len() + entries.len()).saturating_sub(Policy::CAPACITY);
+            let (early, late) = obsolete.split_at(excess.min(obsolete.len()));
+            for key in early {
+                map.remove(&TrieKey::new(key.length, key.address))?;
+            }
+            for (key, &bits) in &entries {
+                map.insert(&TrieKey::new(key.length, key.address), bits, 0)?;
+            }
+            for key in late {
+                map.remove(&TrieKey::new(key.length, key.address))?;
+            }
+            Ok::<(), MapError>(())
+        };
+        write().context("write", path.display())
+    }
+
+    pub(crate) fn counters(&self, hook: Hook) -> Result<Counters, Error> {
+        let path = self.pin(COUNTERS);
+        let read = || {
+            let map: PerCpuArray<MapData, u64> = Map::PerCpuArray(MapData::from_pin(&path)?).try_into()?;
+            let count = |outcome: u8| {
+                let values = map.get(&(u32::from(hook.number()) * 16 + u32::from(outcome)), 0)?;
+                Ok::<u64, MapError>(values.iter().sum())
+            };
+            let refused = Refusal::ALL.iter().map(|&refusal| Ok((refusal, count(refusal as u8)?)));
+            Ok::<_, MapError>(Counters { stamped: count(0)?, refused: refused.collect::<Result<_, MapError>>()? })
+        };
+        read().context("read", path.display())
+    }
+
+    /// The programs that use the maps of this attachment, by the kernel's numbers.
+    ///
+    /// As programs are not pinned, there are such only while a hook holds them: this finds the filters of an attachment,
+    /// and whether there are any in other network namespaces.
+    pub(crate) fn programs(&self) -> Result<Vec<u32>, Error> {
+        let path = self.pin(SITE);
+        if !self.has(SITE) {
+            return Ok(Vec::new());
+        }
+        let map = MapInfo::from_pin(&path).context("read", path.display())?.id();
+        // A program that goes while the list is read is no error.
+        let programs = loaded_programs().filter_map(Result::ok);
+        let users = programs.filter(|info| info.map_ids().ok().flatten().is_some_and(|ids| ids.contains(&map)));
+        Ok(users.map(|info| info.id()).collect())
+    }
+}
+
+fn open_policy(path: &Path) -> Result<LpmTrie<MapData, [u8; 16], u32>, MapError> {
+    Map::LpmTrie(MapData::from_pin(path)?).try_into()
+}

@@ -1,0 +1,213 @@
+//! Devices, addresses and traffic control.
+
+use std::{io, net::IpAddr};
+
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage},
+    link::{LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage, LinkXdp, XdpAttached},
+    tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
+};
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+use super::Netlink;
+
+/// A device as the kernel describes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) ifindex: u32,
+    pub(crate) name: String,
+    /// The kind of a software device (`veth`, `bridge`, …); `None` for what has hardware, or claims to.
+    pub(crate) kind: Option<String>,
+    /// The name of the link layer: `Ether` for Ethernet.
+    pub(crate) layer: String,
+    /// Bus and name of the hardware.
+    pub(crate) parent: Option<(String, String)>,
+    pub(crate) xdp: Option<XdpProgram>,
+}
+
+/// The XDP program of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct XdpProgram {
+    pub(crate) id: u32,
+    /// Run by the kernel instead of the driver.
+    pub(crate) generic: bool,
+}
+
+/// A BPF program that is a filter of a `clsact` queueing discipline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Filter {
+    pub(crate) ingress: bool,
+    pub(crate) priority: u16,
+    pub(crate) handle: u32,
+    /// The kernel's number of the program; `None` for filters that are not BPF programs.
+    pub(crate) program: Option<u32>,
+}
+
+/// The devices, addresses and traffic control of the network namespace of this thread.
+pub(crate) struct Route {
+    netlink: Netlink,
+}
+
+impl Route {
+    pub(crate) fn open() -> io::Result<Self> {
+        Ok(Self { netlink: Netlink::open(NETLINK_ROUTE)? })
+    }
+
+    pub(crate) fn links(&self) -> io::Result<Vec<Link>> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        let answers = self.netlink.dump(RouteNetlinkMessage::GetLink(message))?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewLink(message) => Some(Link::from(message)),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// The addresses of all devices. Of a point-to-point device its own end.
+    pub(crate) fn addresses(&self) -> io::Result<Vec<IpAddr>> {
+        let answers = self.netlink.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewAddress(message) => own_address(&message.attributes),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Whether the device has a `clsact` queueing discipline.
+    pub(crate) fn has_clsact(&self, ifindex: u32) -> io::Result<bool> {
+        let answers = self.netlink.dump(RouteNetlinkMessage::GetQueueDiscipline(tc_message(ifindex)?))?;
+        Ok(answers.iter().any(|answer| match answer {
+            RouteNetlinkMessage::NewQueueDiscipline(message) => {
+                i64::from(message.header.index) == i64::from(ifindex) && message.attributes.iter().any(is_clsact)
+            }
+            _ => false,
+        }))
+    }
+
+    /// Removes the `clsact` queueing discipline and all filters on it.
+    pub(crate) fn remove_clsact(&self, ifindex: u32) -> io::Result<()> {
+        let mut message = tc_message(ifindex)?;
+        message.header.parent = TcHandle::CLSACT;
+        message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
+        self.netlink.request(RouteNetlinkMessage::DelQueueDiscipline(message), 0)?;
+        Ok(())
+    }
+
+    /// The filters of the device's `clsact` queueing discipline, none where it has no such.
+    pub(crate) fn filters(&self, ifindex: u32) -> io::Result<Vec<Filter>> {
+        if !self.has_clsact(ifindex)? {
+            return Ok(Vec::new());
+        }
+        let mut filters = Vec::new();
+        for ingress in [true, false] {
+            let mut message = tc_message(ifindex)?;
+            message.header.parent = hook(ingress);
+            for answer in self.netlink.dump(RouteNetlinkMessage::GetTrafficFilter(message))? {
+                // A priority without a filter has a message of its own, with handle 0.
+                if let RouteNetlinkMessage::NewTrafficFilter(message) = answer
+                    && u32::from(message.header.handle) != 0
+                {
+                    filters.push(filter(ingress, &message));
+                }
+            }
+        }
+        Ok(filters)
+    }
+
+    pub(crate) fn remove_filter(&self, ifindex: u32, filter: Filter) -> io::Result<()> {
+        let mut message = tc_message(ifindex)?;
+        message.header.parent = hook(filter.ingress);
+        message.header.handle = filter.handle.into();
+        message.header.info = u32::from(filter.priority) << 16;
+        message.attributes.push(TcAttribute::Kind("bpf".to_owned()));
+        self.netlink.request(RouteNetlinkMessage::DelTrafficFilter(message), 0)?;
+        Ok(())
+    }
+}
+
+fn tc_message(ifindex: u32) -> io::Result<TcMessage> {
+    Ok(TcMessage::with_index(i32::try_from(ifindex).map_err(io::Error::other)?))
+}
+
+fn hook(ingress: bool) -> TcHandle {
+    let minor = if ingress { TcHandle::MIN_INGRESS } else { TcHandle::MIN_EGRESS };
+    TcHandle { major: TcHandle::CLSACT.major, minor }
+}
+
+fn is_clsact(attribute: &TcAttribute) -> bool {
+    matches!(attribute, TcAttribute::Kind(kind) if kind == "clsact")
+}
+
+fn filter(ingress: bool, message: &TcMessage) -> Filter {
+    let options = message.attributes.iter().filter_map(|attribute| match attribute {
+        TcAttribute::Options(options) => Some(options),
+        _ => None,
+    });
+    let program = options.flatten().find_map(|option| match option {
+        TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => Some(*id),
+        _ => None,
+    });
+    let [high, low, ..] = message.header.info.to_be_bytes();
+    Filter { ingress, priority: u16::from_be_bytes([high, low]), handle: message.header.handle.into(), program }
+}
+
+/// `IFA_LOCAL` is the own end of a point-to-point device, whose `IFA_ADDRESS` is the peer; IPv6 often has the latter only.
+fn own_address(attributes: &[AddressAttribute]) -> Option<IpAddr> {
+    let local = attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    local.or_else(|| {
+        attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    })
+}
+
+impl From<LinkMessage> for Link {
+    fn from(message: LinkMessage) -> Self {
+        let mut link = Self {
+            ifindex: message.header.index,
+            name: String::new(),
+            kind: None,
+            layer: format!("{:?}", message.header.link_layer_type),
+            parent: None,
+            xdp: None,
+        };
+        let (mut bus, mut parent) = (None, None);
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::LinkInfo(infos) => {
+                    link.kind = infos.into_iter().find_map(|info| match info {
+                        LinkInfo::Kind(kind) => Some(kind.to_string()),
+                        _ => None,
+                    });
+                }
+                LinkAttribute::ParentDevBusName(name) => bus = Some(name),
+                LinkAttribute::ParentDevName(name) => parent = Some(name),
+                LinkAttribute::Xdp(attributes) => link.xdp = xdp_program(&attributes),
+                _ => {}
+            }
+        }
+        link.parent = bus.zip(parent);
+        link
+    }
+}
+
+fn xdp_program(attributes: &[LinkXdp]) -> Option<XdpProgram> {
+    let generic = attributes.iter().any(|attribute| matches!(attribute, LinkXdp::Attached(XdpAttached::SocketBuffer)));
+    attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => {
+            Some(XdpProgram { id: *id, generic })
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,218 @@
+//! The pins of attachments under a BPF file system, and who may touch them.
+//!
+//! ```text
+//! instamp/<inode of the network namespace>/<ifindex>           an attachment
+//! instamp/<inode of the network namespace>/<ifindex>_partial   one that is being made or taken apart
+//!     SITE, POLICY, COUNTERS              the maps, shared by the programs
+//!     xdp_ingress, tc_ingress, tc_egress  the links; none for filters of `clsact`, which need no pins to stay
+//!     clsact                              a directory: the queueing discipline is ours to remove
+//! ```
+//!
+//! A BPF file system refuses names with a dot.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+
+use crate::{Error, error::Context as _};
+
+const DIRECTORY: &str = "instamp";
+const PARTIAL: &str = "_partial";
+const CLSACT: &str = "clsact";
+
+/// The names of the maps, in the objects and as pins.
+pub(crate) const SITE: &str = "SITE";
+pub(crate) const POLICY: &str = "POLICY";
+pub(crate) const COUNTERS: &str = "COUNTERS";
+pub(crate) const MAPS: [&str; 3] = [SITE, POLICY, COUNTERS];
+
+/// The names of the programs, in the objects and as pins of their links.
+pub(crate) const XDP_INGRESS: &str = "xdp_ingress";
+pub(crate) const TC_INGRESS: &str = "tc_ingress";
+pub(crate) const TC_EGRESS: &str = "tc_egress";
+pub(crate) const PROGRAMS: [&str; 3] = [XDP_INGRESS, TC_INGRESS, TC_EGRESS];
+
+/// All pins on one BPF file system, for one command at a time.
+pub(crate) struct Pins {
+    root: PathBuf,
+    _lock: Flock<File>,
+}
+
+/// Whether an attachment is one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    Whole,
+    Partial,
+}
+
+/// The directory of an attachment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    pub(crate) namespace: u64,
+    pub(crate) ifindex: u32,
+    pub(crate) state: State,
+}
+
+impl Pins {
+    /// Waits until no other command uses the BPF file system at `bpffs`.
+    ///
+    /// The lock is on the root of the file system, the one directory there that never goes. The kernel gives it back
+    /// when its holder dies.
+    pub(crate) fn lock(bpffs: &Path) -> Result<Self, Error> {
+        let kind = statfs(bpffs).map(|statfs| statfs.filesystem_type());
+        if kind != Ok(BPF_FS_MAGIC) {
+            return Err(Error::NoBpffs { path: bpffs.to_owned() });
+        }
+        let directory = File::open(bpffs).context("open", bpffs.display())?;
+        let lock = Flock::lock(directory, FlockArg::LockExclusive)
+            .map_err(|(_, number)| number)
+            .context("lock", bpffs.display())?;
+        Ok(Self { root: bpffs.join(DIRECTORY), _lock: lock })
+    }
+
+    pub(crate) fn directory(&self, namespace: u64, ifindex: u32, state: State) -> Directory {
+        let path = self.root.join(namespace.to_string()).join(directory_name(ifindex, state));
+        Directory { path, namespace, ifindex, state }
+    }
+
+    /// All directories of attachments. What has another name is not ours, and is left alone.
+    pub(crate) fn directories(&self) -> Result<Vec<Directory>, Error> {
+        let mut directories = Vec::new();
+        for namespace in names(&self.root)?.iter().filter_map(|name| number::<u64>(name)) {
+            for name in names(&self.root.join(namespace.to_string()))? {
+                if let Some((ifindex, state)) = parse_directory_name(&name) {
+                    directories.push(self.directory(namespace, ifindex, state));
+                }
+            }
+        }
+        directories.sort_by_key(|directory| (directory.namespace, directory.ifindex));
+        Ok(directories)
+    }
+}
+
+impl Directory {
+    pub(crate) fn pin(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        // The target of a pin is not looked at, so that permission to read the directory is enough.
+        fs::symlink_metadata(self.pin(name)).is_ok()
+    }
+
+    pub(crate) fn exists(&self) -> bool {
+        self.path.is_dir()
+    }
+
+    pub(crate) fn create(&self) -> Result<(), Error> {
+        fs::create_dir_all(&self.path).context("create", self.path.display())
+    }
+
+    /// Moves the directory to the name of another state, in one step.
+    pub(crate) fn become_state(&self, state: State) -> Result<Self, Error> {
+        let path = self.path.with_file_name(directory_name(self.ifindex, state));
+        fs::rename(&self.path, &path).context("rename", self.path.display())?;
+        Ok(Self { path, state, ..self.clone() })
+    }
+
+    /// Says, before it is so, that the queueing discipline is ours.
+    pub(crate) fn own_clsact(&self) -> Result<(), Error> {
+        fs::create_dir(self.pin(CLSACT)).context("create", self.pin(CLSACT).display())
+    }
+
+    pub(crate) fn owns_clsact(&self) -> bool {
+        self.has(CLSACT)
+    }
+
+    pub(crate) fn disown_clsact(&self) -> Result<(), Error> {
+        gone(fs::remove_dir(self.pin(CLSACT))).context("remove", self.pin(CLSACT).display())
+    }
+
+    /// Removes one pin.
+    pub(crate) fn unpin(&self, name: &str) -> Result<(), Error> {
+        gone(fs::remove_file(self.pin(name))).context("remove", self.pin(name).display())
+    }
+
+    /// Removes what is left, and the directories above that it leaves empty.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        for name in MAPS {
+            self.unpin(name)?;
+        }
+        self.disown_clsact()?;
+        gone(fs::remove_dir(&self.path)).context("remove", self.path.display())?;
+        for parent in self.path.ancestors().skip(1).take(2) {
+            match fs::remove_dir(parent) {
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => break,
+                result => gone(result).context("remove", parent.display())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// To remove what is not there is no failure.
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+fn names(directory: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).context("list", directory.display()),
+    };
+    let names = entries.map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));
+    names.collect::<io::Result<_>>().context("list", directory.display())
+}
+
+fn directory_name(ifindex: u32, state: State) -> String {
+    match state {
+        State::Whole => ifindex.to_string(),
+        State::Partial => format!("{ifindex}{PARTIAL}"),
+    }
+}
+
+fn parse_directory_name(name: &str) -> Option<(u32, State)> {
+    let (ifindex, state) = match name.strip_suffix(PARTIAL) {
+        Some(ifindex) => (ifindex, State::Partial),
+        None => (name, State::Whole),
+    };
+    Some((number(ifindex)?, state))
+}
+
+/// A number in the one form in which it is written.
+fn number<N: std::str::FromStr + ToString>(text: &str) -> Option<N> {
+    text.parse().ok().filter(|number: &N| number.to_string() == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_directories_are_read_as_they_are_written() {
+        for (ifindex, state) in [(1, State::Whole), (u32::MAX, State::Whole), (7, State::Partial)] {
+            let name = directory_name(ifindex, state);
+            assert!(!name.contains('.'));
+            assert_eq!(parse_directory_name(&name), Some((ifindex, state)));
+        }
+    }
+
+    #[test]
+    fn other_names_are_not_ours() {
+        for name in ["", "_partial", "07", "+7", "-1", "7_part", "7_partial_partial", "4294967296", "eth0"] {
+            assert_eq!(parse_directory_name(name), None, "{name}");
+        }
+    }
+}
