@@ -1,0 +1,65 @@
+//! The application's clock, in the host's time.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, RawFd},
+};
+
+use nix::{
+    sys::{
+        time::TimeSpec,
+        timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
+    },
+    time::{ClockId as Clock, clock_gettime},
+};
+
+use crate::time_namespace::MonotonicOffset;
+
+const NS_PER_SECOND: u64 = 1_000_000_000;
+
+/// `CLOCK_MONOTONIC` of the host's initial time namespace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HostClock {
+    offset: MonotonicOffset,
+}
+
+impl HostClock {
+    pub(crate) const fn new(offset: MonotonicOffset) -> Self {
+        Self { offset }
+    }
+
+    /// In nanoseconds.
+    pub(crate) fn now_ns(self) -> u64 {
+        // The clock exists everywhere and the pointer is valid, so the call cannot fail; nor can the host's time be
+        // negative.
+        let reading = clock_gettime(Clock::CLOCK_MONOTONIC).unwrap_or(TimeSpec::new(0, 0));
+        let ns = reading.tv_sec().unsigned_abs() * NS_PER_SECOND + reading.tv_nsec().unsigned_abs();
+        self.offset.host_ns(ns).unwrap_or(0)
+    }
+}
+
+/// A timer of the kernel's resolution: those of event loops count milliseconds.
+#[derive(Debug)]
+pub(crate) struct Timer(TimerFd);
+
+impl Timer {
+    pub(crate) fn new() -> io::Result<Self> {
+        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        Ok(Self(TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?))
+    }
+
+    /// Makes the timer readable after `delay_ns` nanoseconds, and not before.
+    pub(crate) fn set(&self, delay_ns: u64) -> io::Result<()> {
+        let seconds = i64::try_from(delay_ns / NS_PER_SECOND).unwrap_or(i64::MAX);
+        // A delay of 0 would stop the timer.
+        let nanoseconds = i64::try_from((delay_ns % NS_PER_SECOND).max(u64::from(delay_ns == 0))).unwrap_or(0);
+        let expiration = Expiration::OneShot(TimeSpec::new(seconds, nanoseconds));
+        Ok(self.0.set(expiration, TimerSetTimeFlags::empty())?)
+    }
+}
+
+impl AsRawFd for Timer {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}

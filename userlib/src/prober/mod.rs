@@ -1,0 +1,248 @@
+//! An asynchronous prober over ICMP sockets.
+
+mod clock;
+mod error;
+mod error_kind;
+mod event;
+mod message;
+mod pace;
+mod session;
+mod socket;
+
+use std::{fmt, io, net::IpAddr, os::fd::AsRawFd, time::Duration};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::io::{Interest, unix::AsyncFd};
+
+pub use error::ProberError;
+pub use error_kind::ErrorKind;
+pub use event::{Event, Reply, Stamps};
+
+use self::{
+    clock::{HostClock, Timer},
+    message::Version,
+    session::Session,
+    socket::EchoSocket,
+};
+use crate::{DEFAULT_PAYLOAD_LENGTH, time_namespace::MonotonicOffset};
+
+/// The kind of ICMP socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SocketKind {
+    /// A datagram socket where the host allows it, else a raw one.
+    #[default]
+    Auto,
+    /// A raw socket: needs `CAP_NET_RAW`.
+    Raw,
+    /// A datagram ("ping") socket: needs a group inside `net.ipv4.ping_group_range`.
+    Datagram,
+}
+
+impl SocketKind {
+    /// `auto`, `raw` or `dgram`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Raw => "raw",
+            Self::Datagram => "dgram",
+        }
+    }
+}
+
+/// What a prober does. [`Config::new`] has ping's defaults.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Whom to probe.
+    pub target: IpAddr,
+    /// The interface through which, by its name.
+    pub interface: Option<String>,
+    /// The address from which.
+    pub source: Option<IpAddr>,
+    /// Through which kind of socket.
+    pub socket: SocketKind,
+    /// The length of the payload, its trailer included, in bytes.
+    pub payload_bytes: usize,
+    /// The number of records in the trailer; by default 4, or as many as fit into a shorter payload.
+    pub cap: Option<u8>,
+    /// How many requests to send; without end by default.
+    pub count: Option<u64>,
+    /// From one request to the next. Zero is a flood: the next request follows a reply, or 10 ms without one.
+    pub interval: Duration,
+    /// How long a probe waits for its reply.
+    pub timeout: Duration,
+    /// When to end, whatever is still outstanding; never by default.
+    pub deadline: Option<Duration>,
+    /// The time to live or hop limit of the requests; the system's by default.
+    pub ttl: Option<u8>,
+}
+
+impl Config {
+    /// Once a second, 64 bytes of payload, each reply awaited for one second, without end.
+    pub fn new(target: IpAddr) -> Self {
+        Self {
+            target,
+            interface: None,
+            source: None,
+            socket: SocketKind::Auto,
+            payload_bytes: DEFAULT_PAYLOAD_LENGTH,
+            cap: None,
+            count: None,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            deadline: None,
+            ttl: None,
+        }
+    }
+}
+
+/// Sends echo requests and reports what becomes of them.
+///
+/// One kernel timer paces sending and giving up, so intervals of 100 us hold as well as those of a second. Requests follow
+/// the schedule and not each other: one that is sent late does not delay the next, and after a pause those that are more
+/// than 10 ms late are left out.
+///
+/// ```no_run
+/// use instamp::prober::{Config, Event, Prober};
+/// # async fn ping() -> Result<(), instamp::prober::ProberError> {
+/// let target = std::net::Ipv4Addr::new(192, 0, 2, 1).into();
+/// let mut prober = Prober::new(Config { count: Some(3), ..Config::new(target) })?;
+/// while let Some(event) = prober.next().await {
+///     match event {
+///         Event::Reply(reply) => match reply.correction {
+///             Ok(correction) => println!("{}: {} ns, of which network {} ns", reply.seq, reply.rtt_ns, correction.net_ns),
+///             Err(reason) => println!("{}: {} ns, uncorrected: {reason}", reply.seq, reply.rtt_ns),
+///         },
+///         Event::Timeout { seq } => println!("{seq}: no reply"),
+///         Event::Error { from, error, .. } => println!("{error}, says {from:?}"),
+///         Event::Sent { .. } => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Prober {
+    socket: AsyncFd<EchoSocket>,
+    timer: AsyncFd<Timer>,
+    /// When the timer fires.
+    armed_ns: Option<u64>,
+    session: Session,
+}
+
+impl Prober {
+    /// Opens the socket. The first request is sent by the first [`next`](Self::next).
+    ///
+    /// # Errors
+    ///
+    /// [`ProberError`] names the cause and the remedy.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O enabled.
+    pub fn new(config: Config) -> Result<Self, ProberError> {
+        check(&config)?;
+        let clock = HostClock::new(MonotonicOffset::of_this_process()?);
+        let mut random = StdRng::from_os_rng();
+        let socket = EchoSocket::open(&config, random.random())?;
+        let session = Session::new(&config, &socket, clock, random)?;
+        let watched = watch(socket, Interest::READABLE | Interest::ERROR);
+        let timer = Timer::new().and_then(|timer| watch(timer, Interest::READABLE));
+        Ok(Self {
+            socket: watched.map_err(|source| ProberError::Socket { action: "watch", source })?,
+            timer: timer.map_err(ProberError::Timer)?,
+            armed_ns: None,
+            session,
+        })
+    }
+
+    /// The kind of the socket that was opened: never [`SocketKind::Auto`].
+    pub fn socket_kind(&self) -> SocketKind {
+        self.socket.get_ref().kind()
+    }
+
+    /// The identifier of the requests, as this host sends them: NAT may change it on the way.
+    pub fn identifier(&self) -> u16 {
+        self.socket.get_ref().identifier()
+    }
+
+    /// Sends no more. What is outstanding is still waited for, at most for the timeout.
+    pub const fn stop(&mut self) {
+        self.session.stop();
+    }
+
+    /// What happens next, or `None` when all has been sent and every request was answered, timed out or failed.
+    ///
+    /// Requests are sent while this is awaited, so it wants to be awaited all the time. Cancel safe: nothing is lost if
+    /// the future is dropped.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            // Where there is always something to report, other tasks get their turn too.
+            tokio::task::coop::consume_budget().await;
+            if let Some(event) = self.session.events.pop_front() {
+                return Some(event);
+            }
+            self.session.act(self.socket.get_mut());
+            if self.session.events.is_empty() {
+                let wake_ns = self.session.wake_ns()?;
+                self.wait(wake_ns).await;
+            }
+        }
+    }
+
+    /// Until something was received, or the host's clock reads `wake_ns`.
+    async fn wait(&mut self, wake_ns: u64) {
+        if self.armed_ns != Some(wake_ns) {
+            let delay_ns = wake_ns.saturating_sub(self.session.clock.now_ns());
+            self.armed_ns = self.timer.get_ref().set(delay_ns).is_ok().then_some(wake_ns);
+        }
+        tokio::select! {
+            biased;
+            Ok(mut guard) = self.socket.ready_mut(Interest::READABLE | Interest::ERROR) => {
+                let failed = guard.ready().is_error();
+                let socket = guard.get_inner_mut();
+                if failed {
+                    self.session.receive_errors(socket);
+                }
+                if self.session.receive(socket) {
+                    guard.clear_ready();
+                } else {
+                    guard.retain_ready();
+                }
+            }
+            Ok(mut guard) = self.timer.readable() => {
+                self.armed_ns = None;
+                guard.clear_ready();
+            }
+            // The runtime is shutting down and polls nothing any more.
+            else => {}
+        }
+    }
+}
+
+impl fmt::Debug for Prober {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prober")
+            .field("socket_kind", &self.socket_kind())
+            .field("identifier", &self.identifier())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Registers a socket or timer, which keeps its descriptor until it is dropped, with the runtime.
+#[expect(deprecated, reason = "its successor is an unsafe function, for types that change their descriptor")]
+fn watch<T: AsRawFd>(inner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(inner, interest)
+}
+
+/// Refuses what no socket is needed to refuse.
+fn check(config: &Config) -> Result<(), ProberError> {
+    let Config { target, source, payload_bytes: size, .. } = *config;
+    if target.is_multicast() {
+        return Err(ProberError::Multicast(target));
+    }
+    if let Some(from) = source.filter(|from| from.is_ipv4() != target.is_ipv4()) {
+        return Err(ProberError::Family { from, target });
+    }
+    session::run(config)?;
+    let most = Version::of(target).max_payload();
+    if size > most { Err(ProberError::PayloadTooBig { size, most }) } else { Ok(()) }
+}

@@ -1,0 +1,259 @@
+//! A run of probes: what is sent, and what becomes of it.
+
+use std::{collections::VecDeque, time::Duration};
+
+use instamp_trailer::checksum::sum_bytes;
+use nix::errno::Errno;
+use rand::{Rng, rngs::StdRng};
+
+use super::{
+    Config, Event, Reply, Stamps,
+    clock::HostClock,
+    message::{HEADER_LENGTH, Version, request_header},
+    pace::Pace,
+    socket::{EchoSocket, ReceivedError, ReceivedReply},
+};
+use crate::{
+    Correction, ReserveError, Run, Uncorrected, correct,
+    in_flight::{Answer, InFlight, SentProbe, wire_sequence},
+    strip,
+};
+
+/// The ICMP checksum of all IPv4 requests. One for all runs, so that a target is reached on the same path tomorrow.
+const CHECKSUM: u16 = 0x1257;
+/// As many messages are taken from the socket before anything else gets its turn.
+pub(super) const BATCH: usize = 64;
+/// Late replies are recognized among at least this many probes.
+const MIN_TABLE: u64 = 64;
+/// A send call also reports errors of earlier requests: it is repeated when those have been taken note of.
+const SEND_TRIES: usize = 3;
+
+pub(super) struct Session {
+    pub(super) events: VecDeque<Event>,
+    pub(super) clock: HostClock,
+    run: Run,
+    identifier: u16,
+    version: Version,
+    nonces: StdRng,
+    /// The message that is sent next: header and payload.
+    request: Box<[u8]>,
+    pace: Pace,
+    in_flight: InFlight,
+    /// Something was sent, and the socket has not been emptied since.
+    unread: bool,
+    deadline_ns: Option<u64>,
+    /// When everything ends: known when the first request is sent.
+    end_ns: Option<u64>,
+}
+
+impl Session {
+    pub(super) fn new(
+        config: &Config,
+        socket: &EchoSocket,
+        clock: HostClock,
+        nonces: StdRng,
+    ) -> Result<Self, ReserveError> {
+        let (version, identifier) = (socket.version(), socket.identifier());
+        let run = run(config)?;
+        let run = match version {
+            Version::V4 => run.with_checksum(version.request(), 0, identifier, CHECKSUM)?,
+            Version::V6 => run,
+        };
+        let (interval_ns, timeout_ns) = (nanoseconds(config.interval), nanoseconds(config.timeout));
+        // Twice as many as are under way at the same time.
+        let probes = timeout_ns.saturating_mul(2).checked_div(interval_ns).unwrap_or(u64::MAX).max(MIN_TABLE);
+        Ok(Self {
+            events: VecDeque::with_capacity(BATCH),
+            clock,
+            run,
+            identifier,
+            version,
+            nonces,
+            request: (0..=u8::MAX).cycle().take(HEADER_LENGTH + config.payload_bytes).collect(),
+            pace: Pace::new(interval_ns, config.count),
+            in_flight: InFlight::new(timeout_ns, usize::try_from(probes).unwrap_or(usize::MAX)),
+            unread: false,
+            deadline_ns: config.deadline.map(nanoseconds),
+            end_ns: None,
+        })
+    }
+
+    /// Does what is due.
+    pub(super) fn act(&mut self, socket: &mut EchoSocket) {
+        let now_ns = self.clock.now_ns();
+        self.end_ns = self.end_ns.or_else(|| Some(now_ns.saturating_add(self.deadline_ns?)));
+        let due = |due_ns: Option<u64>| due_ns.is_some_and(|due_ns| due_ns <= now_ns);
+        let (ended, sending) = (due(self.end_ns), due(self.pace.due_ns()));
+
+        // What has arrived in time is not given up because nobody looked, and a fast sender does not forget to receive.
+        if ended || due(self.in_flight.expires_ns()) || sending && self.unread {
+            self.receive(socket);
+        }
+        while let Some(seq) = self.in_flight.expire(now_ns) {
+            self.events.push_back(Event::Timeout { seq });
+        }
+        if ended {
+            self.stop();
+            while let Some(seq) = self.in_flight.give_up() {
+                self.events.push_back(Event::Timeout { seq });
+            }
+        } else if sending {
+            self.send(socket);
+        }
+    }
+
+    /// When something will be due, or `None` if nothing will.
+    pub(super) fn wake_ns(&mut self) -> Option<u64> {
+        let due_ns = [self.pace.due_ns(), self.in_flight.expires_ns()].into_iter().flatten().min()?;
+        Some(self.end_ns.map_or(due_ns, |end_ns| end_ns.min(due_ns)))
+    }
+
+    pub(super) const fn stop(&mut self) {
+        self.pace.stop();
+    }
+
+    /// Takes replies from the socket. Whether it has been emptied.
+    pub(super) fn receive(&mut self, socket: &mut EchoSocket) -> bool {
+        let clock = self.clock;
+        for _ in 0..BATCH {
+            match socket.receive(|| clock.now_ns()) {
+                Ok(Some((received_ns, reply))) => self.take_reply(received_ns, &reply),
+                Ok(None) | Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    self.unread = false;
+                    return true;
+                }
+                // An error about one of the requests; the queue has the details.
+                Err(_) => _ = self.receive_errors(socket),
+            }
+        }
+        false
+    }
+
+    /// Takes ICMP errors from the socket's error queue. Whether there were any.
+    pub(super) fn receive_errors(&mut self, socket: &mut EchoSocket) -> bool {
+        for taken in 0..BATCH {
+            match socket.receive_error() {
+                Ok(Some(error)) => self.take_error(&error),
+                Ok(None) | Err(Errno::EINTR) => {}
+                Err(_) => return taken > 0,
+            }
+        }
+        true
+    }
+
+    fn take_reply(&mut self, received_ns: u64, ReceivedReply { echo, from, ttl }: &ReceivedReply<'_>) {
+        let Some(probe) = self.in_flight.find(echo.sequence) else { return };
+        let Judged { correction, stamps, full } = judge(&self.run, &probe, received_ns, echo.payload);
+        // The probe of that nonce is another one, perhaps one from 65,536 requests ago: this one still waits.
+        let answer = match correction {
+            Err(Uncorrected::ForeignNonce) => None,
+            _ => self.in_flight.answered(probe.seq),
+        };
+        let Answer { duplicate, late } = answer.unwrap_or(Answer { duplicate: false, late: probe.timed_out });
+        if answer.is_some() && !duplicate {
+            self.pace.answered(received_ns);
+        }
+        self.events.push_back(Event::Reply(Reply {
+            seq: probe.seq,
+            from: *from,
+            bytes: HEADER_LENGTH + echo.payload.len(),
+            ttl: *ttl,
+            rtt_ns: received_ns.wrapping_sub(probe.sent_ns).cast_signed(),
+            sent_ns: probe.sent_ns,
+            received_ns,
+            correction,
+            stamps,
+            full,
+            duplicate,
+            late,
+        }));
+    }
+
+    fn take_error(&mut self, &ReceivedError { sequence, from, error }: &ReceivedError) {
+        let seq = sequence.and_then(|sequence| self.in_flight.find(sequence)).map(|probe| probe.seq);
+        if seq.is_none_or(|seq| self.in_flight.failed(seq)) {
+            self.events.push_back(Event::Error { seq, from, error });
+        }
+    }
+
+    fn send(&mut self, socket: &mut EchoSocket) {
+        if let Some(seq) = self.in_flight.make_room() {
+            self.events.push_back(Event::Timeout { seq });
+        }
+        let nonce = self.nonces.random();
+        self.prepare(wire_sequence(self.in_flight.next_seq()), nonce);
+        for tries_left in (0..SEND_TRIES).rev() {
+            let sent_ns = self.clock.now_ns();
+            match socket.send(&self.request) {
+                Ok(()) => {
+                    let seq = self.in_flight.sent(sent_ns, nonce);
+                    self.pace.sent(sent_ns);
+                    self.unread = true;
+                    return self.events.push_back(Event::Sent { seq, sent_ns });
+                }
+                Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::EINTR) => return self.pace.no_room(sent_ns),
+                Err(_) if self.receive_errors(socket) && tries_left > 0 => {}
+                Err(errno) => {
+                    let seq = self.in_flight.sent(sent_ns, nonce);
+                    self.in_flight.failed(seq);
+                    self.pace.sent(sent_ns);
+                    let error = super::ErrorKind::from_errno(errno);
+                    return self.events.push_back(Event::Error { seq: Some(seq), from: None, error });
+                }
+            }
+        }
+    }
+
+    /// Makes the next request.
+    fn prepare(&mut self, sequence: u16, nonce: u64) {
+        let kind = self.version.request();
+        let (header, payload) = self.request.split_at_mut(HEADER_LENGTH);
+        let reserved = self.run.reserve(payload, sequence, nonce);
+        debug_assert_eq!(reserved, Ok(()), "the payload has the run's length");
+        let checksum = self.run.checksum(kind, 0, self.identifier);
+        header.copy_from_slice(&request_header(self.version, checksum.unwrap_or(0), self.identifier, sequence));
+        if checksum.is_none() {
+            let checksum = !sum_bytes(&self.request);
+            if let Some(field) = self.request.get_mut(2..4) {
+                field.copy_from_slice(&checksum.to_be_bytes());
+            }
+        }
+    }
+}
+
+/// The run that `config` asks for, its checksum still open.
+pub(super) fn run(config: &Config) -> Result<Run, ReserveError> {
+    let run = Run::new(config.payload_bytes)?;
+    config.cap.map_or(Ok(run), |cap| run.with_cap(cap))
+}
+
+/// What a reply's payload says.
+struct Judged {
+    correction: Result<Correction, Uncorrected>,
+    stamps: Stamps,
+    full: bool,
+}
+
+fn judge(run: &Run, probe: &SentProbe, received_ns: u64, payload: &[u8]) -> Judged {
+    let without = |reason| Judged { correction: Err(reason), stamps: Stamps::NONE, full: false };
+    if payload.len() < run.length() {
+        return without(Uncorrected::Truncated);
+    }
+    if run.cap().is_none() {
+        return without(Uncorrected::NoStamps);
+    }
+    match strip(payload, probe.nonce) {
+        Ok(stripped) => Judged {
+            correction: correct(stripped.records, probe.sent_ns, received_ns),
+            stamps: stripped.records.into(),
+            full: stripped.full,
+        },
+        Err(error) => without(error.into()),
+    }
+}
+
+/// Of a duration of the configuration: 584 years are without end.
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

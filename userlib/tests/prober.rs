@@ -1,0 +1,226 @@
+//! The prober on loopback, in network namespaces of its own.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    future::Future,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use instamp::{
+    Uncorrected,
+    prober::{Config, ErrorKind, Event, Prober, ProberError, Reply, SocketKind},
+};
+use nix::sched::{CloneFlags, unshare};
+
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+const EVERY_WAY: [(IpAddr, SocketKind); 4] =
+    [(V4, SocketKind::Raw), (V4, SocketKind::Datagram), (V6, SocketKind::Raw), (V6, SocketKind::Datagram)];
+
+/// Skipping is loud, and where everything must be there it is a failure.
+fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "cannot be skipped: {reason}");
+    println!("SKIP: {reason}");
+}
+
+fn run(command: &[&str]) -> bool {
+    let (program, arguments) = command.split_first().expect("a program");
+    let status = Command::new(program).args(arguments).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Runs `test` in a thread with a network namespace of its own, whose loopback is up and whose groups may all have ICMP
+/// datagram sockets.
+fn in_own_network<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    let thread = std::thread::spawn(|| {
+        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+            return skip(&format!("cannot make a network namespace: {error}"));
+        }
+        assert!(run(&["ip", "link", "set", "lo", "up"]), "ip link set lo up");
+        fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647").expect("ping_group_range of the namespace");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+        runtime.block_on(test());
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn fast(target: IpAddr) -> Config {
+    Config { interval: Duration::from_micros(200), ..Config::new(target) }
+}
+
+async fn events(config: Config) -> Vec<Event> {
+    let mut prober = Prober::new(config).expect("a prober");
+    let mut events = Vec::new();
+    while let Some(event) = prober.next().await {
+        events.push(event);
+    }
+    events
+}
+
+fn replies(events: &[Event]) -> Vec<Reply> {
+    events.iter().filter_map(|event| if let Event::Reply(reply) = event { Some(*reply) } else { None }).collect()
+}
+
+#[test]
+fn every_probe_is_answered_on_every_kind_of_socket() {
+    in_own_network(|| async {
+        for (target, socket) in EVERY_WAY {
+            let mut prober = Prober::new(Config { socket, count: Some(50), ..fast(target) }).expect("a prober");
+            assert_eq!(prober.socket_kind(), socket);
+            let mut seen = BTreeMap::<u64, (u32, u32)>::new();
+            while let Some(event) = prober.next().await {
+                match event {
+                    Event::Sent { seq, .. } => seen.entry(seq).or_default().0 += 1,
+                    Event::Reply(reply) => {
+                        seen.entry(reply.seq).or_default().1 += 1;
+                        assert_eq!((reply.from, reply.bytes, reply.ttl), (target, 72, Some(64)));
+                        assert_eq!(reply.correction, Err(Uncorrected::NoStamps));
+                        assert!(reply.rtt_ns > 0 && !reply.duplicate && !reply.late && reply.stamps.is_empty());
+                        assert_eq!(u64::try_from(reply.rtt_ns), Ok(reply.received_ns - reply.sent_ns));
+                    }
+                    Event::Timeout { .. } | Event::Error { .. } => panic!("{event:?}"),
+                }
+            }
+            assert_eq!(seen, (1..=50).map(|seq| (seq, (1, 1))).collect(), "{target} {socket:?}");
+        }
+    });
+}
+
+#[test]
+fn payloads_of_every_size_come_back() {
+    in_own_network(|| async {
+        for (target, socket) in EVERY_WAY {
+            for payload_bytes in [0, 2, 38, 40, 62, 64, 66, 1472, 8972, 65_000] {
+                let config = Config { socket, payload_bytes, count: Some(3), ..fast(target) };
+                let replies = replies(&events(config).await);
+                assert_eq!(replies.len(), 3, "{target} {socket:?} {payload_bytes}");
+                for reply in replies {
+                    assert_eq!(reply.bytes, payload_bytes + 8);
+                    assert_eq!(reply.correction, Err(Uncorrected::NoStamps));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_flood_follows_the_replies_and_wraps_the_sequence_number() {
+    in_own_network(|| async {
+        let config = Config { interval: Duration::ZERO, count: Some(70_000), ..Config::new(V4) };
+        let mut prober = Prober::new(config).expect("a prober");
+        let (mut sent, mut answered) = (0, 0);
+        while let Some(event) = prober.next().await {
+            match event {
+                Event::Sent { seq, .. } => {
+                    sent += 1;
+                    assert_eq!(seq, sent);
+                }
+                Event::Reply(reply) => {
+                    answered += 1;
+                    assert!(reply.is_first_answer() && reply.seq == answered);
+                }
+                Event::Timeout { .. } | Event::Error { .. } => panic!("{event:?}"),
+            }
+        }
+        assert_eq!((sent, answered), (70_000, 70_000));
+    });
+}
+
+#[test]
+fn silence_is_a_timeout_for_each_probe() {
+    in_own_network(|| async {
+        fs::write("/proc/sys/net/ipv4/icmp_echo_ignore_all", "1").expect("icmp_echo_ignore_all of the namespace");
+        let config = Config { count: Some(5), timeout: Duration::from_millis(20), ..fast(V4) };
+        let timeouts = events(config).await.iter().filter(|event| matches!(event, Event::Timeout { .. })).count();
+        assert_eq!(timeouts, 5);
+
+        // The deadline comes first, and leaves no probe unaccounted for.
+        let deadline = Some(Duration::from_millis(20));
+        let config = Config { deadline, timeout: Duration::from_secs(3_600), ..fast(V4) };
+        let events = events(config).await;
+        let sent = events.iter().filter(|event| matches!(event, Event::Sent { .. })).count();
+        let timeouts = events.iter().filter(|event| matches!(event, Event::Timeout { .. })).count();
+        assert!(sent > 0);
+        assert_eq!(sent, timeouts);
+    });
+}
+
+#[test]
+fn stopping_waits_for_what_is_outstanding() {
+    in_own_network(|| async {
+        let mut prober = Prober::new(fast(V6)).expect("a prober");
+        assert!(matches!(prober.next().await, Some(Event::Sent { seq: 1, .. })));
+        prober.stop();
+        assert!(matches!(prober.next().await, Some(Event::Reply(Reply { seq: 1, .. }))));
+        assert!(prober.next().await.is_none());
+    });
+}
+
+#[test]
+fn icmp_errors_are_told_with_their_sender() {
+    in_own_network(|| async {
+        let rules = [
+            ["iptables", "icmp", "--icmp-type", "icmp-host-unreachable"],
+            ["ip6tables", "icmpv6", "--icmpv6-type", "icmp6-addr-unreachable"],
+        ];
+        for [program, protocol, option, answer] in rules {
+            let rule = ["-A", "INPUT", "-p", protocol, option, "echo-request", "-j", "REJECT", "--reject-with", answer];
+            if !run(&[&[program], &rule[..]].concat()) {
+                return skip(&format!("{program} cannot reject echo requests here"));
+            }
+        }
+        for (target, socket) in EVERY_WAY {
+            let events = events(Config { socket, count: Some(3), ..fast(target) }).await;
+            let errors: Vec<_> = events
+                .iter()
+                .filter_map(|event| {
+                    if let Event::Error { seq, from, error } = event { Some((*seq, *from, *error)) } else { None }
+                })
+                .collect();
+            let expected = (1..=3).map(|seq| (Some(seq), Some(target), ErrorKind::HostUnreachable));
+            assert_eq!(errors, expected.collect::<Vec<_>>(), "{target} {socket:?}");
+            // Sent and failed: neither answered nor timed out.
+            assert_eq!(events.len(), 6, "{events:?}");
+        }
+    });
+}
+
+#[test]
+fn an_unreachable_route_is_an_error_for_each_probe() {
+    in_own_network(|| async {
+        // The route goes away while the prober runs: its socket is connected by then.
+        for (target, socket) in EVERY_WAY {
+            let prefix = if target.is_ipv4() { "192.0.2.1" } else { "2001:db8::1" };
+            let family = if target.is_ipv4() { "-4" } else { "-6" };
+            assert!(run(&["ip", family, "route", "replace", prefix, "dev", "lo"]), "ip route replace");
+            let config = Config { socket, count: Some(3), ..fast(prefix.parse().expect("an address")) };
+            let mut prober = Prober::new(config).expect("a prober");
+            assert!(run(&["ip", family, "route", "replace", "unreachable", prefix]), "ip route replace unreachable");
+            let mut errors = Vec::new();
+            while let Some(event) = prober.next().await {
+                println!("{event:?}");
+                if let Event::Error { seq, error, .. } = event {
+                    errors.push((seq, error));
+                }
+            }
+            assert_eq!(
+                errors,
+                (1..=3).map(|seq| (Some(seq), ErrorKind::HostUnreachable)).collect::<Vec<_>>(),
+                "{target} {socket:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn an_odd_payload_is_refused() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    let _context = runtime.enter();
+    let error = Prober::new(Config { payload_bytes: 65, ..Config::new(V4) }).expect_err("65 is odd");
+    assert!(matches!(error, ProberError::Payload(_)), "{error}");
+}
