@@ -135,9 +135,7 @@ fn prints_a_probe_for_people() {
 #[test]
 fn prints_a_probe_as_json() {
     let file = le_pcap(1, &[ethernet([0x86, 0xdd], &ipv6(&[&[7, 7], TRAILER.as_slice()].concat()))]);
-    insta::assert_snapshot!(printed(&file, true, false).text, @r#"
-    {"type":"probe","packet":1,"time_ns":1700000000000005000,"source":"fd00:99::2","destination":"fd00:88::5","phase":"reply","identifier":4660,"sequence":5,"checksum":35897,"checksum_valid":true,"nonce":"0123456789abcdef","complement":48879,"used":2,"cap":4,"full":false,"application_bytes":2,"stamps":[{"phase":"request","point":0,"hook":"tc-egress","node":7,"clock":"monotonic","time_ns":2146684876043,"bound_ns":64},{"phase":"reply","point":0,"hook":"xdp-ingress","node":7,"clock":"monotonic","time_ns":2146684887385,"bound_ns":64}]}
-    "#);
+    insta::assert_snapshot!(printed(&file, true, false).text, @r#"{"type":"probe","packet":1,"time_ns":1700000000000005000,"source":"fd00:99::2","destination":"fd00:88::5","phase":"reply","identifier":4660,"sequence":5,"checksum":35897,"checksum_valid":true,"nonce":"0123456789abcdef","complement":48879,"used":2,"cap":4,"full":false,"application_bytes":2,"stamps":[{"phase":"request","point":0,"hook":"tc-egress","node":7,"clock":"monotonic","time_ns":2146684876043,"bound_ns":64},{"phase":"reply","point":0,"hook":"xdp-ingress","node":7,"clock":"monotonic","time_ns":2146684887385,"bound_ns":64}]}"#);
 }
 
 #[test]
@@ -148,7 +146,7 @@ fn every_form_of_capture_tells_the_same() {
     let cooked = [&[0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, 8, 0], packet.as_slice()].concat();
     let tagged_cooked = [&[0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, 0x81, 0, 0, 9, 8, 0], packet.as_slice()].concat();
     let cooked_v2 = [&[8, 0, 0, 0, 0, 0, 0, 3, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0], packet.as_slice()].concat();
-    let expected = text_of(&le_pcap(1, &[frame.clone()]));
+    let expected = text_of(&le_pcap(1, std::slice::from_ref(&frame)));
     for (link, packet) in
         [(1, tagged), (113, cooked), (113, tagged_cooked), (276, cooked_v2), (101, packet.clone()), (228, packet)]
     {

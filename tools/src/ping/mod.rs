@@ -1,11 +1,58 @@
 //! `instamp ping`.
 
+mod distribution;
+mod json;
+mod options;
+mod picture;
+mod report;
+mod resolve;
+#[cfg(test)]
+mod samples;
+mod signals;
+mod stages;
+mod tally;
+mod text;
+
 use std::process::ExitCode;
 
-/// Pings, and says how much of each round trip was network.
-#[derive(clap::Args)]
-pub(crate) struct Options {}
+use anyhow::Context as _;
+use instamp::prober::Prober;
 
-pub(crate) fn run(_options: Options) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("`instamp ping` is not part of this build")
+pub(crate) use self::options::Options;
+use self::{
+    report::Report,
+    resolve::resolve,
+    signals::{Signals, Wish},
+};
+
+pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(ping(&options))
+}
+
+async fn ping(options: &Options) -> anyhow::Result<ExitCode> {
+    let (address, interface) = resolve(&options.destination, options.family()).await?;
+    let mut prober = Prober::new(options.config(address, interface))?;
+    let mut signals = Signals::new().context("cannot listen to signals")?;
+    let mut report = Report::start(options, address)?;
+    let mut interrupted = false;
+    loop {
+        tokio::select! {
+            event = prober.next() => match event {
+                Some(event) => report.event(&event)?,
+                None => break,
+            },
+            wish = signals.next() => match wish {
+                Wish::Status => report.status()?,
+                Wish::End if interrupted => break,
+                Wish::End => {
+                    interrupted = true;
+                    prober.stop();
+                }
+            },
+        }
+    }
+    let answered = report.end()?;
+    Ok(ExitCode::from(u8::from(!answered)))
 }

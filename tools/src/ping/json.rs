@@ -1,0 +1,227 @@
+//! One JSON object a line, as users' programs read it.
+
+use std::{io, net::IpAddr, time::Duration};
+
+use instamp::prober::{Event, Reply};
+use serde::Serialize;
+
+use super::{
+    distribution::{Distribution, Statistics},
+    tally::Tally,
+};
+use crate::stamp::Stamp;
+
+/// The members are the output's schema, and so is their order. A member that goes or changes its meaning means a new number.
+const SCHEMA: u32 = 1;
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line<'a> {
+    Start {
+        schema: u32,
+        version: &'static str,
+        target: &'a str,
+        address: IpAddr,
+        payload_bytes: usize,
+        interval_ns: u64,
+    },
+    Reply {
+        seq: u64,
+        ttl: Option<u8>,
+        rtt_ns: i64,
+        net_ns: Option<i64>,
+        remote_ns: Option<i64>,
+        tx_stack_ns: Option<i64>,
+        rx_stack_ns: Option<i64>,
+        bound_ns: Option<u64>,
+        net_source: Option<String>,
+        duplicate: bool,
+        late: bool,
+        uncorrected: Option<&'static str>,
+        stamps: Vec<Stamp>,
+    },
+    Timeout {
+        seq: u64,
+    },
+    Error {
+        seq: Option<u64>,
+        from: Option<IpAddr>,
+        error: &'static str,
+    },
+    Summary {
+        sent: u64,
+        received: u64,
+        corrected: u64,
+        duplicates: u64,
+        late: u64,
+        errors: u64,
+        loss: Option<f64>,
+        elapsed_ns: u64,
+        rtt_ns: Option<Statistics>,
+        net_ns: Option<Statistics>,
+        tx_stack_ns: Option<Statistics>,
+        rx_stack_ns: Option<Statistics>,
+    },
+}
+
+pub(super) fn start(
+    out: &mut impl io::Write,
+    target: &str,
+    address: IpAddr,
+    payload_bytes: usize,
+    interval: Duration,
+) -> io::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    line(
+        out,
+        &Line::Start { schema: SCHEMA, version, target, address, payload_bytes, interval_ns: nanoseconds(interval) },
+    )
+}
+
+pub(super) fn event(out: &mut impl io::Write, event: &Event) -> io::Result<()> {
+    match event {
+        Event::Sent { .. } => Ok(()),
+        Event::Reply(reply) => line(out, &of_reply(reply)),
+        Event::Timeout { seq } => line(out, &Line::Timeout { seq: *seq }),
+        Event::Error { seq, from, error } => line(out, &Line::Error { seq: *seq, from: *from, error: error.name() }),
+    }
+}
+
+fn of_reply(reply: &Reply) -> Line<'static> {
+    let correction = reply.correction.as_ref().ok();
+    Line::Reply {
+        seq: reply.seq,
+        ttl: reply.ttl,
+        rtt_ns: reply.rtt_ns,
+        net_ns: correction.map(|c| c.net_ns),
+        remote_ns: correction.and_then(|c| c.remote_ns),
+        tx_stack_ns: correction.map(|c| c.tx_stack_ns),
+        rx_stack_ns: correction.map(|c| c.rx_stack_ns),
+        bound_ns: correction.and_then(|c| c.bound_ns),
+        net_source: correction.map(|c| c.net_source.to_string()),
+        duplicate: reply.duplicate,
+        late: reply.late,
+        uncorrected: reply.correction.err().map(|reason| reason.name()),
+        stamps: reply.stamps.iter().map(Stamp::from).collect(),
+    }
+}
+
+pub(super) fn summary(out: &mut impl io::Write, tally: &Tally, elapsed: Duration) -> io::Result<()> {
+    let of = Distribution::statistics;
+    line(
+        out,
+        &Line::Summary {
+            sent: tally.sent,
+            received: tally.received,
+            corrected: tally.corrected,
+            duplicates: tally.duplicates,
+            late: tally.late,
+            errors: tally.errors,
+            loss: tally.loss().map(|loss| (loss * 1000.0).round() / 1000.0),
+            elapsed_ns: nanoseconds(elapsed),
+            rtt_ns: of(&tally.rtt),
+            net_ns: of(&tally.net),
+            tx_stack_ns: of(&tally.tx_stack),
+            rx_stack_ns: of(&tally.rx_stack),
+        },
+    )
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    duration.as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+fn line(out: &mut impl io::Write, line: &Line<'_>) -> io::Result<()> {
+    // One write a line: readers of a pipe never see half of one.
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    out.write_all(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use instamp::{Uncorrected, prober::ErrorKind};
+
+    use super::*;
+    use crate::ping::samples;
+
+    fn text(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+        let mut out = Vec::new();
+        write(&mut out).expect("a vector");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn start_line() {
+        let address = "10.99.0.2".parse().expect("an address");
+        assert_eq!(
+            text(|out| start(out, "10.99.0.2", address, 64, Duration::from_secs(1))),
+            concat!(
+                r#"{"type":"start","schema":1,"version":""#,
+                env!("CARGO_PKG_VERSION"),
+                r#"","target":"10.99.0.2","address":"10.99.0.2","payload_bytes":64,"interval_ns":1000000000}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn reply_line() {
+        let line = concat!(
+            r#"{"type":"reply","seq":1,"ttl":63,"rtt_ns":42149,"net_ns":11342,"remote_ns":0,"tx_stack_ns":20100,"#,
+            r#""rx_stack_ns":10707,"bound_ns":128,"net_source":"tc-egress/xdp-ingress","duplicate":false,"late":false,"#,
+            r#""uncorrected":null,"stamps":[{"phase":"request","point":0,"hook":"tc-egress","node":7,"clock":"monotonic","#,
+            r#""time_ns":2146667437131,"bound_ns":64},{"phase":"reply","point":0,"hook":"xdp-ingress","node":7,"#,
+            r#""clock":"monotonic","time_ns":2146667448473,"bound_ns":64}]}"#,
+            "\n"
+        );
+        assert_eq!(text(|out| event(out, &Event::Reply(samples::reply(1)))), line);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_null() {
+        let reply = Reply { ttl: None, late: true, ..samples::uncorrected(2, Uncorrected::NoStamps) };
+        let line = concat!(
+            r#"{"type":"reply","seq":2,"ttl":null,"rtt_ns":42149,"net_ns":null,"remote_ns":null,"tx_stack_ns":null,"#,
+            r#""rx_stack_ns":null,"bound_ns":null,"net_source":null,"duplicate":false,"late":true,"#,
+            r#""uncorrected":"no-stamps","stamps":[]}"#,
+            "\n"
+        );
+        assert_eq!(text(|out| event(out, &Event::Reply(reply))), line);
+    }
+
+    #[test]
+    fn timeout_and_error_lines() {
+        assert_eq!(text(|out| event(out, &Event::Timeout { seq: 2 })), "{\"type\":\"timeout\",\"seq\":2}\n");
+        let from = Some("10.99.0.9".parse().expect("an address"));
+        let error = Event::Error { seq: Some(3), from, error: ErrorKind::HostUnreachable };
+        assert_eq!(
+            text(|out| event(out, &error)),
+            "{\"type\":\"error\",\"seq\":3,\"from\":\"10.99.0.9\",\"error\":\"host-unreachable\"}\n"
+        );
+    }
+
+    #[test]
+    fn summary_line() {
+        let line = concat!(
+            r#"{"type":"summary","sent":3,"received":1,"corrected":1,"duplicates":0,"late":0,"errors":1,"loss":0.667,"#,
+            r#""elapsed_ns":2000000000,"#,
+            r#""rtt_ns":{"min":42149,"mean":42149,"p50":42149,"p90":42149,"p99":42149,"max":42149,"stddev":0},"#,
+            r#""net_ns":{"min":11342,"mean":11342,"p50":11342,"p90":11342,"p99":11342,"max":11342,"stddev":0},"#,
+            r#""tx_stack_ns":{"min":20100,"mean":20100,"p50":20100,"p90":20100,"p99":20100,"max":20100,"stddev":0},"#,
+            r#""rx_stack_ns":{"min":10707,"mean":10707,"p50":10707,"p90":10707,"p99":10707,"max":10707,"stddev":0}}"#,
+            "\n"
+        );
+        assert_eq!(text(|out| summary(out, &samples::tally(), Duration::from_secs(2))), line);
+    }
+
+    #[test]
+    fn a_summary_of_nothing_is_null() {
+        let line = concat!(
+            r#"{"type":"summary","sent":0,"received":0,"corrected":0,"duplicates":0,"late":0,"errors":0,"loss":null,"#,
+            r#""elapsed_ns":0,"rtt_ns":null,"net_ns":null,"tx_stack_ns":null,"rx_stack_ns":null}"#,
+            "\n"
+        );
+        assert_eq!(text(|out| summary(out, &Tally::new(), Duration::ZERO)), line);
+    }
+}

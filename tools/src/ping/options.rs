@@ -1,0 +1,160 @@
+//! The options of `instamp ping`: ping's letters, with ping's meaning.
+
+use std::{net::IpAddr, time::Duration};
+
+use clap::{ArgAction, ValueEnum};
+use instamp::{
+    DEFAULT_PAYLOAD_LENGTH,
+    prober::{Config, SocketKind},
+};
+
+use super::{resolve::Family, text::Style};
+use crate::units::{parse_duration, parse_positive_duration};
+
+/// Pings a host and says, for every reply, how much of the round trip was network and how much this host.
+///
+/// The requests carry a trailer into which the hooks of `instamp attach`, active on the device through which they leave, write the
+/// time. Without stamps it is an ordinary ping that says why it is not more. It needs no privilege but an ICMP socket, and runs in
+/// containers.
+#[derive(clap::Args)]
+#[command(after_help = HELP, disable_help_flag = true)]
+pub(crate) struct Options {
+    /// The host to ping: a name or an address, maybe with an interface: `fe80::1%eth0`
+    #[arg(value_name = "DEST")]
+    pub(super) destination: String,
+
+    /// Stop after COUNT requests [default: never]
+    #[arg(short = 'c', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// From one request to the next; 0 is a flood: each request follows the reply to the one before
+    #[arg(short = 'i', long, value_name = "TIME", default_value = "1", value_parser = parse_duration)]
+    pub(super) interval: Duration,
+
+    /// How long to wait for each reply; what comes later counts as received and as late
+    #[arg(short = 'W', long, value_name = "TIME", default_value = "1", value_parser = parse_positive_duration)]
+    timeout: Duration,
+
+    /// Stop after this time, whatever is still outstanding [default: never]
+    #[arg(short = 'w', long, value_name = "TIME", value_parser = parse_positive_duration)]
+    deadline: Option<Duration>,
+
+    /// The ICMP payload in bytes, an even number, the trailer inside. Below 64 fewer stamps fit, below 40 none
+    #[arg(short = 's', long, value_name = "BYTES", default_value_t = DEFAULT_PAYLOAD_LENGTH)]
+    pub(super) size: usize,
+
+    /// How many stamps the trailer has room for, 2 to 15: each takes 12 bytes of the payload, and the trailer 16 more
+    /// [default: 4, or what fits]
+    #[arg(long, value_name = "RECORDS")]
+    cap: Option<u8>,
+
+    /// Send through this interface, or from this address
+    #[arg(short = 'I', value_name = "INTERFACE|ADDRESS")]
+    pub(super) source: Option<String>,
+
+    /// Numbers only: names are never looked up for addresses, so this changes nothing
+    #[arg(short = 'n')]
+    numeric: bool,
+
+    /// Print the first and the last lines only
+    #[arg(short = 'q', long)]
+    pub(super) quiet: bool,
+
+    /// Print the time before each line: seconds since 1970-01-01 UTC
+    #[arg(short = 'D')]
+    timestamps: bool,
+
+    /// Tell when a request is sent before the reply to the one before has come
+    #[arg(short = 'O')]
+    outstanding: bool,
+
+    /// Use IPv4 only
+    #[arg(short = '4', conflicts_with = "ipv6")]
+    ipv4: bool,
+
+    /// Use IPv6 only
+    #[arg(short = '6')]
+    ipv6: bool,
+
+    /// The kind of ICMP socket; auto prefers dgram, which `net.ipv4.ping_group_range` allows, to raw, which
+    /// needs `CAP_NET_RAW`
+    #[arg(long, value_name = "KIND", default_value = "auto")]
+    socket: Socket,
+
+    /// JSON Lines on standard output: start, reply, timeout, error and summary; times are integers in ns, and null where not measured
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// At the end, draw where the time went, stage by stage
+    #[arg(long, conflicts_with = "json")]
+    pub(super) stages: bool,
+
+    /// Print help
+    #[arg(short = 'h', long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+const HELP: &str = "\
+Times are seconds (0.2), or have a suffix: ns, us, ms, s (200ms).
+
+A line of a reply ends in
+  net=  outside of this host: between the last stamp on the way out and the first on the way in,
+        less what a far end that stamps has spent, which is then told as remote=
+  tx=   from the application's send call to the last stamp on the way out
+  rx=   from the first stamp on the way in to the application's receive call
+so that time = net + tx + rx (+ remote); or in uncorrected= and the reason: no-stamps, no-request-stamp, no-reply-stamp,
+truncated, clock-mismatch, node-conflict, foreign-nonce.
+
+Interrupting (SIGINT, SIGTERM) stops sending, awaits what is outstanding and prints the summary; a second time does not await.
+SIGQUIT (Ctrl-\\) prints a line on standard error: how it stands.
+
+Examples:
+  instamp ping -c 20 --stages 192.0.2.1
+  instamp ping -i 10ms -w 60 -q 2001:db8::1
+  instamp ping --json example.net | jq 'select(.type == \"reply\") | .net_ns'
+
+Exit status: 0 where at least one reply came, 1 where none came, 2 on an error.";
+
+#[derive(ValueEnum, Clone, Copy)]
+enum Socket {
+    Auto,
+    Raw,
+    Dgram,
+}
+
+impl Options {
+    pub(super) fn family(&self) -> Family {
+        match (self.ipv4, self.ipv6) {
+            (true, _) => Family::V4,
+            (_, true) => Family::V6,
+            (false, false) => Family::Any,
+        }
+    }
+
+    pub(super) fn style(&self) -> Style {
+        Style { quiet: self.quiet, timestamps: self.timestamps, outstanding: self.outstanding }
+    }
+
+    /// What the library is to do. `interface` is the one that came with the target's address.
+    pub(super) fn config(&self, target: IpAddr, interface: Option<String>) -> Config {
+        let mut config = Config::new(target);
+        config.interface = interface;
+        match self.source.as_ref().map(|source| source.parse::<IpAddr>()) {
+            Some(Ok(address)) => config.source = Some(address),
+            Some(Err(_)) => config.interface.clone_from(&self.source),
+            None => {}
+        }
+        config.socket = match self.socket {
+            Socket::Auto => SocketKind::Auto,
+            Socket::Raw => SocketKind::Raw,
+            Socket::Dgram => SocketKind::Datagram,
+        };
+        config.payload_bytes = self.size;
+        config.cap = self.cap;
+        config.count = self.count;
+        config.interval = self.interval;
+        config.timeout = self.timeout;
+        config.deadline = self.deadline;
+        config
+    }
+}

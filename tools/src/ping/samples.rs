@@ -1,0 +1,59 @@
+//! Replies for tests: of a probe that was sent at 2146667417031 ns and took 42149 ns.
+
+use instamp::{
+    Bound, Clock, Hook, NetSource, Phase, Record, Uncorrected,
+    prober::{ErrorKind, Event, Reply, Stamps},
+};
+
+use super::tally::Tally;
+
+pub(super) const SENT_NS: u64 = 2_146_667_417_031;
+
+/// A stamp of node 7, `after_ns` after the probe was sent.
+pub(super) fn stamp(phase: Phase, point: u8, hook: Hook, after_ns: u64) -> Record {
+    Record::new(phase, point, hook, 7, Clock::MONOTONIC, Bound::at_least(64), SENT_NS + after_ns)
+}
+
+/// A reply with these stamps, corrected by them.
+pub(super) fn stamped(seq: u64, rtt_ns: u64, stamps: &[Record]) -> Reply {
+    let received_ns = SENT_NS + rtt_ns;
+    let correction = instamp::correct(stamps, SENT_NS, received_ns);
+    Reply {
+        seq,
+        from: "10.99.0.2".parse().expect("an address"),
+        bytes: 72,
+        ttl: Some(63),
+        rtt_ns: i64::try_from(rtt_ns).expect("short"),
+        sent_ns: SENT_NS,
+        received_ns,
+        correction,
+        stamps: stamps.into(),
+        full: false,
+        duplicate: false,
+        late: false,
+    }
+}
+
+pub(super) fn reply(seq: u64) -> Reply {
+    let stamps = [stamp(Phase::Request, 0, Hook::TC_EGRESS, 20_100), stamp(Phase::Reply, 0, Hook::XDP_INGRESS, 31_442)];
+    let reply = stamped(seq, 42_149, &stamps);
+    let source = NetSource { request: Hook::TC_EGRESS, reply: Hook::XDP_INGRESS };
+    assert_eq!(reply.correction.map(|correction| correction.net_source), Ok(source));
+    reply
+}
+
+pub(super) fn uncorrected(seq: u64, reason: Uncorrected) -> Reply {
+    Reply { correction: Err(reason), stamps: Stamps::NONE, ..reply(seq) }
+}
+
+/// Three probes: one answered, one lost, one failed.
+pub(super) fn tally() -> Tally {
+    let mut tally = Tally::new();
+    for seq in 1..=3 {
+        tally.count(&Event::Sent { seq, sent_ns: SENT_NS });
+    }
+    tally.count(&Event::Reply(reply(1)));
+    tally.count(&Event::Timeout { seq: 2 });
+    tally.count(&Event::Error { seq: Some(3), from: None, error: ErrorKind::HostUnreachable });
+    tally
+}

@@ -1,0 +1,268 @@
+//! Where the time of corrected replies went, stage by stage.
+
+use std::cmp::Reverse;
+
+use instamp::{Clock, Correction, Hook, Phase, Record, prober::Reply};
+
+use super::distribution::Distribution;
+
+/// Replies whose stamps differ from this many others are counted, not kept: the far end can send any stamps.
+const MAX_GROUPS: usize = 4;
+
+/// A place where the time is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    /// A hook on this host.
+    Local(Hook, u8),
+    /// A hook on the far host.
+    Remote(Hook, u8),
+    /// The application, right after its receive call.
+    Receive,
+}
+
+/// Who spends the time between two places.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Domain {
+    Host,
+    /// The network, both ways.
+    Network,
+    Remote,
+    /// Both: the far host has stamped, but its share does not follow from its stamps.
+    NetworkAndRemote,
+}
+
+/// A part of the way from application to application.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stage {
+    pub(super) domain: Domain,
+    /// Where it ends. It begins where the one before ends, the first with the application's send call.
+    pub(super) end: Place,
+}
+
+/// The replies that came the same way.
+pub(super) struct Group {
+    /// With the time of each, `None` where it is part of another's.
+    pub(super) stages: Vec<(Stage, Option<Distribution>)>,
+    pub(super) rtt: Distribution,
+}
+
+impl Group {
+    fn new(way: &[(Stage, Option<i64>)]) -> Self {
+        let stages = way.iter().map(|(stage, time)| (*stage, time.map(|_| Distribution::new()))).collect();
+        Self { stages, rtt: Distribution::new() }
+    }
+
+    fn has_way(&self, way: &[(Stage, Option<i64>)]) -> bool {
+        self.stages.iter().map(|(stage, time)| (stage, time.is_some())).eq(way.iter().map(|(s, t)| (s, t.is_some())))
+    }
+
+    fn record(&mut self, rtt: i64, way: &[(Stage, Option<i64>)]) {
+        self.rtt.record(rtt);
+        for ((_, distribution), (_, time)) in self.stages.iter_mut().zip(way) {
+            if let Some((distribution, time)) = distribution.as_mut().zip(*time) {
+                distribution.record(time);
+            }
+        }
+    }
+}
+
+/// Replies, grouped by their way.
+#[derive(Default)]
+pub(super) struct Stages {
+    groups: Vec<Group>,
+    /// Replies beyond the groups that are kept.
+    pub(super) others: u64,
+}
+
+impl Stages {
+    /// Takes a reply into account if it is corrected and the first answer to its probe.
+    pub(super) fn count(&mut self, reply: &Reply) {
+        let Some(correction) = reply.correction.as_ref().ok().filter(|_| reply.is_first_answer()) else { return };
+        let way = way(reply, correction);
+        if let Some(group) = self.groups.iter_mut().find(|group| group.has_way(&way)) {
+            group.record(reply.rtt_ns, &way);
+        } else if self.groups.len() < MAX_GROUPS {
+            let mut group = Group::new(&way);
+            group.record(reply.rtt_ns, &way);
+            self.groups.push(group);
+        } else {
+            self.others += 1;
+        }
+    }
+
+    /// The groups, that of the most replies first.
+    pub(super) fn groups(&self) -> Vec<&Group> {
+        let mut groups: Vec<&Group> = self.groups.iter().collect();
+        groups.sort_by_key(|group| Reverse(group.rtt.count()));
+        groups
+    }
+}
+
+/// The stages of a corrected reply, and the time of each.
+fn way(reply: &Reply, correction: &Correction) -> Vec<(Stage, Option<i64>)> {
+    let known = || reply.stamps.iter().filter(|r| r.hook().number() != 0 && r.hook().name().is_some());
+    let Some(local) = known().find(|record| record.phase() == Phase::Request).map(Record::node) else {
+        return Vec::new();
+    };
+    let of = |node, phase| {
+        let mut records: Vec<&Record> =
+            known().filter(|r| r.node() == node && r.phase() == phase && is_host_clock(r.clock())).collect();
+        records.sort_by_key(|record| record.time_ns());
+        records
+    };
+    let mut way = Vec::new();
+    let mut add = |domain, time, end| way.push((Stage { domain, end }, time));
+
+    let mut before = reply.sent_ns;
+    for record in of(local, Phase::Request) {
+        add(Domain::Host, Some(difference(before, record.time_ns())), Place::Local(record.hook(), record.point()));
+        before = record.time_ns();
+    }
+
+    // The network's time: to the far end and back. Without stamps of the far end both lead to the first local one.
+    let remote = known().map(Record::node).find(|node| *node != local);
+    let (mut domain, mut time) = (Domain::Network, Some(correction.net_ns));
+    match (remote, correction.remote_ns) {
+        (None, _) => {}
+        (Some(_), None) => domain = Domain::NetworkAndRemote,
+        (Some(remote), Some(_)) => {
+            let mut before = None;
+            for record in of(remote, Phase::Request).into_iter().chain(of(remote, Phase::Reply)) {
+                let end = Place::Remote(record.hook(), record.point());
+                match before {
+                    None => add(Domain::Network, time.take(), end),
+                    Some(before) => add(Domain::Remote, Some(difference(before, record.time_ns())), end),
+                }
+                before = Some(record.time_ns());
+            }
+        }
+    }
+    let mut before = None;
+    for record in of(local, Phase::Reply) {
+        let end = Place::Local(record.hook(), record.point());
+        match before {
+            None => add(domain, time, end),
+            Some(before) => add(Domain::Host, Some(difference(before, record.time_ns())), end),
+        }
+        before = Some(record.time_ns());
+    }
+    let last = before.map(|before| difference(before, reply.received_ns));
+    add(Domain::Host, last, Place::Receive);
+    way
+}
+
+/// Whether the clock counts the time of a host, not that of a network card.
+fn is_host_clock(clock: Clock) -> bool {
+    clock == Clock::MONOTONIC || clock == Clock::TAI
+}
+
+/// `to - from`. Times of the far end may be anything.
+fn difference(from: u64, to: u64) -> i64 {
+    to.checked_signed_diff(from).unwrap_or(if to < from { i64::MIN } else { i64::MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use instamp::{Bound, Uncorrected};
+
+    use super::*;
+    use crate::ping::samples::{self, stamp};
+
+    fn remote_stamp(phase: Phase, hook: Hook, time_ns: u64) -> Record {
+        Record::new(phase, 0, hook, 9, Clock::TAI, Bound::at_least(64), time_ns)
+    }
+
+    fn way_of(reply: &Reply) -> Vec<(Domain, Place, Option<i64>)> {
+        let correction = reply.correction.expect("corrected");
+        let way = way(reply, &correction);
+        let total: i64 = way.iter().filter_map(|(_, time)| *time).sum();
+        assert_eq!(total, reply.rtt_ns, "the stages are the whole round trip");
+        way.into_iter().map(|(stage, time)| (stage.domain, stage.end, time)).collect()
+    }
+
+    #[test]
+    fn two_stamps_make_three_stages() {
+        let expected = [
+            (Domain::Host, Place::Local(Hook::TC_EGRESS, 0), Some(20_100)),
+            (Domain::Network, Place::Local(Hook::XDP_INGRESS, 0), Some(11_342)),
+            (Domain::Host, Place::Receive, Some(10_707)),
+        ];
+        assert_eq!(way_of(&samples::reply(1)), expected);
+    }
+
+    #[test]
+    fn late_stamps_take_their_place_by_time() {
+        let reply = samples::stamped(
+            1,
+            100,
+            &[
+                stamp(Phase::Request, 1, Hook::TC_INGRESS, 10),
+                stamp(Phase::Request, 0, Hook::TC_EGRESS, 30),
+                stamp(Phase::Reply, 0, Hook::XDP_INGRESS, 70),
+                stamp(Phase::Request, 0, Hook::DRIVER_TX, 35),
+                stamp(Phase::Reply, 1, Hook::TC_EGRESS, 90),
+            ],
+        );
+        let expected = [
+            (Domain::Host, Place::Local(Hook::TC_INGRESS, 1), Some(10)),
+            (Domain::Host, Place::Local(Hook::TC_EGRESS, 0), Some(20)),
+            (Domain::Host, Place::Local(Hook::DRIVER_TX, 0), Some(5)),
+            (Domain::Network, Place::Local(Hook::XDP_INGRESS, 0), Some(35)),
+            (Domain::Host, Place::Local(Hook::TC_EGRESS, 1), Some(20)),
+            (Domain::Host, Place::Receive, Some(10)),
+        ];
+        assert_eq!(way_of(&reply), expected);
+    }
+
+    #[test]
+    fn the_far_host_has_stages_in_its_own_clock() {
+        let reply = samples::stamped(
+            1,
+            100,
+            &[
+                stamp(Phase::Request, 0, Hook::TC_EGRESS, 10),
+                remote_stamp(Phase::Request, Hook::XDP_INGRESS, 5_000_000),
+                remote_stamp(Phase::Reply, Hook::TC_EGRESS, 5_000_025),
+                stamp(Phase::Reply, 0, Hook::XDP_INGRESS, 90),
+            ],
+        );
+        let expected = [
+            (Domain::Host, Place::Local(Hook::TC_EGRESS, 0), Some(10)),
+            (Domain::Network, Place::Remote(Hook::XDP_INGRESS, 0), Some(55)),
+            (Domain::Remote, Place::Remote(Hook::TC_EGRESS, 0), Some(25)),
+            (Domain::Network, Place::Local(Hook::XDP_INGRESS, 0), None),
+            (Domain::Host, Place::Receive, Some(10)),
+        ];
+        assert_eq!(way_of(&reply), expected);
+    }
+
+    #[test]
+    fn a_far_host_that_stamps_once_stays_in_the_network() {
+        let reply = samples::stamped(
+            1,
+            100,
+            &[
+                stamp(Phase::Request, 0, Hook::TC_EGRESS, 10),
+                remote_stamp(Phase::Request, Hook::XDP_INGRESS, 5_000_000),
+                stamp(Phase::Reply, 0, Hook::XDP_INGRESS, 90),
+            ],
+        );
+        assert_eq!(way_of(&reply)[1], (Domain::NetworkAndRemote, Place::Local(Hook::XDP_INGRESS, 0), Some(80)),);
+    }
+
+    #[test]
+    fn replies_are_grouped_by_their_way_in_bounded_memory() {
+        let mut stages = Stages::default();
+        stages.count(&samples::uncorrected(1, Uncorrected::NoStamps));
+        stages.count(&Reply { duplicate: true, ..samples::reply(1) });
+        assert!(stages.groups().is_empty());
+        for point in 0..7 {
+            let stamps =
+                [stamp(Phase::Request, point, Hook::TC_EGRESS, 10), stamp(Phase::Reply, 0, Hook::XDP_INGRESS, 90)];
+            stages.count(&samples::stamped(1, 100, &stamps));
+        }
+        stages.count(&samples::reply(2));
+        let counts: Vec<u64> = stages.groups().iter().map(|group| group.rtt.count()).collect();
+        assert_eq!((counts, stages.others), (vec![2, 1, 1, 1], 3));
+    }
+}
