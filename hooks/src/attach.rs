@@ -73,7 +73,7 @@ impl Default for Settings {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Notice {
-    /// The hook on the way in was chosen.
+    /// The hook on the way in was chosen, since none was asked for.
     Chosen {
         /// The device.
         device: String,
@@ -186,7 +186,7 @@ fn build(
 
     if let Ingress::Xdp(mode) = choice.ingress {
         let mut xdp = load(&objects.xdp, directory).context("load the XDP program for", &link.name)?;
-        announce(Notice::Chosen { device: link.name.clone(), choice: choice.clone() });
+        announce_choice(link, &choice, announce);
         if mode == XdpMode::Native && link.kind.is_none() {
             announce(Notice::LinkReset { device: link.name.clone() });
         }
@@ -199,10 +199,16 @@ fn build(
         }
     }
     if choice.ingress == Ingress::Tc {
-        announce(Notice::Chosen { device: link.name.clone(), choice: choice.clone() });
+        announce_choice(link, &choice, announce);
         attach_tc(here, link, directory, &choice, &mut tc, TC_INGRESS)?;
     }
     attach_tc(here, link, directory, &choice, &mut tc, TC_EGRESS)
+}
+
+fn announce_choice(link: &Link, choice: &Choice, announce: &mut dyn FnMut(Notice)) {
+    if choice.reason != Reason::Asked {
+        announce(Notice::Chosen { device: link.name.clone(), choice: choice.clone() });
+    }
 }
 
 /// Loads an object. The first one for a directory makes the maps there, the next one shares them.

@@ -21,6 +21,8 @@ pub struct Capabilities {
     pub device: String,
     /// Its number in this network namespace.
     pub ifindex: u32,
+    /// Its link layer: `ether` for Ethernet.
+    pub layer: String,
     /// The kind of a software device; `None` for network cards.
     pub kind: Option<String>,
     /// The driver; of a software device its kind. `None` where neither is known.
@@ -82,12 +84,13 @@ pub fn capabilities(device: Option<&str>) -> Result<Vec<Capabilities>, Error> {
 
 fn of_link(generic: &Generic, link: &Link) -> Result<Capabilities, Error> {
     let netdev = generic.netdev(link.ifindex).context("ask for the XDP features of", &link.name)?;
-    let timestamping = generic.timestamping(&link.name).context("ask for the timestamping of", &link.name)?;
+    let timestamping = generic.timestamping(link.ifindex).context("ask for the timestamping of", &link.name)?;
     let choice =
         link.require_ethernet().and_then(|()| link.choose(IngressChoice::Auto, XdpMode::Native, TcChoice::Auto));
     Ok(Capabilities {
         device: link.name.clone(),
         ifindex: link.ifindex,
+        layer: link.layer.to_lowercase(),
         kind: link.kind.clone(),
         driver: driver(link),
         xdp: netdev.and_then(xdp),

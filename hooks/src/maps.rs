@@ -51,6 +51,8 @@ impl Directory {
         let entries = read().context("read", path.display())?;
         Ok(entries
             .into_iter()
+            // An entry without standing says only that a wider one of IPv6 does not mean IPv4.
+            .filter(|&(_, bits)| bits != 0)
             .map(|(key, bits)| {
                 let key = Key { length: key.prefix_len(), address: key.data() };
                 (key.into(), Standing::from_bits(bits))

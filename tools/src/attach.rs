@@ -1,11 +1,135 @@
 //! `instamp attach`.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
-/// Stamps this host's probes at a network device.
+use clap::ValueEnum;
+use instamp_hooks::{Clock, Hooks, IngressChoice, Objects, Prefix, Request, Settings, TcChoice, XdpMode};
+
+/// Stamps probes at a network device.
+///
+/// Acts in the network namespace that it runs in, and returns: the kernel stamps until `instamp detach`, the end of the
+/// device, or of the system. Attaches all hooks or none. Stamped are requests from, and replies to, the addresses that
+/// this network namespace has now, and those of --source.
+///
+/// Needs root, or CAP_BPF and CAP_NET_ADMIN; Linux 6.1; and a BPF file system at /sys/fs/bpf, or where the environment
+/// variable INSTAMP_BPFFS says.
 #[derive(clap::Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// The device.
+    #[arg(long, value_name = "IF")]
+    dev: String,
 
-pub(crate) fn run(_options: Options) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("`instamp attach` is not part of this build")
+    /// The hook on the way in: auto is XDP on network cards, TC on veths and other software devices.
+    #[arg(long, value_enum, value_name = "HOOK", default_value_t, conflicts_with = "update")]
+    ingress: IngressOption,
+
+    /// Who runs the XDP program: the driver (native), or the kernel (generic), which is slower and stamps later.
+    #[arg(long, value_enum, value_name = "MODE", default_value_t, conflicts_with = "update")]
+    xdp_mode: XdpModeOption,
+
+    /// How TC programs are attached: auto is TCX where the kernel has it (Linux 6.6), else clsact.
+    #[arg(long, value_enum, value_name = "MODE", default_value_t, conflicts_with = "update")]
+    tc: TcOption,
+
+    /// Which attachment of this host it is: 0 is the uplink, 1 to 7 are others, such as a container's veth.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=7))]
+    point: u8,
+
+    /// The number of this host in its stamps [default: a hash of the machine and the network namespace].
+    #[arg(long, value_name = "N")]
+    node: Option<u16>,
+
+    /// Stamp probes of these addresses as this host's own, such as those of routed containers. May be repeated.
+    #[arg(long, value_name = "PREFIX")]
+    source: Vec<Prefix>,
+
+    /// Stamp requests that these addresses send to this host, and the replies to them. May be repeated.
+    #[arg(long, value_name = "PREFIX")]
+    respond: Vec<Prefix>,
+
+    /// The clock of the stamps that --respond allows. This host's own probes are always stamped in CLOCK_MONOTONIC.
+    #[arg(long, value_enum, value_name = "CLOCK", default_value_t)]
+    clock: ClockOption,
+
+    /// Change an existing attachment, which goes on stamping: point, node and prefixes become what is given here.
+    #[arg(long)]
+    update: bool,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum IngressOption {
+    #[default]
+    Auto,
+    Xdp,
+    Tc,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum XdpModeOption {
+    #[default]
+    Native,
+    Generic,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum TcOption {
+    #[default]
+    Auto,
+    Tcx,
+    Clsact,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum ClockOption {
+    #[default]
+    Tai,
+    Monotonic,
+}
+
+impl From<Options> for Request {
+    fn from(options: Options) -> Self {
+        Self {
+            device: options.dev,
+            ingress: match options.ingress {
+                IngressOption::Auto => IngressChoice::Auto,
+                IngressOption::Xdp => IngressChoice::Xdp,
+                IngressOption::Tc => IngressChoice::Tc,
+            },
+            xdp_mode: match options.xdp_mode {
+                XdpModeOption::Native => XdpMode::Native,
+                XdpModeOption::Generic => XdpMode::Generic,
+            },
+            tc: match options.tc {
+                TcOption::Auto => TcChoice::Auto,
+                TcOption::Tcx => TcChoice::Tcx,
+                TcOption::Clsact => TcChoice::Clsact,
+            },
+            settings: Settings {
+                point: options.point,
+                node: options.node,
+                sources: options.source,
+                respond: options.respond,
+                respond_clock: match options.clock {
+                    ClockOption::Tai => Clock::TAI,
+                    ClockOption::Monotonic => Clock::MONOTONIC,
+                },
+            },
+        }
+    }
+}
+
+pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let hooks = Hooks::open(None)?;
+    let update = options.update;
+    let request = Request::from(options);
+    let attachment = if update {
+        hooks.update(&request.device, &request.settings)?
+    } else {
+        hooks.attach(&Objects::built_in(), &request, |notice| eprintln!("instamp: {notice}"))?
+    };
+    writeln!(io::stdout(), "{}: {attachment}, node {}", attachment.device, attachment.site.node)?;
+    Ok(ExitCode::SUCCESS)
 }

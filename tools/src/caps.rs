@@ -1,11 +1,162 @@
 //! `instamp caps`.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
-/// Shows what each device can do.
+use instamp_hooks::{Capabilities, Choice, Timestamping, XdpCapabilities, capabilities};
+use serde::Serialize;
+
+/// Shows what devices can do, and what `instamp attach` would choose and why.
+///
+/// Acts in the network namespace that it runs in. Needs no privilege but for TCX, which is unknown without it.
 #[derive(clap::Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// The device [default: all of them].
+    #[arg(long, value_name = "IF")]
+    dev: Option<String>,
 
-pub(crate) fn run(_options: Options) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("`instamp caps` is not part of this build")
+    /// Print JSON Lines: one object for each device.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    for device in capabilities(options.dev.as_deref())? {
+        if options.json {
+            serde_json::to_writer(&mut out, &Device::from(device))?;
+            writeln!(out)?;
+        } else {
+            write_text(&mut out, &device)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_text(out: &mut impl io::Write, device: &Capabilities) -> io::Result<()> {
+    let kind = match &device.kind {
+        Some(kind) => kind,
+        None if device.layer == "ether" => "network card",
+        None => &device.layer,
+    };
+    writeln!(out, "{}: {kind}, driver {}", device.device, device.driver.as_deref().unwrap_or("unknown"))?;
+    let mut line = |label: &str, value: String| writeln!(out, "  {label:<17} {value}");
+    line(
+        "attach",
+        match &device.choice {
+            Ok(Choice { ingress, tc, reason }) => format!("ingress by {ingress}: {reason}; TC by {tc}"),
+            Err(error) => format!("no: {:#}", ChainOf(error)),
+        },
+    )?;
+    line("native XDP", known(device.xdp.as_ref().map(|xdp| xdp.native)))?;
+    line("XDP multi-buffer", known(device.xdp.as_ref().map(|xdp| xdp.multi_buffer)))?;
+    line("XDP metadata", device.xdp.as_ref().map_or_else(unknown, |xdp| names(&xdp.rx_metadata)))?;
+    line("AF_XDP zero copy", known(device.xdp.as_ref().map(|xdp| xdp.zero_copy)))?;
+    line("AF_XDP features", device.xdp.as_ref().map_or_else(unknown, |xdp| names(&xdp.xsk_features)))?;
+    line("TCX", known(device.tcx))?;
+    let Some(stamps) = &device.timestamping else { return line("timestamping", "none".to_owned()) };
+    line("PHC", stamps.phc.map_or_else(|| "none".to_owned(), |index| format!("/dev/ptp{index}")))?;
+    line("timestamping", names(&stamps.modes))?;
+    line("hardware TX", names(&stamps.tx_types))?;
+    line("hardware RX", names(&stamps.rx_filters))
+}
+
+/// An error with its causes.
+struct ChainOf<'a>(&'a (dyn std::error::Error + 'static));
+
+impl std::fmt::Display for ChainOf<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+fn unknown() -> String {
+    "unknown".to_owned()
+}
+
+fn known(value: Option<bool>) -> String {
+    match value {
+        Some(true) => "yes".to_owned(),
+        Some(false) => "no".to_owned(),
+        None => unknown(),
+    }
+}
+
+fn names(names: &[impl AsRef<str>]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
+}
+
+#[derive(Serialize)]
+struct Device {
+    device: String,
+    ifindex: u32,
+    layer: String,
+    kind: Option<String>,
+    driver: Option<String>,
+    native_xdp: Option<bool>,
+    xdp_multi_buffer: Option<bool>,
+    xdp_rx_metadata: Option<Vec<&'static str>>,
+    af_xdp_zero_copy: Option<bool>,
+    xsk_features: Option<Vec<&'static str>>,
+    tcx: Option<bool>,
+    phc_index: Option<u32>,
+    timestamping_modes: Option<Vec<String>>,
+    hardware_tx_types: Option<Vec<String>>,
+    hardware_rx_filters: Option<Vec<String>>,
+    attach: Attach,
+}
+
+/// What attaching would choose; or `null`s, with the error.
+#[derive(Serialize)]
+struct Attach {
+    ingress: Option<String>,
+    tc: Option<String>,
+    reason: Option<String>,
+    error: Option<String>,
+}
+
+impl From<Capabilities> for Device {
+    fn from(device: Capabilities) -> Self {
+        let xdp = device.xdp.as_ref();
+        let of_xdp = |value: fn(&XdpCapabilities) -> bool| xdp.map(value);
+        let stamps = device.timestamping.as_ref();
+        let of_stamps = |value: fn(&Timestamping) -> Vec<String>| stamps.map(value);
+        Self {
+            native_xdp: of_xdp(|xdp| xdp.native),
+            xdp_multi_buffer: of_xdp(|xdp| xdp.multi_buffer),
+            xdp_rx_metadata: xdp.map(|xdp| xdp.rx_metadata.clone()),
+            af_xdp_zero_copy: of_xdp(|xdp| xdp.zero_copy),
+            xsk_features: xdp.map(|xdp| xdp.xsk_features.clone()),
+            tcx: device.tcx,
+            phc_index: stamps.and_then(|stamps| stamps.phc),
+            timestamping_modes: of_stamps(|stamps| stamps.modes.clone()),
+            hardware_tx_types: of_stamps(|stamps| stamps.tx_types.clone()),
+            hardware_rx_filters: of_stamps(|stamps| stamps.rx_filters.clone()),
+            attach: match &device.choice {
+                Ok(Choice { ingress, tc, reason }) => Attach {
+                    ingress: Some(ingress.to_string()),
+                    tc: Some(tc.to_string()),
+                    reason: Some(reason.to_string()),
+                    error: None,
+                },
+                Err(error) => Attach { ingress: None, tc: None, reason: None, error: Some(ChainOf(error).to_string()) },
+            },
+            device: device.device,
+            ifindex: device.ifindex,
+            layer: device.layer,
+            kind: device.kind,
+            driver: device.driver,
+        }
+    }
 }

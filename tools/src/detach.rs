@@ -1,11 +1,38 @@
 //! `instamp detach`.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
-/// Removes what attach has put on a device.
+use instamp_hooks::Hooks;
+
+/// Stops stamping, and leaves devices as they were.
+///
+/// Acts in the network namespace that it runs in.
 #[derive(clap::Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// The device.
+    #[arg(long, value_name = "IF", required_unless_present = "all", conflicts_with = "all")]
+    dev: Option<String>,
 
-pub(crate) fn run(_options: Options) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("`instamp detach` is not part of this build")
+    /// All devices of this network namespace. To find none is no error.
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let hooks = Hooks::open(None)?;
+    let detached = match options.dev {
+        Some(device) => {
+            hooks.detach(&device)?;
+            vec![device]
+        }
+        None => hooks.detach_all()?,
+    };
+    let mut out = io::stdout().lock();
+    for device in detached {
+        writeln!(out, "{device}: detached")?;
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,11 +1,140 @@
 //! `instamp status`.
 
-use std::process::ExitCode;
+use std::{
+    collections::BTreeMap,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use instamp_hooks::{Attachment, Clock, Hooks, Prefix, Standing};
+use instamp_trailer::Bound;
+use serde::Serialize;
 
 /// Shows what is attached, and what it has counted.
+///
+/// Acts in the network namespace that it runs in.
 #[derive(clap::Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// Print JSON Lines: one object for each attached device.
+    #[arg(long)]
+    json: bool,
+}
 
-pub(crate) fn run(_options: Options) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("`instamp status` is not part of this build")
+pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let attachments = Hooks::open(None)?.status()?;
+    let mut out = io::stdout().lock();
+    for attachment in &attachments {
+        if options.json {
+            serde_json::to_writer(&mut out, &Device::from(attachment))?;
+            writeln!(out)?;
+        } else {
+            write_text(&mut out, attachment)?;
+        }
+    }
+    if attachments.is_empty() && !options.json {
+        writeln!(out, "nothing is attached in this network namespace")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_text(out: &mut impl io::Write, attachment: &Attachment) -> io::Result<()> {
+    let site = attachment.site;
+    let bound = Bound::from_exponent(site.bound).nanoseconds();
+    let bound = bound.map_or_else(|| "unknown".to_owned(), |nanoseconds| format!("{nanoseconds} ns"));
+    writeln!(out, "{}: point {}, node {}, bound {bound}", attachment.device, site.point, site.node)?;
+    for hook in &attachment.hooks {
+        let mechanism = hook.mechanism.map_or_else(|| "off".to_owned(), |mechanism| mechanism.to_string());
+        write!(out, "  {:<11}  {mechanism:<7}  stamped {:<8}", hook.hook, hook.counters.stamped)?;
+        let refused: Vec<_> = hook
+            .counters
+            .refused
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(refusal, count)| format!("{refusal} {count}"))
+            .collect();
+        if !refused.is_empty() {
+            write!(out, "  not stamped: {}", refused.join(", "))?;
+        }
+        writeln!(out)?;
+    }
+    for (label, standing) in [("own", Standing::OWN), ("respond", Standing::RESPOND)] {
+        let prefixes: Vec<_> = attachment
+            .policy
+            .iter()
+            .filter(|(_, held)| has(**held, standing))
+            .map(|(prefix, _)| prefix.to_string())
+            .collect();
+        if !prefixes.is_empty() {
+            writeln!(out, "  {label:<11}  {}", prefixes.join(", "))?;
+        }
+    }
+    Ok(())
+}
+
+fn has(held: Standing, standing: Standing) -> bool {
+    held.bits() & standing.bits() != 0
+}
+
+#[derive(Serialize)]
+struct Device {
+    device: String,
+    ifindex: u32,
+    point: u8,
+    node: u16,
+    bound_ns: Option<u64>,
+    own_clock: Option<&'static str>,
+    respond_clock: Option<&'static str>,
+    hooks: Vec<Hook>,
+    policy: Vec<Network>,
+}
+
+#[derive(Serialize)]
+struct Hook {
+    hook: String,
+    /// How it is attached; `null` where somebody has taken it off.
+    mechanism: Option<String>,
+    link_id: Option<u32>,
+    stamped: u64,
+    refused: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct Network {
+    prefix: String,
+    own: bool,
+    respond: bool,
+}
+
+impl From<&Attachment> for Device {
+    fn from(attachment: &Attachment) -> Self {
+        let site = attachment.site;
+        let hooks = attachment.hooks.iter().map(|hook| Hook {
+            hook: hook.hook.to_string(),
+            mechanism: hook.mechanism.map(|mechanism| mechanism.to_string()),
+            link_id: hook.link_id,
+            stamped: hook.counters.stamped,
+            refused: hook.counters.refused.iter().map(|(refusal, count)| (refusal.name(), *count)).collect(),
+        });
+        Self {
+            device: attachment.device.clone(),
+            ifindex: attachment.ifindex,
+            point: site.point,
+            node: site.node,
+            bound_ns: Bound::from_exponent(site.bound).nanoseconds(),
+            own_clock: Clock::from_number(site.own_clock).name(),
+            respond_clock: Clock::from_number(site.respond_clock).name(),
+            hooks: hooks.collect(),
+            policy: attachment.policy.iter().map(Network::from).collect(),
+        }
+    }
+}
+
+impl From<(&Prefix, &Standing)> for Network {
+    fn from((prefix, standing): (&Prefix, &Standing)) -> Self {
+        Self {
+            prefix: prefix.to_string(),
+            own: has(*standing, Standing::OWN),
+            respond: has(*standing, Standing::RESPOND),
+        }
+    }
 }

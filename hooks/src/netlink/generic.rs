@@ -1,9 +1,11 @@
 //! What drivers can do: the generic netlink families `netdev` and `ethtool`.
 
-use std::{fmt::Debug, io};
+use std::{fmt::Debug, io, marker::PhantomData};
 
-use ethtool::{EthtoolAttr, EthtoolMessage, EthtoolTsInfoAttr};
-use netlink_packet_core::{DecodeError, Emitable, NlasIterator, ParseableParametrized, emit_u32, parse_u32, parse_u64};
+use netlink_packet_core::{
+    DecodeError, DefaultNla, Emitable, NLA_F_NESTED, NLA_TYPE_MASK, Nla as _, NlasIterator, Parseable as _,
+    ParseableParametrized, parse_string, parse_u32, parse_u64,
+};
 use netlink_packet_generic::{
     GenlFamily, GenlHeader, GenlMessage,
     ctrl::{GenlCtrl, GenlCtrlCmd, nlas::GenlCtrlAttrs},
@@ -21,7 +23,6 @@ pub(crate) struct Generic {
 /// What the `netdev` family says of a device; `None` for what the kernel is too old to know.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Netdev {
-    ifindex: u32,
     pub(crate) xdp_features: Option<u64>,
     pub(crate) rx_metadata_features: Option<u64>,
     pub(crate) xsk_features: Option<u64>,
@@ -36,6 +37,28 @@ pub(crate) struct TsInfo {
     pub(crate) rx_filters: Vec<String>,
 }
 
+/// The numbers of the `netdev` family: `include/uapi/linux/netdev.h`.
+mod netdev {
+    pub(super) const DEV_GET: u8 = 1;
+    pub(super) const IFINDEX: u16 = 1;
+    pub(super) const XDP_FEATURES: u16 = 3;
+    pub(super) const XDP_RX_METADATA_FEATURES: u16 = 5;
+    pub(super) const XSK_FEATURES: u16 = 6;
+}
+
+/// The numbers of the `ethtool` family: `include/uapi/linux/ethtool_netlink.h`.
+mod ethtool {
+    pub(super) const TSINFO_GET: u8 = 25;
+    pub(super) const HEADER: u16 = 1;
+    pub(super) const HEADER_DEV_INDEX: u16 = 1;
+    pub(super) const TIMESTAMPING: u16 = 2;
+    pub(super) const TX_TYPES: u16 = 3;
+    pub(super) const RX_FILTERS: u16 = 4;
+    pub(super) const PHC_INDEX: u16 = 5;
+    pub(super) const BITSET_BITS: u16 = 3;
+    pub(super) const BIT_NAME: u16 = 2;
+}
+
 impl Generic {
     pub(crate) fn open() -> io::Result<Self> {
         Ok(Self { netlink: Netlink::open(NETLINK_GENERIC)? })
@@ -43,27 +66,29 @@ impl Generic {
 
     /// `None` where the kernel (before 6.3) or the device does not take part.
     pub(crate) fn netdev(&self, ifindex: u32) -> io::Result<Option<Netdev>> {
-        let answers = self.ask(Netdev { ifindex, ..Netdev::default() })?;
-        Ok(answers.into_iter().next())
+        let index = DefaultNla::new(netdev::IFINDEX, ifindex.to_ne_bytes().to_vec());
+        let answer = self.ask(Message::<NetdevFamily>::new(netdev::DEV_GET, vec![index]))?;
+        answer.map(|attributes| Netdev::parse(&attributes).map_err(io::Error::other)).transpose()
     }
 
     /// `None` where the kernel or the device does not take part.
-    pub(crate) fn timestamping(&self, device: &str) -> io::Result<Option<TsInfo>> {
-        let answers = self.ask(EthtoolMessage::new_tsinfo_get(Some(device)))?;
-        Ok(answers.into_iter().next().map(|answer| ts_info(answer.nlas)))
+    pub(crate) fn timestamping(&self, ifindex: u32) -> io::Result<Option<TsInfo>> {
+        let index = DefaultNla::new(ethtool::HEADER_DEV_INDEX, ifindex.to_ne_bytes().to_vec());
+        let mut header = vec![0; index.buffer_len()];
+        index.emit(&mut header);
+        let header = DefaultNla::new(ethtool::HEADER | NLA_F_NESTED, header);
+        let answer = self.ask(Message::<EthtoolFamily>::new(ethtool::TSINFO_GET, vec![header]))?;
+        answer.map(|attributes| TsInfo::parse(&attributes).map_err(io::Error::other)).transpose()
     }
 
-    /// The answers to a request of a family; none where there is no such family, or no support for the request.
-    fn ask<F>(&self, payload: F) -> io::Result<Vec<F>>
-    where
-        F: GenlFamily + Emitable + ParseableParametrized<[u8], GenlHeader> + Debug,
-    {
-        let Some(family) = self.family(F::family_name())? else { return Ok(Vec::new()) };
-        let mut message = GenlMessage::from_payload(payload);
+    /// The attributes of the answer; `None` where there is no such family, or no support for the request.
+    fn ask<F: Family>(&self, message: Message<F>) -> io::Result<Option<Vec<DefaultNla>>> {
+        let Some(family) = self.family(F::NAME)? else { return Ok(None) };
+        let mut message = GenlMessage::from_payload(message);
         message.set_resolved_family_id(family);
         match self.netlink.request(message, 0) {
-            Ok(answers) => Ok(answers.into_iter().map(|answer| answer.payload).collect()),
-            Err(error) if is_unsupported(&error) => Ok(Vec::new()),
+            Ok(answers) => Ok(answers.into_iter().next().map(|answer| answer.payload.attributes)),
+            Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -82,42 +107,105 @@ impl Generic {
     }
 }
 
-fn is_unsupported(error: &io::Error) -> bool {
-    error.raw_os_error().map(Errno::from_raw).is_some_and(|number| matches!(number, Errno::EOPNOTSUPP | Errno::ENODEV))
+impl Netdev {
+    fn parse(attributes: &[DefaultNla]) -> Result<Self, DecodeError> {
+        let mut device = Self::default();
+        for attribute in attributes {
+            let (kind, value) = parts(attribute);
+            match kind {
+                netdev::XDP_FEATURES => device.xdp_features = Some(parse_u64(&value)?),
+                netdev::XDP_RX_METADATA_FEATURES => device.rx_metadata_features = Some(parse_u64(&value)?),
+                netdev::XSK_FEATURES => device.xsk_features = Some(parse_u64(&value)?),
+                _ => {}
+            }
+        }
+        Ok(device)
+    }
 }
 
-fn ts_info(attributes: Vec<EthtoolAttr>) -> TsInfo {
-    let mut info = TsInfo::default();
-    for attribute in attributes {
-        if let EthtoolAttr::TsInfo(attribute) = attribute {
-            match attribute {
-                EthtoolTsInfoAttr::Timestamping(names) => info.modes = names,
-                EthtoolTsInfoAttr::TxTypes(names) => info.tx_types = names,
-                EthtoolTsInfoAttr::RxFilters(names) => info.rx_filters = names,
-                EthtoolTsInfoAttr::PhcIndex(index) => info.phc = Some(index),
-                EthtoolTsInfoAttr::Header(_) | EthtoolTsInfoAttr::Other(_) => {}
+impl TsInfo {
+    fn parse(attributes: &[DefaultNla]) -> Result<Self, DecodeError> {
+        let mut info = Self::default();
+        for attribute in attributes {
+            let (kind, value) = parts(attribute);
+            match kind {
+                ethtool::TIMESTAMPING => info.modes = bit_names(&value)?,
+                ethtool::TX_TYPES => info.tx_types = bit_names(&value)?,
+                ethtool::RX_FILTERS => info.rx_filters = bit_names(&value)?,
+                ethtool::PHC_INDEX => info.phc = Some(parse_u32(&value)?),
+                _ => {}
+            }
+        }
+        Ok(info)
+    }
+}
+
+/// The names of the bits in a bit set without a mask, which lists only those that are set.
+fn bit_names(bit_set: &[u8]) -> Result<Vec<String>, DecodeError> {
+    let mut names = Vec::new();
+    for bits in NlasIterator::new(bit_set) {
+        let bits = bits?;
+        if bits.kind() != ethtool::BITSET_BITS {
+            continue;
+        }
+        for bit in NlasIterator::new(bits.value()) {
+            for part in NlasIterator::new(bit?.value()) {
+                let part = part?;
+                if part.kind() == ethtool::BIT_NAME {
+                    names.push(parse_string(part.value())?);
+                }
             }
         }
     }
-    info
+    Ok(names)
 }
 
-/// The numbers of the `netdev` family: `include/uapi/linux/netdev.h`.
-mod netdev {
-    pub(super) const DEV_GET: u8 = 1;
-    pub(super) const IFINDEX: u16 = 1;
-    pub(super) const XDP_FEATURES: u16 = 3;
-    pub(super) const XDP_RX_METADATA_FEATURES: u16 = 5;
-    pub(super) const XSK_FEATURES: u16 = 6;
+fn parts(attribute: &DefaultNla) -> (u16, Vec<u8>) {
+    let mut value = vec![0; attribute.value_len()];
+    attribute.emit_value(&mut value);
+    (attribute.kind() & NLA_TYPE_MASK, value)
 }
 
-impl GenlFamily for Netdev {
+/// A family of generic netlink.
+trait Family: Debug + Clone {
+    const NAME: &'static str;
+}
+
+#[derive(Debug, Clone)]
+struct NetdevFamily;
+
+impl Family for NetdevFamily {
+    const NAME: &'static str = "netdev";
+}
+
+#[derive(Debug, Clone)]
+struct EthtoolFamily;
+
+impl Family for EthtoolFamily {
+    const NAME: &'static str = "ethtool";
+}
+
+/// A request, or an answer, with its attributes as they are.
+#[derive(Debug, Clone)]
+struct Message<F> {
+    command: u8,
+    attributes: Vec<DefaultNla>,
+    family: PhantomData<F>,
+}
+
+impl<F> Message<F> {
+    fn new(command: u8, attributes: Vec<DefaultNla>) -> Self {
+        Self { command, attributes, family: PhantomData }
+    }
+}
+
+impl<F: Family> GenlFamily for Message<F> {
     fn family_name() -> &'static str {
-        "netdev"
+        F::NAME
     }
 
     fn command(&self) -> u8 {
-        netdev::DEV_GET
+        self.command
     }
 
     fn version(&self) -> u8 {
@@ -125,48 +213,19 @@ impl GenlFamily for Netdev {
     }
 }
 
-/// The request's one attribute.
-struct Ifindex(u32);
-
-impl netlink_packet_core::Nla for Ifindex {
-    fn value_len(&self) -> usize {
-        size_of::<u32>()
-    }
-
-    fn kind(&self) -> u16 {
-        netdev::IFINDEX
-    }
-
-    fn emit_value(&self, buffer: &mut [u8]) {
-        // The buffer has the length that `value_len` asks for.
-        let _: Result<(), DecodeError> = emit_u32(buffer, self.0);
-    }
-}
-
-impl Emitable for Netdev {
+impl<F> Emitable for Message<F> {
     fn buffer_len(&self) -> usize {
-        Ifindex(self.ifindex).buffer_len()
+        self.attributes.as_slice().buffer_len()
     }
 
     fn emit(&self, buffer: &mut [u8]) {
-        Ifindex(self.ifindex).emit(buffer);
+        self.attributes.as_slice().emit(buffer);
     }
 }
 
-impl ParseableParametrized<[u8], GenlHeader> for Netdev {
-    fn parse_with_param(buffer: &[u8], _: GenlHeader) -> Result<Self, DecodeError> {
-        let mut device = Self::default();
-        for attribute in NlasIterator::new(buffer) {
-            let attribute = attribute?;
-            let value = attribute.value();
-            match attribute.kind() {
-                netdev::IFINDEX => device.ifindex = parse_u32(value)?,
-                netdev::XDP_FEATURES => device.xdp_features = Some(parse_u64(value)?),
-                netdev::XDP_RX_METADATA_FEATURES => device.rx_metadata_features = Some(parse_u64(value)?),
-                netdev::XSK_FEATURES => device.xsk_features = Some(parse_u64(value)?),
-                _ => {}
-            }
-        }
-        Ok(device)
+impl<F> ParseableParametrized<[u8], GenlHeader> for Message<F> {
+    fn parse_with_param(buffer: &[u8], header: GenlHeader) -> Result<Self, DecodeError> {
+        let attributes = NlasIterator::new(buffer).map(|attribute| DefaultNla::parse(&attribute?));
+        Ok(Self::new(header.cmd, attributes.collect::<Result<_, _>>()?))
     }
 }
