@@ -1,1 +1,5 @@
 //! End-to-end tests.
+
+pub mod packets;
+pub mod privilege;
+pub mod programs;

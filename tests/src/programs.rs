@@ -1,0 +1,209 @@
+//! The programs in the kernel, run on packets by `BPF_PROG_TEST_RUN`.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{
+        Array, PerCpuArray,
+        lpm_trie::{Key, LpmTrie},
+    },
+    programs::{SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp, XdpMode},
+};
+use instamp_hooks::Objects;
+use instamp_trailer::{Address, Clock, Hook, Refusal, Site, Standing};
+use object::{
+    Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
+    write::{Symbol, SymbolSection},
+};
+use zerocopy::IntoBytes;
+
+/// How far apart the counters of two hooks lie.
+const OUTCOMES: u32 = 16;
+
+/// The objects that the tests run on: those in the tree, and the freshly built ones in the folder that
+/// `INSTAMP_BPF_OBJECTS` names.
+///
+/// # Panics
+///
+/// The folder is named and does not hold them.
+pub fn objects() -> Vec<(&'static str, Objects)> {
+    let mut objects = vec![("in the tree", Objects::built_in())];
+    if let Some(folder) = std::env::var_os("INSTAMP_BPF_OBJECTS").map(PathBuf::from) {
+        let fresh = Objects::read(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        objects.push(("freshly built", fresh));
+    }
+    objects
+}
+
+/// One program, loaded, with its maps.
+pub struct Loaded {
+    hook: Hook,
+    name: String,
+    ebpf: Ebpf,
+}
+
+/// What a run of a program did to a packet.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The packet behind the program.
+    pub frame: Vec<u8>,
+    /// What the program returned.
+    pub verdict: i32,
+}
+
+impl Loaded {
+    /// Loads the program for `hook`.
+    ///
+    /// # Panics
+    ///
+    /// The kernel refuses it.
+    pub fn new(objects: &Objects, hook: Hook) -> Self {
+        let object = if hook == Hook::XDP_INGRESS { &objects.xdp } else { &objects.tc };
+        Self::load(object, hook, &hook.to_string().replace('-', "_"))
+    }
+
+    /// Loads a program of these instructions as if it were the one for `hook`: something to compare with.
+    ///
+    /// # Panics
+    ///
+    /// The kernel refuses it.
+    pub fn assembled(hook: Hook, instructions: &[u64]) -> Self {
+        let section = if hook == Hook::XDP_INGRESS { "xdp.frags" } else { "classifier" };
+        Self::load(&elf(section, instructions), hook, ASSEMBLED)
+    }
+
+    fn load(object: &[u8], hook: Hook, name: &str) -> Self {
+        let ebpf = EbpfLoader::new().load(object).expect("load the object");
+        let mut loaded = Self { hook, name: name.to_owned(), ebpf };
+        if hook == Hook::XDP_INGRESS { loaded.xdp_mut().load() } else { loaded.tc_mut().load() }
+            .unwrap_or_else(|error| panic!("load {name}: {error:#?}"));
+        loaded
+    }
+
+    fn xdp_mut(&mut self) -> &mut Xdp {
+        self.ebpf.program_mut(&self.name).expect("in the object").try_into().expect("an XDP program")
+    }
+
+    fn tc_mut(&mut self) -> &mut SchedClassifier {
+        self.ebpf.program_mut(&self.name).expect("in the object").try_into().expect("a TC program")
+    }
+
+    fn xdp(&self) -> &Xdp {
+        self.ebpf.program(&self.name).expect("in the object").try_into().expect("an XDP program")
+    }
+
+    fn tc(&self) -> &SchedClassifier {
+        self.ebpf.program(&self.name).expect("in the object").try_into().expect("a TC program")
+    }
+
+    /// Its place.
+    pub fn hook(&self) -> Hook {
+        self.hook
+    }
+
+    /// The id under which the kernel lists it.
+    pub fn id(&self) -> u32 {
+        if self.hook == Hook::XDP_INGRESS { self.xdp().info() } else { self.tc().info() }.expect("info").id()
+    }
+
+    /// Attaches an XDP program to a device of this thread's network namespace, in generic mode.
+    pub fn attach_xdp(&mut self, device: &str) {
+        self.xdp_mut().attach(device, XdpMode::Skb).expect("attach");
+    }
+
+    /// Writes what it stamps with.
+    pub fn set_site(&mut self, site: Site) {
+        let mut map: Array<_, [u8; 8]> = self.ebpf.map_mut("SITE").expect("SITE").try_into().expect("an array");
+        let bytes: [u8; 8] = site.as_bytes().try_into().expect("8 bytes");
+        map.set(0, bytes, 0).expect("write SITE");
+    }
+
+    /// Says how an address stands.
+    pub fn set_standing(&mut self, address: IpAddr, standing: Standing) {
+        let mut map: LpmTrie<_, [u8; 16], u32> =
+            self.ebpf.map_mut("POLICY").expect("POLICY").try_into().expect("an LPM trie");
+        map.insert(&Key::new(128, Address::from(address).bytes()), standing.bits(), 0).expect("write POLICY");
+    }
+
+    /// Packets stamped, and packets refused by reason.
+    pub fn counts(&self) -> Vec<(Result<(), Refusal>, u64)> {
+        let map: PerCpuArray<_, u64> =
+            self.ebpf.map("COUNTERS").expect("COUNTERS").try_into().expect("a per-CPU array");
+        std::iter::once(Ok(()))
+            .chain(Refusal::ALL.map(Err))
+            .map(|outcome| {
+                let number = match outcome {
+                    Ok(()) => 0,
+                    Err(refusal) => refusal as u32,
+                };
+                let key = u32::from(self.hook.number()) * OUTCOMES + number;
+                (outcome, map.get(&key, 0).expect("read COUNTERS").iter().sum())
+            })
+            .collect()
+    }
+
+    /// Runs the program once on `frame`.
+    pub fn run(&self, frame: &[u8]) -> Run {
+        let mut out = vec![0; frame.len() + 256];
+        let result = self.test_run(frame, Some(&mut out), 1);
+        out.truncate(result.data_size_out as usize);
+        Run { frame: out, verdict: result.return_value.cast_signed() }
+    }
+
+    /// The mean time of one of `repeat` runs, which all see the packet that the one before left.
+    pub fn time(&self, frame: &[u8], repeat: u32) -> Duration {
+        self.test_run(frame, None, repeat).duration
+    }
+
+    fn test_run(&self, frame: &[u8], out: Option<&mut [u8]>, repeat: u32) -> TestRunResult {
+        let options = TestRunOptions { data_in: Some(frame), data_out: out, repeat, ..TestRunOptions::default() };
+        if self.hook == Hook::XDP_INGRESS { self.xdp().test_run(options) } else { self.tc().test_run(options) }
+            .unwrap_or_else(|error| panic!("run {} on {} bytes: {error:#?}", self.name, frame.len()))
+    }
+}
+
+/// The name of an assembled program.
+const ASSEMBLED: &str = "assembled";
+
+/// An object file with one program.
+fn elf(section: &str, instructions: &[u64]) -> Vec<u8> {
+    let mut object = object::write::Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
+    let code: Vec<u8> = instructions.iter().flat_map(|instruction| instruction.to_le_bytes()).collect();
+    let text = object.add_section(Vec::new(), section.into(), SectionKind::Text);
+    object.append_section_data(text, &code, 8);
+    object.add_symbol(Symbol {
+        name: ASSEMBLED.into(),
+        value: 0,
+        size: code.len() as u64,
+        kind: SymbolKind::Text,
+        scope: SymbolScope::Dynamic,
+        weak: false,
+        section: SymbolSection::Section(text),
+        flags: SymbolFlags::None,
+    });
+    let license = object.add_section(Vec::new(), b"license".to_vec(), SectionKind::Data);
+    object.append_section_data(license, b"Dual MIT/GPL\0", 1);
+    object.write().expect("an object file")
+}
+
+/// Instructions that end a program with `verdict`.
+pub fn verdict(verdict: i32) -> [u64; 2] {
+    // r0 = verdict; exit (RFC 9669 sections 4.1 and 4.3).
+    [0xb7 | u64::from(verdict.cast_unsigned()) << 32, 0x95]
+}
+
+/// The hooks that have programs.
+pub const HOOKS: [Hook; 3] = [Hook::XDP_INGRESS, Hook::TC_EGRESS, Hook::TC_INGRESS];
+
+/// A site to test with.
+pub fn site() -> Site {
+    Site {
+        node: 7,
+        point: 3,
+        bound: 6,
+        own_clock: Clock::MONOTONIC.number(),
+        respond_clock: Clock::TAI.number(),
+        reserved: [0; 2],
+    }
+}
