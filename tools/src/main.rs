@@ -34,7 +34,8 @@ Examples:
   instamp ping --stages -c 20 DEST      where the time of 20 round trips went
   instamp detach --dev eth0             leave the device as it was
 
-Exit status: 0 on success, 2 on an error, which is told on standard error. `ping` also exits with 1: no reply.";
+Exit status: 0 on success, 2 on an error, which is told on standard error. `ping` exits with 1 where there was no reply,
+`decode` where there was no probe.";
 
 #[derive(Subcommand)]
 enum Command {

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use clap::{ArgAction, ValueEnum};
+use clap::ValueEnum;
 use instamp::{
     DEFAULT_PAYLOAD_LENGTH,
     prober::{Config, SocketKind},
@@ -17,7 +17,7 @@ use crate::units::{parse_duration, parse_positive_duration};
 /// time. Without stamps it is an ordinary ping that says why it is not more. It needs no privilege but an ICMP socket, and runs in
 /// containers.
 #[derive(clap::Args)]
-#[command(after_help = HELP, disable_help_flag = true)]
+#[command(after_help = HELP)]
 pub(crate) struct Options {
     /// The host to ping: a name or an address, maybe with an interface: `fe80::1%eth0`
     #[arg(value_name = "DEST")]
@@ -27,7 +27,8 @@ pub(crate) struct Options {
     #[arg(short = 'c', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// From one request to the next; 0 is a flood: each request follows the reply to the one before
+    /// From one request to the next; 0 is a flood: each request follows the reply to the one before, or 10 ms
+    /// without one
     #[arg(short = 'i', long, value_name = "TIME", default_value = "1", value_parser = parse_duration)]
     pub(super) interval: Duration,
 
@@ -88,10 +89,6 @@ pub(crate) struct Options {
     /// At the end, draw where the time went, stage by stage
     #[arg(long, conflicts_with = "json")]
     pub(super) stages: bool,
-
-    /// Print help
-    #[arg(short = 'h', long, action = ArgAction::Help)]
-    help: Option<bool>,
 }
 
 const HELP: &str = "\

@@ -7,7 +7,7 @@ use std::{
 };
 
 use instamp::{
-    Uncorrected,
+    MIN_PAYLOAD_LENGTH, Uncorrected,
     prober::{Event, Reply},
 };
 
@@ -64,14 +64,22 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
+    /// Says once what to do about replies that are not corrected.
     fn explain(&mut self, reply: &Reply) -> io::Result<()> {
-        if let Err(reason) = reply.correction
-            && !self.explained.contains(&reason)
-        {
-            self.explained.push(reason);
-            writeln!(io::stderr(), "uncorrected: {reason}")?;
+        let Err(reason) = reply.correction else { return Ok(()) };
+        if self.explained.contains(&reason) {
+            return Ok(());
         }
-        Ok(())
+        self.explained.push(reason);
+        let size = self.options.size;
+        if reason == Uncorrected::NoStamps && size < MIN_PAYLOAD_LENGTH {
+            writeln!(
+                io::stderr(),
+                "uncorrected: a payload of {size} bytes has no room for stamps; use -s {MIN_PAYLOAD_LENGTH} or more"
+            )
+        } else {
+            writeln!(io::stderr(), "uncorrected: {reason}")
+        }
     }
 
     pub(super) fn status(&self) -> io::Result<()> {

@@ -1,0 +1,137 @@
+//! The command as its users meet it: its help, its exit codes, its signals.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, Command, Output, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+fn instamp(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_instamp"));
+    command.args(arguments).env_remove("COLUMNS").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    instamp(arguments).output().expect("the command runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+/// Whether this process may ping. Where the tests must be complete, it must.
+fn may_ping() -> bool {
+    let probe = output(&["ping", "-c", "1", "127.0.0.1"]);
+    if probe.status.code() == Some(0) {
+        return true;
+    }
+    let reason = text(&probe.stderr).trim();
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{reason}");
+    eprintln!("SKIP: {reason}");
+    false
+}
+
+#[test]
+fn help_of_ping() {
+    insta::assert_snapshot!(text(&output(&["ping", "--help"]).stdout));
+}
+
+#[test]
+fn help_of_decode() {
+    insta::assert_snapshot!(text(&output(&["decode", "--help"]).stdout));
+}
+
+#[test]
+fn errors_are_told_once_and_exit_with_2() {
+    for (arguments, error) in [
+        (
+            ["decode", "/nonexistent.pcap"].as_slice(),
+            "instamp: /nonexistent.pcap: No such file or directory (os error 2)\n",
+        ),
+        (&["decode", "/"], "instamp: /: Is a directory (os error 21)\n"),
+        (&["ping", "-6", "127.0.0.1"], "instamp: 127.0.0.1 has no IPv6 address: leave out -4 and -6 to use any\n"),
+    ] {
+        let output = output(arguments);
+        assert_eq!((output.status.code(), text(&output.stderr), text(&output.stdout)), (Some(2), error, ""));
+    }
+    for arguments in [&["ping"], ["ping", "-i", "soon", "127.0.0.1"].as_slice(), &["ping", "-4", "-6", "localhost"]] {
+        assert_eq!(output(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_odd_size_is_refused_with_the_reason() {
+    if may_ping() {
+        let output = output(&["ping", "-c", "1", "-s", "65", "127.0.0.1"]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("odd"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn every_reply_from_loopback_is_a_line() {
+    if !may_ping() {
+        return;
+    }
+    for address in ["127.0.0.1", "::1"] {
+        let output = output(&["ping", "--json", "-c", "3", "-i", "1ms", address]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let lines: Vec<serde_json::Value> =
+            text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let types: Vec<&str> = lines.iter().filter_map(|line| line["type"].as_str()).collect();
+        assert_eq!(types, ["start", "reply", "reply", "reply", "summary"]);
+        assert_eq!(lines[0]["address"], address);
+        for (seq, reply) in (1..).zip(&lines[1..4]) {
+            assert_eq!(reply["seq"], seq);
+            assert!(reply["rtt_ns"].as_i64() > Some(0), "{reply}");
+            // The loopback device is never attached to.
+            assert_eq!(reply["uncorrected"], "no-stamps");
+        }
+        let summary = &lines[4];
+        assert_eq!((&summary["sent"], &summary["received"], &summary["loss"]), (&3.into(), &3.into(), &0.0.into()));
+    }
+}
+
+#[test]
+fn quit_tells_how_it_stands_and_interrupt_ends() {
+    if !may_ping() {
+        return;
+    }
+    let mut ping = instamp(&["ping", "-i", "10ms", "127.0.0.1"]).spawn().expect("the command runs");
+    let mut lines = BufReader::new(ping.stdout.take().expect("a pipe")).lines().map(|line| line.expect("text"));
+    assert!(lines.any(|line| line.contains("icmp_seq=1 ")));
+
+    signal(&ping, Signal::SIGQUIT);
+    let mut errors = BufReader::new(ping.stderr.take().expect("a pipe")).lines().map(|line| line.expect("text"));
+    assert!(errors.any(|line| line.contains(" packets, ")), "the status line");
+
+    signal(&ping, Signal::SIGINT);
+    let rest: Vec<String> = lines.collect();
+    assert!(rest.contains(&"--- 127.0.0.1 ping statistics ---".into()), "{rest:?}");
+    assert_eq!(ping.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    if !may_ping() {
+        return;
+    }
+    let mut ping = instamp(&["ping", "-i", "1ms", "127.0.0.1"]).spawn().expect("the command runs");
+    let mut line = String::new();
+    BufReader::new(ping.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    assert!(line.starts_with("PING 127.0.0.1"), "{line}");
+
+    let mut errors = String::new();
+    ping.stderr.take().expect("a pipe").read_to_string(&mut errors).expect("text");
+    assert!(!errors.contains("instamp:"), "{errors}");
+    assert_eq!(ping.wait().expect("it ends").code(), Some(0));
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().try_into().expect("a process id")), signal).expect("it runs");
+}
