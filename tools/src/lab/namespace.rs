@@ -42,7 +42,7 @@ impl Namespace {
     pub(super) fn create(name: String) -> Result<Self> {
         let namespace = Self { name };
         let path = namespace.path();
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(FOLDER).context(FOLDER)?;
+        prepare_folder()?;
         // Made by one process only: this is also the lock against a second `lab up`.
         File::create_new(&path).with_context(|| format!("cannot make {}", path.display()))?;
         let made = on_a_thread(|| {
@@ -155,6 +155,23 @@ impl Namespace {
             _ => Ok(()),
         }
     }
+}
+
+/// Makes the folder as `ip netns add` does: a mount of its own, shared with other mount namespaces. Whoever comes first
+/// must do that, since the other's mounting would cover the namespaces that are there.
+fn prepare_folder() -> Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(FOLDER).context(FOLDER)?;
+    let folder = File::open(FOLDER).context(FOLDER)?;
+    folder.lock().with_context(|| format!("cannot lock {FOLDER}"))?;
+    let nothing = None::<&str>;
+    let share = || mount(Some(""), FOLDER, Some("none"), MsFlags::MS_SHARED | MsFlags::MS_REC, nothing);
+    match share() {
+        // Not a mount yet.
+        Err(Errno::EINVAL) => mount(Some(FOLDER), FOLDER, Some("none"), MsFlags::MS_BIND | MsFlags::MS_REC, nothing)
+            .and_then(|()| share()),
+        result => result,
+    }
+    .with_context(|| format!("cannot make {FOLDER} a shared mount"))
 }
 
 /// Lab and role of a namespace with this name.

@@ -11,13 +11,13 @@ use anyhow::{Context, Result, bail};
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use nix::net::if_::if_nametoindex;
 use rtnetlink::{
-    Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, MulticastGroup, RouteMessageBuilder,
+    Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, MulticastGroup, RouteMessageBuilder, new_connection,
     new_multicast_connection,
-    packet_core::{NetlinkMessage, NetlinkPayload},
+    packet_core::NetlinkPayload,
     packet_route::{
         RouteNetlinkMessage,
         address::AddressHeaderFlags,
-        link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, State},
+        link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage},
         route::{RouteAddress, RouteAttribute, RouteType},
     },
 };
@@ -25,28 +25,28 @@ use rtnetlink::{
 /// Nothing in the kernel takes nearly as long; without a limit a lab that can never be usable would be waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One connection to the kernel, which also tells what happens to devices and routes.
+/// What the kernel tells unasked.
+type Events = BoxStream<'static, NetlinkPayload<RouteNetlinkMessage>>;
+
+/// A connection to the kernel.
 pub(super) struct Netlink {
     handle: Handle,
-    events: BoxStream<'static, NetlinkMessage<RouteNetlinkMessage>>,
 }
 
 impl Netlink {
     /// Connects to the calling thread's namespace and runs `task`.
-    pub(super) fn run(task: impl AsyncFnOnce(&mut Self) -> Result<()>) -> Result<()> {
+    pub(super) fn run(task: impl AsyncFnOnce(&Self) -> Result<()>) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("tokio")?;
         runtime.block_on(async {
-            let (connection, handle, events) =
-                new_multicast_connection(&[MulticastGroup::Link, MulticastGroup::Ipv6Route]).context("rtnetlink")?;
+            let (connection, handle, _) = new_connection().context("rtnetlink")?;
             tokio::spawn(connection);
-            let events = events.map(|(message, _)| message).boxed();
-            task(&mut Self { handle, events }).await
+            task(&Self { handle }).await
         })
     }
 
-    /// Makes a bridge, up.
+    /// Makes a bridge, down.
     pub(super) async fn add_bridge(&self, name: &str, mtu: u16) -> Result<()> {
-        let message = LinkBridge::new(name).mtu(mtu.into()).build();
+        let message = LinkBridge::new(name).down().mtu(mtu.into()).build();
         self.handle.link().add(message).execute().await.with_context(|| format!("cannot make bridge `{name}`"))
     }
 
@@ -81,10 +81,11 @@ impl Netlink {
 
     /// Waits until the devices carry packets: carrier is there, and queue and bridge port are active. That happens in a
     /// work queue, after the request to set a device up has been answered.
-    pub(super) async fn wait_until_up(&mut self) -> Result<()> {
+    pub(super) async fn wait_until_up(&self) -> Result<()> {
+        let mut events = subscribe(MulticastGroup::Link)?;
         let mut waiting = self.names_of_links_not_up().await?;
         while !waiting.is_empty() {
-            let event = self.event(&format!("{waiting:?} to come up")).await?;
+            let event = next(&mut events, &format!("{waiting:?} to come up")).await?;
             if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = &event {
                 if is_up(link) {
                     waiting.remove(name(link));
@@ -103,7 +104,8 @@ impl Netlink {
     }
 
     /// Gives a device addresses, and waits until they can be used.
-    pub(super) async fn add_addresses(&mut self, device: &str, addresses: &[(IpAddr, u8)]) -> Result<()> {
+    pub(super) async fn add_addresses(&self, device: &str, addresses: &[(IpAddr, u8)]) -> Result<()> {
+        let mut events = subscribe(MulticastGroup::Ipv6Route)?;
         let index = index(device)?;
         for &(address, prefix_length) in addresses {
             let mut request = self.handle.address().add(index, address, prefix_length);
@@ -117,7 +119,7 @@ impl Netlink {
             .filter_map(|(address, _)| if let IpAddr::V6(v6) = address { Some(*v6) } else { None })
             .collect();
         while !waiting.is_empty() {
-            let event = self.event(&format!("{waiting:?} to be usable")).await?;
+            let event = next(&mut events, &format!("{waiting:?} to be usable")).await?;
             if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) = &event
                 && route.header.kind == RouteType::Local
             {
@@ -139,13 +141,21 @@ impl Netlink {
         };
         self.handle.route().add(route).execute().await.with_context(|| format!("cannot add a route through {gateway}"))
     }
+}
 
-    async fn event(&mut self, what: &str) -> Result<NetlinkPayload<RouteNetlinkMessage>> {
-        let Ok(event) = tokio::time::timeout(PATIENCE, self.events.next()).await else {
-            bail!("waited {PATIENCE:?} in vain for {what}");
-        };
-        Ok(event.context("the rtnetlink connection ended")?.payload)
-    }
+/// What the kernel tells from now on, on a connection of its own: where it tells more than is read in time, messages are
+/// lost, and those must not be the answers to requests.
+fn subscribe(group: MulticastGroup) -> Result<Events> {
+    let (connection, _, messages) = new_multicast_connection(&[group]).context("rtnetlink")?;
+    tokio::spawn(connection);
+    Ok(messages.map(|(message, _)| message.payload).boxed())
+}
+
+async fn next(events: &mut Events, what: &str) -> Result<NetlinkPayload<RouteNetlinkMessage>> {
+    let Ok(event) = tokio::time::timeout(PATIENCE, events.next()).await else {
+        bail!("waited {PATIENCE:?} in vain for {what}");
+    };
+    event.context("the rtnetlink connection ended")
 }
 
 fn index(device: &str) -> Result<u32> {
@@ -160,7 +170,5 @@ fn name<'a>(link: &'a LinkMessage) -> &'a str {
 }
 
 fn is_up(link: &LinkMessage) -> bool {
-    // The loopback device has no such state.
-    link.header.flags.contains(LinkFlags::Loopback | LinkFlags::Up)
-        || link.attributes.contains(&LinkAttribute::OperState(State::Up))
+    link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp | LinkFlags::Running)
 }

@@ -140,14 +140,16 @@ impl<'a> Topology<'a> {
         Ok(namespace)
     }
 
-    /// Makes every device; those of the host are set up.
+    /// Makes every device. Those of the host are up then, but for the bridge.
     fn make_devices(&self, host: &Namespace, remote: &Namespace, containers: &[Unfinished]) -> Result<()> {
         let remote = remote.open()?;
         let containers = containers.iter().map(|container| container.open()).collect::<Result<Vec<_>>>()?;
         host.enter(|| {
             Netlink::run(async |netlink| {
-                netlink.add_veth(NIC, None, UPLINK, remote.as_fd(), self.mtu).await?;
+                // The bridge first: the kernel takes up to a second to see a veth's carrier where both ends have the
+                // same index, and the other ends are all the first device of their namespaces.
                 netlink.add_bridge(BRIDGE, self.mtu).await?;
+                netlink.add_veth(NIC, None, UPLINK, remote.as_fd(), self.mtu).await?;
                 for (number, namespace) in (1..).zip(&containers) {
                     let port = format!("veth-{}", container(number));
                     netlink.add_veth(&port, Some(BRIDGE), UPLINK, namespace.as_fd(), self.mtu).await?;
@@ -193,6 +195,8 @@ fn configure_host(host: &Namespace) -> Result<()> {
         set("net/ipv6/conf/all/forwarding", "1")?;
         tool("nft", &["-f", "-"], &masquerading())?;
         Netlink::run(async |netlink| {
+            // Not before its ports: a bridge without a live one loses its carrier, and gets it back up to a second later.
+            netlink.set_up(BRIDGE).await?;
             netlink.wait_until_up().await?;
             netlink.add_addresses(NIC, &addresses(wire(HOST))).await?;
             netlink.add_addresses(BRIDGE, &addresses(bridge(HOST))).await
