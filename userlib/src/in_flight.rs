@@ -185,3 +185,137 @@ impl InFlight {
 pub const fn wire_sequence(seq: u64) -> u16 {
     seq as u16
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn probes_are_given_up_in_order_and_once() {
+        let mut table = InFlight::new(100, 8);
+        for sent_ns in [10, 20, 30, 40] {
+            table.sent(sent_ns, 0);
+        }
+        table.answered(1);
+        assert!(table.failed(3));
+        assert_eq!(table.expires_ns(), Some(120));
+        assert_eq!(table.expire(119), None);
+        assert_eq!(table.expire(500), Some(2));
+        assert_eq!(table.expire(500), Some(4));
+        assert_eq!((table.expire(500), table.expires_ns()), (None, None));
+    }
+
+    #[test]
+    fn a_full_table_gives_up_the_oldest() {
+        let mut table = InFlight::new(100, 4);
+        for sent_ns in 0..4 {
+            assert_eq!(table.make_room(), None);
+            table.sent(sent_ns, 0);
+        }
+        table.answered(2);
+        assert_eq!(table.make_room(), Some(1));
+        assert_eq!(table.make_room(), None);
+        table.sent(4, 0);
+        assert_eq!(table.make_room(), None, "2 has been answered");
+        table.sent(5, 0);
+        assert_eq!((table.find(1), table.find(2)), (None, None));
+        assert_eq!(table.find(3).map(|probe| probe.seq), Some(3));
+        assert_eq!((table.answered(2), table.failed(2)), (None, false));
+    }
+
+    #[test]
+    fn news_of_failure_is_news_once() {
+        let mut table = InFlight::new(100, 8);
+        for _ in 0..3 {
+            table.sent(0, 0);
+        }
+        table.answered(1);
+        assert_eq!([table.failed(1), table.failed(2), table.failed(2), table.failed(9)], [false, true, false, false]);
+        // A late one is: the timeout has not told why.
+        assert_eq!(table.expire(100), Some(3));
+        assert!(table.failed(3));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Send,
+        Wait(u64),
+        /// An answer with the wire's number of the probe that was sent so many probes ago.
+        Answer(u64),
+        Fail(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => Just(Step::Send),
+            1 => (0_u64..60).prop_map(Step::Wait),
+            3 => (0_u64..24).prop_map(Step::Answer),
+            1 => (0_u64..24).prop_map(Step::Fail),
+        ]
+    }
+
+    #[derive(Default)]
+    struct Fate {
+        sent_ns: u64,
+        answers: u32,
+        failures: u32,
+        timeouts: u32,
+    }
+
+    proptest! {
+        /// Against a map that forgets nothing. Numbers wrap on the wire in the middle of it.
+        #[test]
+        fn agrees_with_a_map(steps in prop::collection::vec(step(), 0..200), start in 65_500_u64..65_540) {
+            const TIMEOUT_NS: u64 = 100;
+            const CAPACITY: u64 = 16;
+            let mut table = InFlight { next: start, oldest: start, ..InFlight::new(TIMEOUT_NS, 16) };
+            let mut map = BTreeMap::<u64, Fate>::new();
+            let mut now_ns = 0;
+            for step in steps {
+                match step {
+                    Step::Send => {
+                        if let Some(seq) = table.make_room() {
+                            map.get_mut(&seq).expect("sent").timeouts += 1;
+                        }
+                        map.insert(table.sent(now_ns, now_ns), Fate { sent_ns: now_ns, ..Fate::default() });
+                    }
+                    Step::Wait(ns) => {
+                        now_ns += ns;
+                        while let Some(seq) = table.expire(now_ns) {
+                            let fate = map.get_mut(&seq).expect("sent");
+                            fate.timeouts += 1;
+                            prop_assert!(fate.sent_ns + TIMEOUT_NS <= now_ns && fate.answers + fate.failures == 0);
+                        }
+                    }
+                    Step::Answer(ago) | Step::Fail(ago) => {
+                        let seq = table.next_seq() - 1 - ago;
+                        if seq < start {
+                            continue;
+                        }
+                        let found = table.find(wire_sequence(seq)).filter(|probe| probe.seq == seq);
+                        prop_assert_eq!(found.is_some(), ago < CAPACITY);
+                        let Some(probe) = found else { continue };
+                        let fate = map.get_mut(&seq).expect("sent");
+                        prop_assert_eq!((probe.sent_ns, probe.timed_out), (fate.sent_ns, fate.timeouts > 0));
+                        if matches!(step, Step::Fail(_)) {
+                            prop_assert_eq!(table.failed(seq), fate.answers + fate.failures == 0);
+                            fate.failures += 1;
+                        } else {
+                            let expected = Answer { duplicate: fate.answers > 0, late: fate.timeouts > 0 };
+                            prop_assert_eq!(table.answered(seq), Some(expected));
+                            fate.answers += 1;
+                        }
+                    }
+                }
+            }
+            while let Some(seq) = table.give_up() {
+                map.get_mut(&seq).expect("sent").timeouts += 1;
+            }
+            // Nothing is told twice, and nothing is left out.
+            prop_assert!(map.values().all(|fate| fate.timeouts <= 1 && fate.timeouts + fate.answers + fate.failures > 0));
+        }
+    }
+}

@@ -94,3 +94,45 @@ impl MonotonicOffset {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(offsets: &str) -> Option<i64> {
+        MonotonicOffset::parse(offsets).ok().map(MonotonicOffset::nanoseconds)
+    }
+
+    #[test]
+    fn reads_the_monotonic_line() {
+        assert_eq!(parse("monotonic           0         0\nboottime            0         0\n"), Some(0));
+        assert_eq!(parse("boottime    7  0\nmonotonic      86400 500000000\n"), Some(86_400_500_000_000));
+        // Half a second ahead of one second behind.
+        assert_eq!(parse("monotonic         -1 500000000\n"), Some(-500_000_000));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let strange = [
+            "",
+            "boottime 1 2\n",
+            "monotonic\n",
+            "monotonic 1\n",
+            "monotonic x 0\n",
+            "monotonic 9223372036854775807 0\n",
+        ];
+        for offsets in strange {
+            assert_eq!(parse(offsets), None, "{offsets:?}");
+        }
+    }
+
+    #[test]
+    fn the_host_is_behind_a_namespace_that_is_ahead() {
+        let offset = |ns| MonotonicOffset { ns };
+        assert_eq!(offset(0).host_ns(5), Some(5));
+        assert_eq!(offset(3).host_ns(5), Some(2));
+        assert_eq!(offset(-3).host_ns(5), Some(8));
+        assert_eq!(offset(6).host_ns(5), None);
+        assert_eq!(offset(i64::MIN).host_ns(u64::MAX), None);
+    }
+}

@@ -143,7 +143,7 @@ impl Prober {
         let clock = HostClock::new(MonotonicOffset::of_this_process()?);
         let mut random = StdRng::from_os_rng();
         let socket = EchoSocket::open(&config, random.random())?;
-        let session = Session::new(&config, &socket, clock, random)?;
+        let session = Session::new(&config, socket.identifier(), clock, random)?;
         let watched = watch(socket, Interest::READABLE | Interest::ERROR);
         let timer = Timer::new().and_then(|timer| watch(timer, Interest::READABLE));
         Ok(Self {

@@ -53,3 +53,68 @@ impl Pace {
         self.left = Some(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn delays_do_not_add_up() {
+        let mut pace = Pace::new(100, Some(3));
+        assert_eq!(pace.due_ns(), Some(0));
+        pace.sent(5_000);
+        assert_eq!(pace.due_ns(), Some(5_100));
+        pace.sent(5_177);
+        assert_eq!(pace.due_ns(), Some(5_200));
+        pace.sent(5_200);
+        assert_eq!(pace.due_ns(), None);
+    }
+
+    #[test]
+    fn a_pause_is_not_made_up_for() {
+        let mut pace = Pace::new(MS, None);
+        pace.sent(50 * MS);
+        // Half a second late: the 10 ms before are sent, the others left out.
+        pace.sent(551 * MS);
+        assert_eq!(pace.due_ns(), Some(541 * MS));
+
+        let mut pace = Pace::new(1_000 * MS, None);
+        pace.sent(50 * MS);
+        pace.sent(5_000 * MS);
+        pace.sent(5_000 * MS);
+        assert_eq!(pace.due_ns(), Some(5_990 * MS));
+    }
+
+    #[test]
+    fn a_flood_follows_the_replies() {
+        let mut pace = Pace::new(0, None);
+        pace.sent(100);
+        assert_eq!(pace.due_ns(), Some(100 + 10 * MS));
+        pace.answered(300);
+        assert_eq!(pace.due_ns(), Some(300));
+
+        let mut paced = Pace::new(MS, None);
+        paced.sent(100);
+        paced.answered(300);
+        assert_eq!(paced.due_ns(), Some(100 + MS));
+    }
+
+    #[test]
+    fn without_room_it_tries_again_and_counts_nothing() {
+        let mut pace = Pace::new(10 * MS, Some(1));
+        pace.no_room(100);
+        assert_eq!(pace.due_ns(), Some(100 + MS));
+        pace.sent(200 + MS);
+        assert_eq!(pace.due_ns(), None);
+    }
+
+    #[test]
+    fn stopped_is_stopped() {
+        let mut pace = Pace::new(0, None);
+        pace.stop();
+        pace.answered(1);
+        assert_eq!(pace.due_ns(), None);
+    }
+}

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use rand::{Rng, rngs::StdRng};
 
 use super::{
-    Config, Event, Reply, Stamps,
+    Config, ErrorKind, Event, Reply, Stamps,
     clock::HostClock,
     message::{HEADER_LENGTH, Version, request_header},
     pace::Pace,
@@ -47,13 +47,14 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Of probes with this identifier.
     pub(super) fn new(
         config: &Config,
-        socket: &EchoSocket,
+        identifier: u16,
         clock: HostClock,
         nonces: StdRng,
     ) -> Result<Self, ReserveError> {
-        let (version, identifier) = (socket.version(), socket.identifier());
+        let version = Version::of(config.target);
         let run = run(config)?;
         let run = match version {
             Version::V4 => run.with_checksum(version.request(), 0, identifier, CHECKSUM)?,
@@ -198,7 +199,7 @@ impl Session {
                     let seq = self.in_flight.sent(sent_ns, nonce);
                     self.in_flight.failed(seq);
                     self.pace.sent(sent_ns);
-                    let error = super::ErrorKind::from_errno(errno);
+                    let error = ErrorKind::from_errno(errno);
                     return self.events.push_back(Event::Error { seq: Some(seq), from: None, error });
                 }
             }
@@ -256,4 +257,147 @@ fn judge(run: &Run, probe: &SentProbe, received_ns: u64, payload: &[u8]) -> Judg
 /// Of a duration of the configuration: 584 years are without end.
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use instamp_trailer::wire::trailer_length;
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::{prober::message::Echo, time_namespace::MonotonicOffset};
+
+    const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+    fn session(payload_bytes: usize) -> Session {
+        let config = Config { payload_bytes, timeout: Duration::from_nanos(1_000), ..Config::new(FROM) };
+        let clock = HostClock::new(MonotonicOffset::default());
+        Session::new(&config, 7, clock, StdRng::seed_from_u64(1)).expect("a payload")
+    }
+
+    /// Sends as `Session::send` does, and returns the payload that is on the wire.
+    fn send(session: &mut Session, sent_ns: u64, nonce: u64) -> Vec<u8> {
+        session.prepare(wire_sequence(session.in_flight.next_seq()), nonce);
+        session.in_flight.sent(sent_ns, nonce);
+        session.request[HEADER_LENGTH..].to_vec()
+    }
+
+    fn receive(session: &mut Session, received_ns: u64, sequence: u16, payload: &[u8]) -> Option<Reply> {
+        let echo = Echo { identifier: 7, sequence, payload };
+        session.take_reply(received_ns, &ReceivedReply { echo, from: FROM, ttl: Some(63) });
+        match session.events.pop_front() {
+            Some(Event::Reply(reply)) => Some(reply),
+            None => None,
+            Some(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_reply_tells_what_was_measured() {
+        let mut session = session(64);
+        let payload = send(&mut session, 100, 11);
+        let reply = receive(&mut session, 130, 1, &payload).expect("a reply");
+        assert_eq!((reply.seq, reply.rtt_ns, reply.sent_ns, reply.received_ns), (1, 30, 100, 130));
+        assert_eq!((reply.bytes, reply.ttl, reply.from), (72, Some(63), FROM));
+        assert_eq!(reply.correction, Err(Uncorrected::NoStamps));
+        assert!(reply.is_first_answer());
+    }
+
+    #[test]
+    fn reordered_and_repeated_replies_find_their_probes() {
+        let mut session = session(64);
+        let payloads: Vec<_> = (0..3).map(|nonce| send(&mut session, nonce, nonce)).collect();
+        for (sequence, duplicate) in [(3, false), (1, false), (3, true), (2, false), (1, true)] {
+            let reply = receive(&mut session, 10, sequence, &payloads[usize::from(sequence) - 1]).expect("a reply");
+            assert_eq!((reply.seq, reply.duplicate, reply.late), (sequence.into(), duplicate, false));
+            assert_eq!(reply.correction, Err(Uncorrected::NoStamps));
+        }
+        assert!(receive(&mut session, 10, 4, &payloads[0]).is_none(), "not sent yet");
+    }
+
+    #[test]
+    fn another_nonce_is_foreign_and_the_probe_still_waits() {
+        let mut session = session(64);
+        let mut old = send(&mut session, 100, 11);
+        let payload = send(&mut session, 200, 12);
+        let reply = receive(&mut session, 210, 2, &old).expect("a reply");
+        assert_eq!(reply.correction, Err(Uncorrected::ForeignNonce));
+        assert!(!reply.duplicate && !reply.is_first_answer());
+        assert!(receive(&mut session, 220, 2, &payload).expect("a reply").is_first_answer());
+
+        // Damaged on the way: the trailer that was sent is not there.
+        old[63] = 0;
+        assert_eq!(receive(&mut session, 230, 1, &old).expect("a reply").correction, Err(Uncorrected::ForeignNonce));
+    }
+
+    #[test]
+    fn a_cut_reply_is_an_answer_but_not_corrected() {
+        let mut session = session(128);
+        let payload = send(&mut session, 100, 11);
+        let reply = receive(&mut session, 110, 1, &payload[..68]).expect("a reply");
+        assert_eq!((reply.correction, reply.bytes), (Err(Uncorrected::Truncated), 76));
+        assert!(reply.is_first_answer());
+    }
+
+    #[test]
+    fn late_replies_follow_the_timeout() {
+        let mut session = session(64);
+        let payload = send(&mut session, 100, 11);
+        assert_eq!(session.in_flight.expire(1_099), None);
+        assert_eq!(session.in_flight.expire(1_100), Some(1));
+        let [first, second] = [(); 2].map(|()| receive(&mut session, 1_200, 1, &payload).expect("a reply"));
+        assert!(first.late && !first.duplicate && first.is_first_answer());
+        assert!(second.late && second.duplicate && !second.is_first_answer());
+    }
+
+    #[test]
+    fn after_the_sequence_number_wraps_an_old_reply_is_foreign() {
+        let mut session = session(64);
+        session.in_flight = InFlight::new(1_000, 1 << 16);
+        let first = send(&mut session, 0, u64::MAX);
+        for time_ns in 1..=u64::from(u16::MAX) {
+            assert_eq!(session.in_flight.make_room(), None);
+            send(&mut session, time_ns, time_ns);
+        }
+        // The table is full, and the next probe has the first one's number on the wire.
+        assert_eq!(session.in_flight.make_room(), Some(1));
+        let wrapped = send(&mut session, 70_000, 70_000);
+        let reply = receive(&mut session, 70_001, 1, &first).expect("a reply");
+        assert_eq!((reply.seq, reply.correction), (65_537, Err(Uncorrected::ForeignNonce)));
+        let reply = receive(&mut session, 70_002, 1, &wrapped).expect("a reply");
+        assert_eq!((reply.seq, reply.rtt_ns, reply.is_first_answer()), (65_537, 2, true));
+    }
+
+    #[test]
+    fn errors_are_told_once() {
+        let mut session = session(64);
+        send(&mut session, 100, 11);
+        let error = |sequence| ReceivedError { sequence, from: Some(FROM), error: ErrorKind::TtlExceeded };
+        session.take_error(&error(Some(1)));
+        session.take_error(&error(Some(1)));
+        session.take_error(&error(Some(9)));
+        let seqs: Vec<_> = session
+            .events
+            .drain(..)
+            .map(|event| if let Event::Error { seq, .. } = event { seq } else { panic!() })
+            .collect();
+        assert_eq!(seqs, [Some(1), None]);
+        assert_eq!(session.in_flight.expire(u64::MAX), None, "failed, so not waiting");
+    }
+
+    #[test]
+    fn requests_of_a_run_have_one_checksum() {
+        for payload_bytes in [0, 38, 40, 64, 1_472] {
+            let mut session = session(payload_bytes);
+            for sequence in [1, 2, 0xffff] {
+                session.prepare(sequence, sequence.into());
+                assert_eq!(sum_bytes(&session.request), 0xffff, "a valid message");
+                if payload_bytes >= trailer_length(2) {
+                    assert_eq!(session.request[2..4], CHECKSUM.to_be_bytes());
+                }
+            }
+        }
+    }
 }

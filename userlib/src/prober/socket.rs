@@ -83,10 +83,6 @@ impl EchoSocket {
         self.kind
     }
 
-    pub(crate) const fn version(&self) -> Version {
-        self.version
-    }
-
     pub(crate) const fn identifier(&self) -> u16 {
         self.identifier
     }
