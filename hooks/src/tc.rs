@@ -7,19 +7,22 @@ use aya::programs::{
     links::FdLink,
     tc::{NlOptions, TcAttachOptions, qdisc_add_clsact},
 };
+use nix::errno::Errno;
 
 use crate::{
     Error, TcMode,
     device::Here,
-    error::Context as _,
+    error::{Context as _, errno},
     netlink::route::Link,
     pins::{Directory, TC_INGRESS},
 };
 
-/// The highest number, which the kernel gives to no filter by itself: ours is the last.
+/// The lowest priority: before all others. Of filters with the same priority the newest is the first.
+const FIRST: u16 = 1;
+/// The highest priority, which the kernel gives to no filter by itself: after all others.
 const LAST: u16 = u16::MAX;
-/// The kernel picks a number below all others: ours is the first.
-const FIRST: u16 = 0;
+/// A free priority of the kernel's choice.
+const ANY: u16 = 0;
 
 /// Attaches the loaded program `name` and keeps it there: first on the way in, last on the way out.
 pub(crate) fn attach(
@@ -61,9 +64,16 @@ fn attach_tcx(
 }
 
 fn attach_filter(link: &Link, hook: TcAttachType, program: &mut SchedClassifier) -> Result<(), ProgramError> {
-    let priority = if hook == TcAttachType::Ingress { FIRST } else { LAST };
-    let options = TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() });
-    let id = program.attach_with_options(&link.name, hook, options)?;
+    let preferred = if hook == TcAttachType::Ingress { FIRST } else { LAST };
+    let mut add = |priority| {
+        let options = TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() });
+        program.attach_with_options(&link.name, hook, options)
+    };
+    let id = match add(preferred) {
+        // A filter of another kind or protocol has this priority for itself.
+        Err(error) if errno(&error) == Some(Errno::EINVAL) => add(ANY)?,
+        result => result?,
+    };
     // The filter is to stay when the handle, which holds no resources, goes.
     mem::forget(program.take_link(id)?);
     Ok(())

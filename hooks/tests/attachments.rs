@@ -1,0 +1,442 @@
+//! Attachments on real devices: made, looked at, changed, removed; and what is in their way.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod world;
+
+use std::{
+    io::Read as _,
+    net::{Ipv4Addr, SocketAddr},
+    thread,
+    time::{Duration, Instant},
+};
+
+use aya::{
+    EbpfLoader,
+    programs::{Xdp, XdpMode as AyaXdpMode},
+};
+use instamp_hooks::{
+    Attachment, Clock, Error, Hook, Hooks, IngressChoice, Mechanism, Notice, Objects, Reason, Request, Settings,
+    Standing, TcChoice, TcMode, XdpMode,
+};
+use instamp_trailer::{
+    Footer, Phase, Trailer,
+    checksum::sum_bytes,
+    wire::{DEFAULT_CAP, State, trailer_length},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use world::{NIC, World, ways};
+use zerocopy::IntoBytes as _;
+
+/// A filter of somebody else that has no opinion: classic BPF, which every kernel with BPF filters knows.
+const CONTINUE: &str = "1,6 0 0 0";
+
+fn attach(hooks: &Hooks, request: &Request) -> Result<Attachment, Error> {
+    hooks.attach(&Objects::built_in(), request, |_| {})
+}
+
+fn mechanisms(attachment: &Attachment) -> Vec<Option<Mechanism>> {
+    attachment.hooks.iter().map(|hook| hook.mechanism).collect()
+}
+
+#[test]
+fn each_way_of_attaching_stamps_both_directions_and_leaves_nothing() {
+    let Some(world) = World::new() else { return };
+    for (request, expected) in ways() {
+        let settings = Settings { point: 5, node: Some(0x1234), ..Settings::default() };
+        let request = Request { settings, ..request };
+        let status = world.host.enter(|| {
+            let hooks = world.hooks();
+            let attached = attach(&hooks, &request).unwrap();
+            assert_eq!(mechanisms(&attached), expected.map(Some));
+            let ingress = attached.hooks[1].hook;
+
+            let records = probe();
+            let seen: Vec<_> = records.iter().map(|record| (record.phase(), record.hook())).collect();
+            assert_eq!(seen, [(Phase::Request, Hook::TC_EGRESS), (Phase::Reply, ingress)]);
+            for record in &records {
+                assert_eq!((record.node(), record.point(), record.clock()), (0x1234, 5, Clock::MONOTONIC));
+                assert_eq!(record.bound().exponent(), attached.site.bound);
+            }
+            assert!(records[0].time_ns() < records[1].time_ns());
+
+            let status = hooks.status().unwrap();
+            hooks.detach(NIC).unwrap();
+            status
+        });
+        let [status] = status.try_into().unwrap();
+        assert_eq!(mechanisms(&status), expected.map(Some));
+        assert!(status.hooks.iter().all(|hook| hook.counters.stamped == 1), "{status:?}");
+        world.assert_clean(NIC);
+    }
+}
+
+/// Sends one probe to the peer, whose kernel answers, and returns its stamps.
+fn probe() -> Vec<instamp_trailer::Record> {
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut message = vec![8, 0, 0, 0, 0x12, 0x34, 0, 1];
+    message.resize(message.len() + trailer_length(DEFAULT_CAP) - size_of::<Footer>(), 0);
+    message.extend(Footer::new(7, State::new(0xffff, DEFAULT_CAP)).as_bytes());
+    let checksum = (!sum_bytes(&message)).to_be_bytes();
+    message[2..4].copy_from_slice(&checksum);
+    let peer = SocketAddr::from((Ipv4Addr::new(10, 77, 0, 2), 0));
+    socket.send_to(&message, &peer.into()).unwrap();
+    loop {
+        let mut packet = [0; 256];
+        let length = (&socket).read(&mut packet).unwrap();
+        let (ip, message) = packet[..length].split_at(usize::from(packet[0] & 0xf) * 4);
+        // A raw socket sees every ICMP message to this host.
+        if ip[9] == 1 && message[0] == 0 {
+            return Trailer::parse(&message[8..]).unwrap().records.to_vec();
+        }
+    }
+}
+
+#[test]
+fn software_devices_get_tc_and_the_reason_is_told() {
+    let Some(world) = World::new() else { return };
+    let mut notices = Vec::new();
+    let attached = world.host.enter(|| {
+        let hooks = world.hooks();
+        hooks.attach(&Objects::built_in(), &Request::new(NIC), |notice| notices.push(notice)).unwrap()
+    });
+    assert_eq!(attached.hooks[1].hook, Hook::TC_INGRESS);
+    let [Notice::Chosen { device, choice }] = notices.as_slice() else { panic!("{notices:?}") };
+    assert_eq!((device.as_str(), &choice.reason), (NIC, &Reason::Software("veth".to_owned())));
+}
+
+#[test]
+fn a_second_attach_names_the_first_and_changes_nothing() {
+    let Some(world) = World::new() else { return };
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        let first = attach(&hooks, &Request::new(NIC)).unwrap();
+        for (request, _) in ways() {
+            let error = attach(&hooks, &request).unwrap_err();
+            assert!(matches!(error, Error::AlreadyAttached { .. }), "{error}");
+            assert!(error.to_string().contains("instamp detach --dev nic"), "{error}");
+            assert!(error.to_string().contains("tc-ingress (tcx)"), "{error}");
+        }
+        let links = |attachment: &Attachment| attachment.hooks.iter().map(|hook| hook.link_id).collect::<Vec<_>>();
+        assert_eq!(links(&hooks.status().unwrap()[0]), links(&first));
+    });
+}
+
+#[test]
+fn a_foreign_xdp_program_is_named_and_stays() {
+    let Some(world) = World::new() else { return };
+    world.host.enter(|| {
+        let mut object = EbpfLoader::new().load(&Objects::built_in().xdp).unwrap();
+        let foreign: &mut Xdp = object.program_mut("xdp_ingress").unwrap().try_into().unwrap();
+        foreign.load().unwrap();
+        foreign.attach(NIC, AyaXdpMode::Driver).unwrap();
+        let id = foreign.info().unwrap().id();
+
+        let hooks = world.hooks();
+        let xdp = Request { ingress: IngressChoice::Xdp, ..Request::new(NIC) };
+        let error = attach(&hooks, &xdp).unwrap_err();
+        let Error::ForeignXdp { id: named, name, .. } = &error else { panic!("{error}") };
+        assert_eq!((*named, name.as_str()), (id, "xdp_ingress"));
+        assert!(error.to_string().contains("--ingress tc"), "{error}");
+        assert_eq!(world.bpffs.entries().len(), 0);
+
+        attach(&hooks, &Request { ingress: IngressChoice::Tc, ..xdp }).unwrap();
+        hooks.detach(NIC).unwrap();
+        let link = world::run("ip", &["-details", "link", "show", NIC]);
+        assert!(link.contains(&format!("prog/xdp id {id} ")), "{link}");
+    });
+}
+
+#[test]
+fn a_failure_half_way_leaves_nothing() {
+    let Some(world) = World::new() else { return };
+    let good = Objects::built_in();
+    // The last has no program for egress, which is attached after ingress.
+    let bad = [
+        Objects { xdp: good.xdp.clone(), tc: vec![0; 64].into() },
+        Objects { xdp: vec![0; 64].into(), tc: good.tc.clone() },
+        Objects { xdp: good.xdp.clone(), tc: good.xdp.clone() },
+    ];
+    for objects in bad {
+        for ingress in [IngressChoice::Xdp, IngressChoice::Auto] {
+            for tc in [TcChoice::Tcx, TcChoice::Clsact] {
+                let request = Request { ingress, tc, ..Request::new(NIC) };
+                let attached = world.host.enter(|| world.hooks().attach(&objects, &request, |_| {}));
+                if ingress == IngressChoice::Auto && attached.is_ok() {
+                    // A veth needs no XDP object.
+                    world.host.enter(|| world.hooks().detach(NIC)).unwrap();
+                } else {
+                    assert!(matches!(attached, Err(Error::System { .. })), "{attached:?}");
+                }
+                world.assert_clean(NIC);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_remedy() {
+    let Some(world) = World::new() else { return };
+    world.host.ip(&["tuntap", "add", "tun0", "mode", "tun"]);
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        let said = |request: &Request| attach(&hooks, request).unwrap_err().to_string();
+
+        let error = said(&Request::new("nosuch"));
+        assert!(error.contains("no device nosuch") && error.contains("lo, nic"), "{error}");
+        let error = said(&Request::new("lo"));
+        assert!(error.contains("lo is not an Ethernet device but loopback"), "{error}");
+        let error = said(&Request::new("tun0"));
+        assert!(error.contains("tun0 is not an Ethernet device but none"), "{error}");
+        let error = said(&Request { settings: Settings { point: 8, ..Settings::default() }, ..Request::new(NIC) });
+        assert!(error.contains("point 8"), "{error}");
+        let error = hooks.detach(NIC).unwrap_err().to_string();
+        assert!(error.contains("nic is not attached"), "{error}");
+
+        let many = (0..1025_u32).map(|n| std::net::IpAddr::from(Ipv4Addr::from_bits(n << 8)).into());
+        let error = said(&Request {
+            settings: Settings { sources: many.collect(), ..Settings::default() },
+            ..Request::new(NIC)
+        });
+        assert!(error.contains("more than the 1024"), "{error}");
+
+        let directory = tempfile::TempDir::new().unwrap();
+        let error = Hooks::open(Some(directory.path())).unwrap().status().unwrap_err().to_string();
+        assert!(error.contains("mount -t bpf bpf"), "{error}");
+    });
+    world.assert_clean(NIC);
+}
+
+#[test]
+fn several_devices_have_their_own_points_and_lives() {
+    let Some(world) = World::new() else { return };
+    world.host.ip(&["link", "add", "second", "type", "veth", "peer", "name", "third"]);
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        for (point, device) in [(0, NIC), (1, "second"), (7, "third")] {
+            let settings = Settings { point, ..Settings::default() };
+            attach(&hooks, &Request { settings, ..Request::new(device) }).unwrap();
+        }
+        let points = || {
+            let mut status = hooks.status().unwrap();
+            status.sort_by_key(|attachment| attachment.site.point);
+            status.into_iter().map(|attachment| (attachment.site.point, attachment.device)).collect::<Vec<_>>()
+        };
+        assert_eq!(points(), [(0, NIC.to_owned()), (1, "second".to_owned()), (7, "third".to_owned())]);
+        world::run("ip", &["link", "set", "second", "name", "renamed"]);
+        hooks.detach(NIC).unwrap();
+        assert_eq!(points(), [(1, "renamed".to_owned()), (7, "third".to_owned())]);
+        let mut detached = hooks.detach_all().unwrap();
+        detached.sort();
+        assert_eq!(detached, ["renamed", "third"]);
+        assert_eq!(hooks.detach_all().unwrap(), Vec::<String>::new());
+    });
+    world.assert_clean(NIC);
+}
+
+#[test]
+fn namespaces_do_not_see_each_other() {
+    let Some(world) = World::new() else { return };
+    world.host.enter(|| attach(&world.hooks(), &Request::new(NIC)).unwrap());
+    world.peer.enter(|| {
+        let hooks = world.hooks();
+        assert_eq!(hooks.status().unwrap().len(), 0);
+        assert!(matches!(hooks.detach(NIC), Err(Error::UnknownDevice { .. })));
+        attach(&hooks, &Request { tc: TcChoice::Clsact, ..Request::new(world::FAR) }).unwrap();
+        hooks.detach_all().unwrap();
+    });
+    assert_eq!(world.host.enter(|| world.hooks().status().unwrap()).len(), 1);
+}
+
+#[test]
+fn an_update_changes_site_and_policy_and_keeps_the_hooks() {
+    let Some(world) = World::new() else { return };
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        let wide = (0..700_u32).map(|n| std::net::IpAddr::from(Ipv4Addr::from_bits(n << 8)).into()).collect();
+        let before = Settings { sources: wide, ..Settings::default() };
+        let before = attach(&hooks, &Request { settings: before, ..Request::new(NIC) }).unwrap();
+        assert_eq!((before.site.point, before.site.respond_clock), (0, Clock::TAI.number()));
+
+        world::run("ip", &["addr", "add", "192.0.2.9/32", "dev", "lo"]);
+        // With the old prefixes these would be more than the map holds.
+        let mut respond: Vec<_> =
+            (0..700_u32).map(|n| std::net::IpAddr::from(Ipv4Addr::from_bits(0x6400_0000 | n << 8)).into()).collect();
+        respond.push("192.0.2.0/24".parse().unwrap());
+        let settings =
+            Settings { point: 2, node: Some(9), sources: Vec::new(), respond, respond_clock: Clock::MONOTONIC };
+        let after = hooks.update(NIC, &settings).unwrap();
+        assert_eq!((after.site.point, after.site.node), (2, 9));
+        assert_eq!(after.site.respond_clock, Clock::MONOTONIC.number());
+        let both = Standing::OWN.and(Standing::RESPOND);
+        let standing = |text: &str| after.policy.get(&text.parse().unwrap()).copied();
+        assert_eq!(standing("192.0.2.9/32"), Some(both));
+        assert_eq!(standing("192.0.2.0/24"), Some(Standing::RESPOND));
+        assert_eq!(standing("10.77.0.1/32"), Some(Standing::OWN));
+        assert_eq!(standing("fd77::1/128"), Some(Standing::OWN));
+        assert_eq!(standing("127.0.0.1/32"), None);
+        assert_eq!(standing("0.0.1.0/32"), None);
+        let links = |attachment: &Attachment| attachment.hooks.iter().map(|hook| hook.link_id).collect::<Vec<_>>();
+        assert_eq!(links(&after), links(&before));
+    });
+}
+
+#[test]
+fn a_queueing_discipline_of_others_stays() {
+    let Some(world) = World::new() else { return };
+    let clsact = Request { tc: TcChoice::Clsact, ..Request::new(NIC) };
+    let attach_and_detach = |between: &[&str]| {
+        world.host.enter(|| {
+            let hooks = world.hooks();
+            attach(&hooks, &clsact).unwrap();
+            if !between.is_empty() {
+                world::run("tc", between);
+            }
+            hooks.detach(NIC).unwrap();
+        });
+        world.host.tc(&["qdisc", "show", "dev", NIC])
+    };
+    // There before.
+    world.host.tc(&["qdisc", "add", "dev", NIC, "clsact"]);
+    assert!(attach_and_detach(&[]).contains("clsact"));
+    world.host.tc(&["qdisc", "del", "dev", NIC, "clsact"]);
+    // In use since.
+    assert!(
+        attach_and_detach(&["filter", "add", "dev", NIC, "egress", "bpf", "bytecode", CONTINUE]).contains("clsact")
+    );
+    assert!(world.host.tc(&["filter", "show", "dev", NIC, "egress"]).contains("bytecode"));
+    assert!(!world.host.tc(&["filter", "show", "dev", NIC, "egress"]).contains("tc_egress"));
+}
+
+#[test]
+fn filters_are_first_on_the_way_in_and_last_on_the_way_out() {
+    let Some(world) = World::new() else { return };
+    world.host.tc(&["qdisc", "add", "dev", NIC, "clsact"]);
+    for hook in ["ingress", "egress"] {
+        world.host.tc(&["filter", "add", "dev", NIC, hook, "prio", "7", "bpf", "bytecode", CONTINUE]);
+    }
+    world.host.enter(|| attach(&world.hooks(), &Request { tc: TcChoice::Clsact, ..Request::new(NIC) }).unwrap());
+    let order = |hook| {
+        let filters = world.host.tc(&["filter", "show", "dev", NIC, hook]);
+        (filters.find("bytecode").unwrap(), filters.find("direct-action").unwrap())
+    };
+    let (other, ours) = order("ingress");
+    assert!(ours < other);
+    let (other, ours) = order("egress");
+    assert!(other < ours);
+}
+
+#[test]
+fn a_priority_that_is_taken_is_not_in_the_way() {
+    let Some(world) = World::new() else { return };
+    world.host.tc(&["qdisc", "add", "dev", NIC, "clsact"]);
+    for (hook, priority) in [("ingress", "1"), ("egress", "65535")] {
+        let filter =
+            ["filter", "add", "dev", NIC, hook, "prio", priority, "protocol", "ip", "bpf", "bytecode", CONTINUE];
+        world.host.tc(&filter);
+    }
+    let request = Request { tc: TcChoice::Clsact, ..Request::new(NIC) };
+    let attached = world.host.enter(|| attach(&world.hooks(), &request).unwrap());
+    assert_eq!(mechanisms(&attached), [Some(Mechanism::Tc(TcMode::Clsact)); 2]);
+    world.host.enter(|| world.hooks().detach(NIC).unwrap());
+    for hook in ["ingress", "egress"] {
+        let filters = world.host.tc(&["filter", "show", "dev", NIC, hook]);
+        assert!(filters.contains("bytecode") && !filters.contains("direct-action"), "{filters}");
+    }
+}
+
+#[test]
+fn a_hook_that_somebody_took_off_is_told_and_the_rest_detaches() {
+    let Some(world) = World::new() else { return };
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        attach(&hooks, &Request { tc: TcChoice::Clsact, ..Request::new(NIC) }).unwrap();
+        world::run("tc", &["filter", "del", "dev", NIC, "egress"]);
+        let [status] = hooks.status().unwrap().try_into().unwrap();
+        assert_eq!(mechanisms(&status), [None, Some(Mechanism::Tc(TcMode::Clsact))]);
+        hooks.detach(NIC).unwrap();
+    });
+    world.assert_clean(NIC);
+}
+
+#[test]
+fn a_removed_device_is_swept_and_its_number_is_free() {
+    let Some(world) = World::new() else { return };
+    for (request, expected) in ways() {
+        let ifindex = world.host.enter(|| attach(&world.hooks(), &request).unwrap().ifindex);
+        world.host.ip(&["link", "delete", NIC]);
+        world.host.enter(|| world.hooks().sweep().unwrap());
+        assert_eq!(world.bpffs.entries().len(), 0, "{request:?}");
+
+        world.plug(&world.host, NIC);
+        world.host.enter(|| attach(&world.hooks(), &request).unwrap());
+        world.host.ip(&["link", "delete", NIC]);
+        // Another device takes the number before anybody sweeps.
+        let index = (ifindex + 1).to_string();
+        world.host.ip(&["link", "add", NIC, "index", &index, "type", "veth", "peer", "name", "other"]);
+        let status = world.host.enter(|| world.hooks().status().unwrap());
+        assert_eq!(status.len(), 0, "{request:?}: {status:?}");
+        world.assert_clean(NIC);
+        let attached = world.host.enter(|| {
+            let attached = attach(&world.hooks(), &request).unwrap();
+            world.hooks().detach(NIC).unwrap();
+            attached
+        });
+        assert_eq!(mechanisms(&attached), expected.map(Some));
+        world.host.ip(&["link", "delete", NIC]);
+        world.plug(&world.host, NIC);
+    }
+}
+
+#[test]
+fn a_removed_namespace_is_swept_from_another() {
+    for (request, _) in ways() {
+        let Some(world) = World::new() else { return };
+        world.host.enter(|| attach(&world.hooks(), &request).unwrap());
+        // Alive, it is left alone.
+        world.peer.enter(|| world.hooks().sweep().unwrap());
+        assert!(!world.bpffs.entries().is_empty(), "{request:?}");
+
+        world::run("ip", &["netns", "delete", &world.host.name]);
+        // The kernel takes a namespace apart after the command has returned.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !world.bpffs.entries().is_empty() {
+            assert!(Instant::now() < deadline, "{request:?}: {:?}", world.bpffs.entries());
+            world.peer.enter(|| world.hooks().sweep().unwrap());
+        }
+    }
+}
+
+#[test]
+fn commands_at_the_same_time_wait_for_each_other() {
+    let Some(world) = World::new() else { return };
+    let devices: Vec<String> = (0..4).map(|n| format!("v{n}")).collect();
+    for device in &devices {
+        world.host.ip(&["link", "add", device, "type", "veth", "peer", "name", &format!("{device}far")]);
+    }
+    thread::scope(|scope| {
+        for device in &devices {
+            let world = &world;
+            scope.spawn(move || {
+                world.host.enter(|| {
+                    for tc in [TcChoice::Tcx, TcChoice::Clsact, TcChoice::Auto] {
+                        attach(&world.hooks(), &Request { tc, ..Request::new(device) }).unwrap();
+                        let status = world.hooks().status().unwrap();
+                        assert!(status.iter().any(|attachment| attachment.device == *device));
+                        world.hooks().detach(device).unwrap();
+                    }
+                });
+            });
+        }
+    });
+    world.assert_clean(NIC);
+}
+
+#[test]
+fn generic_xdp_is_what_it_says() {
+    let Some(world) = World::new() else { return };
+    let request = Request { ingress: IngressChoice::Xdp, xdp_mode: XdpMode::Generic, ..Request::new(NIC) };
+    world.host.enter(|| attach(&world.hooks(), &request).unwrap());
+    assert!(world.host.ip(&["link", "show", NIC]).contains("xdpgeneric"));
+}
