@@ -4,16 +4,18 @@ use std::{
     collections::BTreeMap,
     fs,
     future::Future,
+    io::Read,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     process::{Command, Stdio},
     time::Duration,
 };
 
 use instamp::{
-    Uncorrected,
+    ReserveError, Uncorrected,
     prober::{Config, ErrorKind, Event, Prober, ProberError, Reply, SocketKind},
 };
 use nix::sched::{CloneFlags, unshare};
+use socket2::{Domain, Protocol, Socket, Type};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -218,9 +220,81 @@ fn an_unreachable_route_is_an_error_for_each_probe() {
 }
 
 #[test]
-fn an_odd_payload_is_refused() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
-    let _context = runtime.enter();
-    let error = Prober::new(Config { payload_bytes: 65, ..Config::new(V4) }).expect_err("65 is odd");
-    assert!(matches!(error, ProberError::Payload(_)), "{error}");
+fn refusals_name_cause_and_remedy() {
+    in_own_network(|| async {
+        let refused = |config: Config| Prober::new(config).expect_err("refused");
+        let with = |change: fn(&mut Config)| {
+            let mut config = Config::new(V4);
+            change(&mut config);
+            refused(config)
+        };
+        assert!(matches!(with(|c| c.payload_bytes = 65), ProberError::Payload(ReserveError::OddLength(65))));
+        assert!(matches!(with(|c| c.cap = Some(5)), ProberError::Payload(ReserveError::Room { .. })));
+        assert!(matches!(with(|c| c.payload_bytes = 65_508), ProberError::PayloadTooBig { most: 65_507, .. }));
+        assert!(matches!(with(|c| c.source = Some(V6)), ProberError::Family { .. }));
+        assert!(matches!(with(|c| c.source = Some(Ipv4Addr::new(192, 0, 2, 1).into())), ProberError::Source { .. }));
+        assert!(matches!(with(|c| c.target = Ipv4Addr::new(224, 0, 0, 1).into()), ProberError::Multicast(_)));
+        assert!(matches!(with(|c| c.target = Ipv4Addr::new(192, 0, 2, 1).into()), ProberError::Route { .. }));
+        let error = with(|c| c.interface = Some("nope0".to_owned()));
+        assert!(matches!(&error, ProberError::UnknownInterface { name, .. } if name == "nope0"));
+        assert!(error.to_string().contains("no interface nope0"), "{error}");
+
+        fs::write("/proc/sys/net/ipv4/ping_group_range", "1 0").expect("ping_group_range of the namespace");
+        for target in [V4, V6] {
+            let error = refused(Config { socket: SocketKind::Datagram, ..Config::new(target) });
+            assert!(matches!(error, ProberError::Permission(_)));
+            let text = error.to_string();
+            assert!(text.contains("net.ipv4.ping_group_range") && text.contains("CAP_NET_RAW"), "{text}");
+            let prober = Prober::new(Config::new(target)).expect("raw instead");
+            assert_eq!(prober.socket_kind(), SocketKind::Raw);
+        }
+    });
+}
+
+#[test]
+fn interface_source_and_ttl_are_used() {
+    in_own_network(|| async {
+        let source = Ipv4Addr::new(127, 0, 0, 2);
+        for socket in [SocketKind::Raw, SocketKind::Datagram] {
+            let witness =
+                Socket::new(Domain::IPV4, Type::RAW.nonblocking(), Some(Protocol::ICMPV4)).expect("raw socket");
+            let interface = Some("lo".to_owned());
+            let config = Config { socket, interface, source: Some(source.into()), ttl: Some(3), ..fast(V4) };
+            let events = events(Config { count: Some(2), ..config }).await;
+            assert_eq!(replies(&events).len(), 2, "{socket:?}");
+
+            let mut packet = [0; 2_048];
+            let length = (&witness).read(&mut packet).expect("the first request");
+            assert!(length > 20 && packet[20] == 8, "an echo request");
+            assert_eq!((packet[8], &packet[12..16]), (3, &source.octets()[..]), "{socket:?}");
+        }
+        let config = Config { interface: Some("lo".to_owned()), source: Some(V6), ttl: Some(3), ..fast(V6) };
+        assert_eq!(replies(&events(Config { count: Some(2), ..config }).await).len(), 2);
+    });
+}
+
+#[test]
+fn all_requests_of_a_run_leave_with_one_checksum() {
+    in_own_network(|| async {
+        for (target, kind) in EVERY_WAY {
+            let (domain, protocol, request) = match target {
+                IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4, 8),
+                IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6, 128),
+            };
+            let witness = Socket::new(domain, Type::RAW.nonblocking(), Some(protocol)).expect("a raw socket");
+            let answers = replies(&events(Config { socket: kind, count: Some(20), ..fast(target) }).await);
+            assert_eq!(answers.len(), 20);
+
+            let mut seen = Vec::new();
+            let mut packet = [0; 2_048];
+            while let Ok(length) = (&witness).read(&mut packet) {
+                let message = if target == V4 { &packet[20..length] } else { &packet[..length] };
+                if message[0] == request {
+                    seen.push([message[2], message[3], message[4], message[5]]);
+                }
+            }
+            assert_eq!(seen.len(), 20, "{target} {kind:?}");
+            assert!(seen.iter().all(|header| *header == seen[0]), "{target} {kind:?}: {seen:x?}");
+        }
+    });
 }
