@@ -1,6 +1,7 @@
 //! `instamp ping`.
 
 mod distribution;
+mod hints;
 mod json;
 mod options;
 mod picture;

@@ -6,13 +6,12 @@ use std::{
     time::Instant,
 };
 
-use instamp::{
-    MIN_PAYLOAD_LENGTH, Uncorrected,
-    prober::{Event, Reply},
-};
+use instamp::prober::Event;
 
 use super::{
-    Options, json,
+    Options,
+    hints::Hints,
+    json,
     picture::{self, Terminal},
     stages::Stages,
     tally::Tally,
@@ -26,8 +25,7 @@ pub(super) struct Report<'a> {
     tally: Tally,
     lines: Lines,
     stages: Stages,
-    /// The reasons for not correcting that were explained: once each.
-    explained: Vec<Uncorrected>,
+    hints: Hints,
 }
 
 impl<'a> Report<'a> {
@@ -45,7 +43,7 @@ impl<'a> Report<'a> {
             tally: Tally::new(),
             lines: Lines::new(options.style()),
             stages: Stages::default(),
-            explained: Vec::new(),
+            hints: Hints::new(options.size),
         })
     }
 
@@ -56,30 +54,14 @@ impl<'a> Report<'a> {
         }
         self.lines.event(&mut self.out, event)?;
         if let Event::Reply(reply) = event {
-            self.explain(reply)?;
+            if let Some(hint) = self.hints.after(reply) {
+                writeln!(io::stderr(), "{hint}")?;
+            }
             if self.options.stages {
                 self.stages.count(reply);
             }
         }
         Ok(())
-    }
-
-    /// Says once what to do about replies that are not corrected.
-    fn explain(&mut self, reply: &Reply) -> io::Result<()> {
-        let Err(reason) = reply.correction else { return Ok(()) };
-        if self.explained.contains(&reason) {
-            return Ok(());
-        }
-        self.explained.push(reason);
-        let size = self.options.size;
-        if reason == Uncorrected::NoStamps && size < MIN_PAYLOAD_LENGTH {
-            writeln!(
-                io::stderr(),
-                "uncorrected: a payload of {size} bytes has no room for stamps; use -s {MIN_PAYLOAD_LENGTH} or more"
-            )
-        } else {
-            writeln!(io::stderr(), "uncorrected: {reason}")
-        }
     }
 
     pub(super) fn status(&self) -> io::Result<()> {

@@ -20,6 +20,8 @@ pub(super) struct Tally {
     pub(super) net: Distribution,
     pub(super) tx_stack: Distribution,
     pub(super) rx_stack: Distribution,
+    /// Over those of them to which a far end that stamps has contributed.
+    pub(super) remote: Distribution,
 }
 
 impl Tally {
@@ -35,6 +37,7 @@ impl Tally {
             net: Distribution::new(),
             tx_stack: Distribution::new(),
             rx_stack: Distribution::new(),
+            remote: Distribution::new(),
         }
     }
 
@@ -56,6 +59,9 @@ impl Tally {
                     self.net.record(correction.net_ns);
                     self.tx_stack.record(correction.tx_stack_ns);
                     self.rx_stack.record(correction.rx_stack_ns);
+                    if let Some(remote) = correction.remote_ns.filter(|remote| *remote != 0) {
+                        self.remote.record(remote);
+                    }
                 }
             }
         }

@@ -185,7 +185,8 @@ pub(super) fn summary(out: &mut impl Write, target: &str, tally: &Tally, elapsed
     let Some(rtt) = tally.rtt.statistics() else { return Ok(()) };
     let [min, mean, max, stddev] = [rtt.min, rtt.mean, rtt.max, rtt.stddev].map(Milliseconds);
     writeln!(out, "rtt min/avg/max/mdev = {min}/{mean}/{max}/{stddev} ms")?;
-    for (name, component) in [("net", &tally.net), ("tx", &tally.tx_stack), ("rx", &tally.rx_stack)] {
+    let components = [("net", &tally.net), ("tx", &tally.tx_stack), ("rx", &tally.rx_stack), ("remote", &tally.remote)];
+    for (name, component) in components {
         if let Some(statistics) = component.statistics() {
             let [p50, p90, p99] = [statistics.p50, statistics.p90, statistics.p99].map(Nanoseconds);
             writeln!(out, "{name} p50/p90/p99 = {p50}/{p90}/{p99}")?;
