@@ -3,10 +3,12 @@
 use std::{
     collections::BTreeMap,
     fs,
-    future::Future,
+    future::{Future, poll_fn},
     io::Read,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    pin::pin,
     process::{Command, Stdio},
+    task::Poll,
     time::Duration,
 };
 
@@ -51,8 +53,9 @@ fn in_own_network<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'sta
     }
 }
 
+/// Many probes in little time, all of which are answered in the end.
 fn fast(target: IpAddr) -> Config {
-    Config { interval: Duration::from_micros(200), ..Config::new(target) }
+    Config { interval: Duration::from_micros(200), timeout: Duration::from_secs(60), ..Config::new(target) }
 }
 
 async fn events(config: Config) -> Vec<Event> {
@@ -113,7 +116,7 @@ fn payloads_of_every_size_come_back() {
 #[test]
 fn a_flood_follows_the_replies_and_wraps_the_sequence_number() {
     in_own_network(|| async {
-        let config = Config { interval: Duration::ZERO, count: Some(70_000), ..Config::new(V4) };
+        let config = Config { interval: Duration::ZERO, count: Some(70_000), ..fast(V4) };
         let mut prober = Prober::new(config).expect("a prober");
         let (mut sent, mut answered) = (0, 0);
         while let Some(event) = prober.next().await {
@@ -160,6 +163,35 @@ fn stopping_waits_for_what_is_outstanding() {
         prober.stop();
         assert!(matches!(prober.next().await, Some(Event::Reply(Reply { seq: 1, .. }))));
         assert!(prober.next().await.is_none());
+    });
+}
+
+#[test]
+fn a_dropped_future_loses_nothing() {
+    fn assert_send(_: &impl Send) {}
+
+    in_own_network(|| async {
+        let mut prober = Prober::new(Config { count: Some(100), ..fast(V4) }).expect("a prober");
+        let (mut sent, mut answered, mut dropped) = (0, 0, 0);
+        loop {
+            let polled = {
+                let mut next = pin!(prober.next());
+                assert_send(&next);
+                poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await
+            };
+            match polled {
+                Poll::Ready(Some(Event::Sent { .. })) => sent += 1,
+                Poll::Ready(Some(Event::Reply(_))) => answered += 1,
+                Poll::Ready(Some(other)) => panic!("{other:?}"),
+                Poll::Ready(None) => break,
+                Poll::Pending => {
+                    dropped += 1;
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        assert_eq!((sent, answered), (100, 100));
+        assert!(dropped > 0);
     });
 }
 

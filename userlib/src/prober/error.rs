@@ -47,7 +47,9 @@ pub enum ProberError {
     #[error("{0} is a multicast address, and an RTT belongs to one host: name a host of the group")]
     Multicast(IpAddr),
     /// The source address is not this host's.
-    #[error("cannot send from {address}: is it an address of this host? `ip address` lists them")]
+    #[error(
+        "cannot send from {address}: is it an address of this host? `ip address` lists them; a link-local one needs an interface"
+    )]
     Source {
         /// The address.
         address: IpAddr,

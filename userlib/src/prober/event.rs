@@ -40,7 +40,8 @@ pub enum Event {
 /// A reply and what its stamps say.
 #[derive(Clone, Copy, Debug)]
 pub struct Reply {
-    /// The number of the request, counted from 1 and not wrapped: on the wire are its lower 16 bits.
+    /// The number of the request, counted from 1 and not wrapped: on the wire are its lower 16 bits. With a foreign nonce
+    /// it is that of the latest request with these bits, to which the reply does not belong.
     pub seq: u64,
     /// Who answered.
     pub from: IpAddr,

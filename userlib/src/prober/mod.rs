@@ -70,7 +70,8 @@ pub struct Config {
     pub interval: Duration,
     /// How long a probe waits for its reply.
     pub timeout: Duration,
-    /// When to end, whatever is still outstanding; never by default.
+    /// When to end, counted from the first [`Prober::next`]: what is outstanding is then reported as timed out. Never by
+    /// default.
     pub deadline: Option<Duration>,
     /// The time to live or hop limit of the requests; the system's by default.
     pub ttl: Option<u8>,

@@ -88,10 +88,10 @@ impl Session {
 
         // What has arrived in time is not given up because nobody looked, and a fast sender does not forget to receive.
         if ended || due(self.in_flight.expires_ns()) || sending && self.unread {
-            self.receive(socket);
-        }
-        while let Some(seq) = self.in_flight.expire(now_ns) {
-            self.events.push_back(Event::Timeout { seq });
+            let emptied = self.receive(socket);
+            while emptied && let Some(seq) = self.in_flight.expire(now_ns) {
+                self.events.push_back(Event::Timeout { seq });
+            }
         }
         if ended {
             self.stop();
