@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use instamp_hooks::Hooks;
 
 use namespace::Namespace;
 use topology::{MAX_CONTAINERS, Topology};
@@ -37,7 +38,7 @@ enum LabCommand {
     Up(UpOptions),
     /// Runs a command in a namespace of a lab; this process becomes the command.
     Exec(ExecOptions),
-    /// Removes a lab, also one that was left half made.
+    /// Removes a lab with what is attached in it, also one that was left half made.
     Down(LabName),
 }
 
@@ -139,9 +140,11 @@ fn exec(options: &ExecOptions) -> Result<ExitCode> {
 }
 
 fn down(lab: &str) -> Result<ExitCode> {
-    let namespaces = namespaces(lab)?;
     let mut errors = Vec::new();
-    for namespace in &namespaces {
+    for namespace in namespaces(lab)? {
+        if namespace.is_whole() {
+            errors.extend(namespace.enter(detach_all).err());
+        }
         for (pid, command) in namespace.inhabitants() {
             eprintln!(
                 "instamp: process {pid} ({command}) still runs in `{}`: its devices are gone when it has ended",
@@ -154,6 +157,15 @@ fn down(lab: &str) -> Result<ExitCode> {
     match errors.into_iter().next() {
         Some(error) => Err(error),
         None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Detaches what was attached in the calling thread's namespace: pins outlive it.
+fn detach_all() -> Result<()> {
+    match Hooks::open(None).and_then(|hooks| hooks.detach_all()) {
+        // Where no pin can be, none is left.
+        Ok(_) | Err(instamp_hooks::Error::NoBpffs { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

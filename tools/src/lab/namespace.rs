@@ -97,6 +97,12 @@ impl Namespace {
         split(&self.name).unwrap_or((&self.name, ""))
     }
 
+    /// Whether the namespace is there: of one that was left half made only the name is.
+    pub(super) fn is_whole(&self) -> bool {
+        let file_system = |path: &Path| fs::metadata(path).map(|file| file.st_dev()).ok();
+        file_system(&self.path()) == file_system(Path::new("/proc/self/ns/net"))
+    }
+
     fn path(&self) -> PathBuf {
         Path::new(FOLDER).join(&self.name)
     }
