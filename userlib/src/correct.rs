@@ -58,19 +58,21 @@ pub enum Uncorrected {
     #[error("no stamps; is `instamp attach` active on the egress device?")]
     NoStamps,
     /// No local stamp on the way out that could be compared with the application's clock.
-    #[error("no stamp on the request")]
+    #[error("no stamp on the request; is the egress of this host stamped?")]
     NoRequestStamp,
     /// No local stamp on the way back that could be compared with the application's clock.
-    #[error("no stamp on the reply")]
+    #[error("no stamp on the reply; is the ingress of this host stamped?")]
     NoReplyStamp,
     /// The reply is shorter than the request: the far end cut the trailer.
-    #[error("the reply is shorter than the request")]
+    #[error("the reply is shorter than the request; a smaller payload may come back whole")]
     Truncated,
     /// A local stamp lies outside of application send and receive, or is in a clock that the application cannot read.
-    #[error("a stamp lies outside of the application's send and receive times")]
+    #[error(
+        "a stamp lies outside of send and receive; is `instamp attach` active on this host, or only on the far end?"
+    )]
     ClockMismatch,
     /// The number of the local node appears where only another host can have stamped, or with two host clocks.
-    #[error("two hosts use the same node number")]
+    #[error("two hosts use the same node number; `instamp attach --node` sets another")]
     NodeConflict,
     /// The reply does not carry the trailer of this probe.
     #[error("the reply does not carry the nonce of this probe")]

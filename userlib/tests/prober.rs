@@ -1,5 +1,7 @@
 //! The prober on loopback, in network namespaces of its own.
 
+mod common;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -12,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use common::skip;
 use instamp::{
     ReserveError, Uncorrected,
     prober::{Config, ErrorKind, Event, Prober, ProberError, Reply, SocketKind},
@@ -23,12 +26,6 @@ const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 const EVERY_WAY: [(IpAddr, SocketKind); 4] =
     [(V4, SocketKind::Raw), (V4, SocketKind::Datagram), (V6, SocketKind::Raw), (V6, SocketKind::Datagram)];
-
-/// Skipping is loud, and where everything must be there it is a failure.
-fn skip(reason: &str) {
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "cannot be skipped: {reason}");
-    println!("SKIP: {reason}");
-}
 
 fn run(command: &[&str]) -> bool {
     let (program, arguments) = command.split_first().expect("a program");

@@ -1,5 +1,7 @@
 //! The application's clock against the host's, in a real time namespace.
 
+mod common;
+
 use std::process::Command;
 
 use instamp::time_namespace::MonotonicOffset;
@@ -34,8 +36,7 @@ fn readings_in_a_time_namespace_become_the_hosts() {
         let output = match child {
             Ok(child) if child.status.success() => String::from_utf8(child.stdout).expect("text"),
             refused => {
-                assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no time namespace: {refused:?}");
-                return println!("SKIP: cannot make a time namespace: {refused:?}");
+                return common::skip(&format!("cannot make a time namespace: {refused:?}"));
             }
         };
         let numbers = output.lines().find_map(|line| line.split_once("clocks: ")).expect("the clocks").1;

@@ -113,3 +113,38 @@ impl fmt::Display for ErrorKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_versions_have_the_same_names() {
+        let named = |version, kind, code| ErrorKind::from_icmp(version, kind, code).name();
+        let pairs = [
+            ((3, 0), (1, 0), "net-unreachable"),
+            ((3, 1), (1, 3), "host-unreachable"),
+            ((3, 2), (4, 1), "protocol-unreachable"),
+            ((3, 3), (1, 4), "port-unreachable"),
+            ((3, 4), (2, 0), "packet-too-big"),
+            ((3, 13), (1, 1), "prohibited"),
+            ((11, 0), (3, 0), "ttl-exceeded"),
+            ((11, 1), (3, 1), "reassembly-timeout"),
+            ((12, 0), (4, 0), "parameter-problem"),
+            ((3, 5), (1, 2), "icmp-error"),
+        ];
+        for ((kind4, code4), (kind6, code6), name) in pairs {
+            assert_eq!(named(Version::V4, kind4, code4), name);
+            assert_eq!(named(Version::V6, kind6, code6), name);
+        }
+    }
+
+    #[test]
+    fn send_errors_say_what_the_network_would() {
+        assert_eq!(ErrorKind::from_errno(Errno::EHOSTUNREACH), ErrorKind::HostUnreachable);
+        assert_eq!(ErrorKind::from_errno(Errno::EMSGSIZE), ErrorKind::PacketTooBig);
+        let other = ErrorKind::from_errno(Errno::EINVAL);
+        assert_eq!((other.name(), other), ("send-error", ErrorKind::System { errno: 22 }));
+        assert_eq!(ErrorKind::Icmp { kind: 3, code: 5 }.to_string(), "icmp-error (type 3, code 5)");
+    }
+}
