@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr};
 
 use aya::{
-    Ebpf, EbpfError, EbpfLoader,
+    Ebpf, EbpfLoader,
     programs::{Program, ProgramError, SchedClassifier, Xdp, XdpMode as AyaXdpMode, links::FdLink, loaded_programs},
 };
 use instamp_trailer::{Clock, Site, Standing};
@@ -181,11 +181,12 @@ fn build(
     announce: &mut dyn FnMut(Notice),
 ) -> Result<(), Error> {
     directory.create()?;
-    let mut tc = load(&objects.tc, directory).context("load the TC programs for", &link.name)?;
+    let mut loader = loader(directory);
+    let mut tc = loader.load(&objects.tc).context("load the TC programs for", &link.name)?;
     request.settings.write(here, directory)?;
 
     if let Ingress::Xdp(mode) = choice.ingress {
-        let mut xdp = load(&objects.xdp, directory).context("load the XDP program for", &link.name)?;
+        let mut xdp = loader.load(&objects.xdp).context("load the XDP program for", &link.name)?;
         announce_choice(link, &choice, announce);
         if mode == XdpMode::Native && link.kind.is_none() {
             announce(Notice::LinkReset { device: link.name.clone() });
@@ -211,13 +212,13 @@ fn announce_choice(link: &Link, choice: &Choice, announce: &mut dyn FnMut(Notice
     }
 }
 
-/// Loads an object. The first one for a directory makes the maps there, the next one shares them.
-fn load(object: &[u8], directory: &Directory) -> Result<Ebpf, EbpfError> {
+/// Loads objects: the first one makes the maps in the directory, the next one shares them.
+fn loader(directory: &Directory) -> EbpfLoader<'static> {
     let mut loader = EbpfLoader::new();
     for name in MAPS {
         loader.map_pin_path(name, directory.pin(name));
     }
-    loader.load(object)
+    loader
 }
 
 fn attach_tc(

@@ -131,7 +131,10 @@ impl fmt::Display for Reason {
             Self::Asked => f.write_str("as asked for"),
             Self::NetworkCard => f.write_str("a network card: XDP is its earliest software point"),
             Self::Software(kind) => {
-                write!(f, "a {kind} device has no hardware queue, and XDP on one costs microseconds per packet")
+                write!(
+                    f,
+                    "on a {kind} device, which is software, XDP costs microseconds per packet or is as late as TC"
+                )
             }
             Self::NoNativeXdp => f.write_str("the driver has no native XDP"),
             Self::NativeXdpRefused(words) => write!(f, "the driver refuses native XDP: {words}"),

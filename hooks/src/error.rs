@@ -49,7 +49,7 @@ pub enum Error {
     },
     /// The programs expect Ethernet headers.
     #[error(
-        "{device} is not an Ethernet device but {layer}: its packets lack the Ethernet header that the programs read; attach to the Ethernet device that carries them"
+        "{device} is not an Ethernet device (its link layer: {layer}): its packets lack the Ethernet header that the programs read; attach to the Ethernet device that carries them"
     )]
     NotEthernet {
         /// The device.

@@ -96,6 +96,14 @@ impl Pins {
         directories.sort_by_key(|directory| (directory.namespace, directory.ifindex));
         Ok(directories)
     }
+
+    /// Removes empty directories, which a command leaves that ends between making one and filling it.
+    pub(crate) fn prune(&self) -> Result<(), Error> {
+        for namespace in names(&self.root)?.iter().filter_map(|name| number::<u64>(name)) {
+            remove_if_empty(&self.root.join(namespace.to_string()))?;
+        }
+        remove_if_empty(&self.root)
+    }
 }
 
 impl Directory {
@@ -149,12 +157,16 @@ impl Directory {
         self.disown_clsact()?;
         gone(fs::remove_dir(&self.path)).context("remove", self.path.display())?;
         for parent in self.path.ancestors().skip(1).take(2) {
-            match fs::remove_dir(parent) {
-                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => break,
-                result => gone(result).context("remove", parent.display())?,
-            }
+            remove_if_empty(parent)?;
         }
         Ok(())
+    }
+}
+
+fn remove_if_empty(directory: &Path) -> Result<(), Error> {
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        result => gone(result).context("remove", directory.display()),
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn sweep(pins: &Pins, here: &Here) -> Result<(), Error> {
             dismantle(here, directory)?;
         }
     }
-    Ok(())
+    pins.prune()
 }
 
 fn verdict(state: State, is_here: bool, held: Held) -> Verdict {

@@ -5,8 +5,12 @@
 mod world;
 
 use std::{
+    env,
+    fs::{self, Permissions},
     io::Read as _,
     net::{Ipv4Addr, SocketAddr},
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -16,8 +20,8 @@ use aya::{
     programs::{Xdp, XdpMode as AyaXdpMode},
 };
 use instamp_hooks::{
-    Attachment, Clock, Error, Hook, Hooks, IngressChoice, Mechanism, Notice, Objects, Reason, Request, Settings,
-    Standing, TcChoice, TcMode, XdpMode,
+    Attachment, BPFFS_VARIABLE, Clock, Error, Hook, Hooks, IngressChoice, Mechanism, Notice, Objects, Reason, Request,
+    Settings, Standing, TcChoice, TcMode, XdpMode,
 };
 use instamp_trailer::{
     Footer, Phase, Trailer,
@@ -179,6 +183,7 @@ fn a_failure_half_way_leaves_nothing() {
 fn what_is_wrong_is_named_with_its_remedy() {
     let Some(world) = World::new() else { return };
     world.host.ip(&["tuntap", "add", "tun0", "mode", "tun"]);
+    world.host.ip(&["link", "add", "bridge", "type", "bridge"]);
     world.host.enter(|| {
         let hooks = world.hooks();
         let said = |request: &Request| attach(&hooks, request).unwrap_err().to_string();
@@ -186,9 +191,12 @@ fn what_is_wrong_is_named_with_its_remedy() {
         let error = said(&Request::new("nosuch"));
         assert!(error.contains("no device nosuch") && error.contains("lo, nic"), "{error}");
         let error = said(&Request::new("lo"));
-        assert!(error.contains("lo is not an Ethernet device but loopback"), "{error}");
+        assert!(error.contains("lo is not an Ethernet device (its link layer: loopback)"), "{error}");
         let error = said(&Request::new("tun0"));
-        assert!(error.contains("tun0 is not an Ethernet device but none"), "{error}");
+        assert!(error.contains("tun0 is not an Ethernet device (its link layer: none)"), "{error}");
+        let error = said(&Request { ingress: IngressChoice::Xdp, ..Request::new("bridge") });
+        assert!(error.contains("the driver of bridge refuses native XDP"), "{error}");
+        assert!(error.contains("--xdp-mode generic") && error.contains("--ingress tc"), "{error}");
         let error = said(&Request { settings: Settings { point: 8, ..Settings::default() }, ..Request::new(NIC) });
         assert!(error.contains("point 8"), "{error}");
         let error = hooks.detach(NIC).unwrap_err().to_string();
@@ -409,6 +417,22 @@ fn a_removed_namespace_is_swept_from_another() {
 }
 
 #[test]
+fn what_a_crash_left_in_another_namespace_is_swept_as_far_as_it_can_be_reached() {
+    for (request, expected) in ways() {
+        let Some(world) = World::new() else { return };
+        world.host.enter(|| attach(&world.hooks(), &request).unwrap());
+        let whole = world.bpffs.entries().into_iter().find(|path| path.join("SITE").exists()).unwrap();
+        fs::rename(&whole, whole.with_file_name(format!("{}_partial", whole.file_name().unwrap().display()))).unwrap();
+
+        world.peer.enter(|| world.hooks().sweep().unwrap());
+        let filters = expected.contains(&Mechanism::Tc(TcMode::Clsact));
+        assert_eq!(world.bpffs.entries().is_empty(), !filters, "{request:?}");
+        world.host.enter(|| world.hooks().sweep().unwrap());
+        world.assert_clean(NIC);
+    }
+}
+
+#[test]
 fn commands_at_the_same_time_wait_for_each_other() {
     let Some(world) = World::new() else { return };
     let devices: Vec<String> = (0..4).map(|n| format!("v{n}")).collect();
@@ -439,4 +463,42 @@ fn generic_xdp_is_what_it_says() {
     let request = Request { ingress: IngressChoice::Xdp, xdp_mode: XdpMode::Generic, ..Request::new(NIC) };
     world.host.enter(|| attach(&world.hooks(), &request).unwrap());
     assert!(world.host.ip(&["link", "show", NIC]).contains("xdpgeneric"));
+}
+
+/// The environment variable that turns a test into the process that another one starts without privilege.
+const UNPRIVILEGED: &str = "INSTAMP_TEST_UNPRIVILEGED";
+
+#[test]
+fn without_privilege_the_error_says_which_is_needed() {
+    if env::var_os(UNPRIVILEGED).is_some() {
+        assert!(!nix::unistd::geteuid().is_root());
+        let hooks = Hooks::open(None).unwrap();
+        let error = attach(&hooks, &Request::new(NIC)).unwrap_err();
+        assert!(matches!(error, Error::Privilege { .. }), "{error}");
+        assert!(error.to_string().contains("CAP_BPF and CAP_NET_ADMIN"), "{error}");
+        return;
+    }
+    let Some(world) = World::new() else { return };
+    // Where the others may not look, nobody else can run this program.
+    let directory = tempfile::TempDir::new().unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = directory.path().join("test");
+    fs::copy(env::current_exe().unwrap(), &program).unwrap();
+    // With the file system open to all, it is the kernel that refuses.
+    for mode in [0o700, 0o777] {
+        fs::set_permissions(world.bpffs.path(), Permissions::from_mode(mode)).unwrap();
+        let output = world.host.enter(|| {
+            Command::new(&program)
+                .args(["without_privilege_the_error_says_which_is_needed", "--exact"])
+                .env(UNPRIVILEGED, "1")
+                .env(BPFFS_VARIABLE, world.bpffs.path())
+                .current_dir("/")
+                .uid(65534)
+                .gid(65534)
+                .output()
+                .unwrap()
+        });
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    world.assert_clean(NIC);
 }
