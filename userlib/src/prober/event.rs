@@ -9,6 +9,8 @@ use crate::{Correction, Uncorrected};
 
 /// One thing that happened. Each probe is reported once as [`Sent`](Self::Sent) and, until the prober ends, once as
 /// answered in time, as timed out, or as failed. A late reply or error may follow a timeout.
+///
+/// A request that the own kernel does not send is reported as failed only. It has a number like the others.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::large_enum_variant, reason = "replies are what it is about, and a box would allocate for each")]
 pub enum Event {

@@ -22,12 +22,13 @@ use crate::{
 /// The ICMP checksum of all IPv4 requests. One for all runs, so that a target is reached on the same path tomorrow.
 const CHECKSUM: u16 = 0x1257;
 /// As many messages are taken from the socket before anything else gets its turn.
-pub(super) const BATCH: usize = 64;
+const BATCH: usize = 64;
 /// Late replies are recognized among at least this many probes.
 const MIN_TABLE: u64 = 64;
 /// A send call also reports errors of earlier requests: it is repeated when those have been taken note of.
 const SEND_TRIES: usize = 3;
 
+/// Everything but the waiting: what is due is done, what has arrived is taken, and `events` tells of it.
 pub(super) struct Session {
     pub(super) events: VecDeque<Event>,
     pub(super) clock: HostClock,
