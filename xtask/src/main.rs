@@ -2,9 +2,11 @@
 
 mod bpf;
 mod bpf_toolchain;
+mod demo;
 mod packages;
 mod process;
 mod setup;
+mod test;
 
 use std::process::ExitCode;
 
@@ -22,6 +24,10 @@ struct Cli {
 enum Task {
     /// Installs what building, testing and the demo need and is missing.
     Setup,
+    /// Shows where the time of 20 round trips went, in a lab that is made for it and removed again.
+    Demo,
+    /// Runs every test, as root or through sudo.
+    Test,
     /// Builds the BPF objects in the tree from their sources.
     Bpf(bpf::Options),
 }
@@ -29,6 +35,8 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Setup => setup::everything(),
+        Task::Demo => demo::demo(),
+        Task::Test => test::test(),
         Task::Bpf(options) => bpf::run_task(&options),
     };
     match result {

@@ -1,6 +1,6 @@
 //! Debian packages: what is missing is installed, and said.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -44,23 +44,26 @@ pub(crate) fn install(packages: &[Package]) -> Result<()> {
         let names: Vec<_> = names().collect();
         format!("install by hand what these packages of Debian hold, then try again: {}", names.join(" "))
     };
-    run(as_root("apt-get").args(["update", "--quiet", "--quiet"])).with_context(remedy)?;
-    run(as_root("apt-get")
-        .args(["install", "--yes", "--quiet", "--quiet", "--no-install-recommends", "--no-remove"])
-        .args(names()))
-    .with_context(remedy)
+    run(apt_get().arg("update")).with_context(remedy)?;
+    run(apt_get().args(["install", "--yes", "--no-install-recommends", "--no-remove"]).args(names()))
+        .with_context(remedy)
+}
+
+/// `apt-get`, which asks nothing and reports errors alone.
+fn apt_get() -> Command {
+    let mut command = as_root("env");
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2", "--option=Dpkg::Use-Pty=0"]);
+    command.stdout(Stdio::null());
+    command
 }
 
 /// `program`, to be run with the rights of root: through sudo where this process has none.
 pub(crate) fn as_root(program: &str) -> Command {
-    let mut command;
     if nix::unistd::geteuid().is_root() {
-        command = Command::new("env");
-    } else {
-        command = Command::new("sudo");
+        return Command::new(program);
     }
-    // sudo resets the environment: what apt-get must not ask is said behind it.
-    command.args(["DEBIAN_FRONTEND=noninteractive", program]);
+    let mut command = Command::new("sudo");
+    command.arg(program);
     command
 }
 

@@ -3,26 +3,32 @@
 use anyhow::Result;
 
 use crate::{
-    bpf_toolchain,
+    bpf_toolchain::bpf_toolchain,
     packages::{self, Package},
 };
 
-/// What the lab, the demo and the tests run.
+/// What the demo runs.
 pub(crate) fn runtime() -> Result<()> {
     packages::install(&[
-        Package::new("nftables", "the lab's address translation"),
-        Package::new("ethtool", "the lab's receive offload"),
+        Package::new("nftables", "translates addresses on the lab's host, as container engines do"),
+        Package::new("ethtool", "switches receive offload on in the lab"),
     ])?;
     packages::mount_bpffs()
 }
 
-/// All that any task needs.
-pub(crate) fn everything() -> Result<()> {
+/// What the tests run, the BPF toolchain aside.
+pub(crate) fn testing() -> Result<()> {
     runtime()?;
     packages::install(&[
-        Package::new("iputils-ping", "the tests' independent prober"),
-        Package::new("tcpdump", "the tests' independent witness"),
-    ])?;
-    bpf_toolchain::bpf_toolchain()?;
-    Ok(())
+        Package::new("iputils-ping", "is the prober that the tests compare with"),
+        Package::new("iproute2", "looks at devices independently in the tests"),
+        Package::new("tcpdump", "is the tests' witness of what is on the wire"),
+        Package::new("bpftool", "shows the tests how the kernel has translated a program"),
+    ])
+}
+
+/// All that any task needs.
+pub(crate) fn everything() -> Result<()> {
+    testing()?;
+    bpf_toolchain().map(|_| ())
 }

@@ -1,0 +1,29 @@
+//! `cargo xtask test`: every test, on a machine that is set up for them.
+
+use anyhow::Result;
+
+use crate::{
+    bpf,
+    process::{cargo, run, target},
+    setup,
+};
+
+/// What the tests look for in the environment, which sudo resets.
+const VARIABLES: [&str; 4] = ["CARGO", "CI", "INSTAMP_BIN", "INSTAMP_BPF_OBJECTS"];
+
+/// Sets up, builds the command and the BPF objects, compares those with the ones in the tree, and runs all tests, each
+/// that needs BPF programs on both.
+pub(crate) fn test() -> Result<()> {
+    setup::testing()?;
+    bpf::check()?;
+    run(cargo().args(["build", "--package", "instamp-tools"]))?;
+    let mut tests = cargo();
+    if !nix::unistd::geteuid().is_root() {
+        let runner = format!("target.'cfg(all())'.runner = 'sudo --preserve-env={}'", VARIABLES.join(","));
+        tests.args(["--config", &runner]);
+    }
+    run(tests
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .env("INSTAMP_BIN", target().join("debug/instamp"))
+        .env("INSTAMP_BPF_OBJECTS", bpf::fresh()))
+}
