@@ -230,13 +230,13 @@ fn attach_tc(
     name: &'static str,
 ) -> Result<(), Error> {
     let program: &mut SchedClassifier = program(object, name).context("load a TC program for", &link.name)?;
-    program.load().context("load a TC program for", &link.name)?;
+    verified(|| program.load()).context("load a TC program for", &link.name)?;
     tc::attach(here, link, directory, choice.tc, name, program)
 }
 
 fn attach_xdp(object: &mut Ebpf, link: &Link, mode: XdpMode, directory: &Directory) -> Result<(), Error> {
     let program: &mut Xdp = program(object, XDP_INGRESS).context("load the XDP program for", &link.name)?;
-    program.load().context("load the XDP program for", &link.name)?;
+    verified(|| program.load()).context("load the XDP program for", &link.name)?;
     let aya_mode = match mode {
         XdpMode::Native => AyaXdpMode::Driver,
         XdpMode::Generic => AyaXdpMode::Skb,
@@ -248,6 +248,23 @@ fn attach_xdp(object: &mut Ebpf, link: &Link, mode: XdpMode, directory: &Directo
     let pin = directory.pin(XDP_INGRESS);
     FdLink::try_from(attached).context("pin", pin.display())?.pin(&pin).context("pin", pin.display())?;
     Ok(())
+}
+
+/// How often a program is handed to the verifier.
+const VERIFICATIONS: u32 = 5;
+
+/// Loads a program. A signal to this thread makes the verifier give up with `EAGAIN` ([commit c3494801cd17]), and whoever
+/// loads is to try again; libbpf does so as often.
+///
+/// [commit c3494801cd17]: https://github.com/torvalds/linux/commit/c3494801cd1785e2
+fn verified(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    for _ in 1..VERIFICATIONS {
+        match load() {
+            Err(error) if errno(&error) == Some(Errno::EAGAIN) => {}
+            result => return result,
+        }
+    }
+    load()
 }
 
 fn xdp_error(error: ProgramError, link: &Link, mode: XdpMode) -> Error {

@@ -17,6 +17,7 @@ use instamp_hooks::{Clock, Hooks, IngressChoice, Objects, Prefix, Request, Setti
 /// Needs root, or CAP_BPF and CAP_NET_ADMIN; Linux 6.1; and a BPF file system at /sys/fs/bpf, or where the environment
 /// variable INSTAMP_BPFFS says.
 #[derive(clap::Args)]
+#[expect(clippy::doc_markdown, reason = "this is the text of --help")]
 pub(crate) struct Options {
     /// The device.
     #[arg(long, value_name = "IF")]
