@@ -269,6 +269,16 @@ fn a_file_cut_off_anywhere_shows_the_packets_before() {
     }
 }
 
+#[test]
+fn packets_larger_than_the_buffer_are_read() {
+    let file = le_pcap(101, &[vec![0; 200_000], ipv4(&TRAILER)]);
+    assert_eq!(printed(&file, false, false).tally, "2 packets, 1 probes");
+    let mut damaged = file;
+    damaged[24 + 8..24 + 12].copy_from_slice(&[0xff; 4]);
+    let error = printed(&damaged, false, false).error.expect("an error");
+    assert!(error.contains("longer than"), "{error}");
+}
+
 /// A reader that returns one byte at a time, as a pipe may.
 struct Trickle(Cursor<Vec<u8>>);
 
