@@ -1,6 +1,7 @@
 //! A lab for one test, made by the command itself.
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsStr,
     path::PathBuf,
@@ -10,6 +11,8 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
 };
+
+use serde_json::Value;
 
 /// The `instamp` command of this build.
 ///
@@ -101,6 +104,34 @@ impl Lab {
         self.command(role, instamp().get_program())
     }
 
+    /// Runs `instamp attach` with `options` in a namespace.
+    ///
+    /// # Panics
+    ///
+    /// It fails.
+    #[track_caller]
+    pub fn attach(&self, role: &str, options: &[&str]) {
+        let output = self.instamp(role).arg("attach").args(options).output().expect("instamp");
+        assert!(output.status.success(), "attach: {output:?}");
+    }
+
+    /// What the hooks of `device` have counted, those on the way out first.
+    ///
+    /// # Panics
+    ///
+    /// It is not attached.
+    #[track_caller]
+    pub fn counters(&self, role: &str, device: &str) -> Vec<Counters> {
+        let output = self.instamp(role).args(["status", "--json"]).output().expect("instamp");
+        assert!(output.status.success(), "status: {output:?}");
+        let lines = str::from_utf8(&output.stdout).expect("text").lines();
+        let status = lines
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+            .find(|status| status["device"] == device)
+            .unwrap_or_else(|| panic!("{device} is not attached: {output:?}"));
+        status["hooks"].as_array().expect("hooks").iter().map(Counters::from).collect()
+    }
+
     /// Removes the lab, as dropping it does.
     pub fn down(&self) -> Output {
         instamp().args(["lab", "down", "--name", &self.name]).output().expect("instamp")
@@ -112,6 +143,28 @@ impl Drop for Lab {
         let output = self.down();
         if !output.status.success() {
             eprintln!("lab down: {output:?}");
+        }
+    }
+}
+
+/// What one hook has counted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Counters {
+    /// Its name.
+    pub hook: String,
+    /// Probes that it stamped.
+    pub stamped: u64,
+    /// Packets that it did not, by the name of the reason.
+    pub refused: BTreeMap<String, u64>,
+}
+
+impl From<&Value> for Counters {
+    fn from(hook: &Value) -> Self {
+        let refused = hook["refused"].as_object().expect("refusals");
+        Self {
+            hook: hook["hook"].as_str().expect("a name").to_owned(),
+            stamped: hook["stamped"].as_u64().expect("a count"),
+            refused: refused.iter().map(|(name, count)| (name.clone(), count.as_u64().expect("a count"))).collect(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! End-to-end tests.
 
+pub mod capture;
 pub mod lab;
 pub mod packets;
+pub mod ping;
 pub mod privilege;
 pub mod programs;
