@@ -29,6 +29,8 @@ pub struct Capabilities {
     pub driver: Option<String>,
     /// Its XDP; `None` where the kernel (before 6.3) does not tell.
     pub xdp: Option<XdpCapabilities>,
+    /// The kernel's number of the XDP program that it has, ours or another.
+    pub xdp_program_id: Option<u32>,
     /// Whether TC programs attach by TCX; `None` where asking is not permitted.
     pub tcx: Option<bool>,
     /// Its hardware clock and timestamps; `None` where the driver has no such interface.
@@ -94,6 +96,7 @@ fn of_link(generic: &Generic, link: &Link) -> Result<Capabilities, Error> {
         kind: link.kind.clone(),
         driver: driver(link),
         xdp: netdev.and_then(xdp),
+        xdp_program_id: link.xdp.map(|program| program.id),
         tcx: link.has_tcx().ok(),
         timestamping: timestamping.map(Timestamping::from),
         choice,

@@ -17,11 +17,11 @@ use std::{
 
 use aya::{
     EbpfLoader,
-    programs::{Xdp, XdpMode as AyaXdpMode},
+    programs::{SchedClassifier, TcAttachType, Xdp, XdpMode as AyaXdpMode},
 };
 use instamp_hooks::{
-    Attachment, BPFFS_VARIABLE, Clock, Error, Hook, Hooks, IngressChoice, Mechanism, Notice, Objects, Reason, Request,
-    Settings, Standing, TcChoice, TcMode, XdpMode,
+    Attachment, BPFFS_VARIABLE, Clock, Error, Hook, Hooks, Ingress, IngressChoice, Mechanism, Notice, Objects, Reason,
+    Request, Settings, Standing, TcChoice, TcMode, XdpMode, capabilities,
 };
 use instamp_trailer::{
     Footer, Phase, Trailer,
@@ -315,6 +315,64 @@ fn a_queueing_discipline_of_others_stays() {
     );
     assert!(world.host.tc(&["filter", "show", "dev", NIC, "egress"]).contains("bytecode"));
     assert!(!world.host.tc(&["filter", "show", "dev", NIC, "egress"]).contains("tc_egress"));
+}
+
+#[test]
+fn tcx_programs_are_first_on_the_way_in_and_last_on_the_way_out() {
+    let Some(world) = World::new() else { return };
+    world.host.enter(|| {
+        let mut object = EbpfLoader::new().load(&Objects::built_in().tc).unwrap();
+        let mut foreign = |name: &str, hook| {
+            let program: &mut SchedClassifier = object.program_mut(name).unwrap().try_into().unwrap();
+            program.load().unwrap();
+            program.attach(NIC, hook).unwrap();
+            program.info().unwrap().id()
+        };
+        let ingress = foreign("tc_ingress", TcAttachType::Ingress);
+        let egress = foreign("tc_egress", TcAttachType::Egress);
+        attach(&world.hooks(), &Request { tc: TcChoice::Tcx, ..Request::new(NIC) }).unwrap();
+        let place = |hook, id| {
+            let (_, programs) = SchedClassifier::query_tcx(NIC, hook).unwrap();
+            assert_eq!(programs.len(), 2);
+            programs.iter().position(|program| program.id() == id).unwrap()
+        };
+        assert_eq!(place(TcAttachType::Ingress, ingress), 1);
+        assert_eq!(place(TcAttachType::Egress, egress), 0);
+    });
+}
+
+#[test]
+fn jumbo_frames_are_not_in_the_way_of_native_xdp() {
+    let Some(world) = World::new() else { return };
+    world.host.ip(&["link", "set", NIC, "mtu", "9000"]);
+    world.peer.ip(&["link", "set", world::FAR, "mtu", "9000"]);
+    let request = Request { ingress: IngressChoice::Xdp, ..Request::new(NIC) };
+    let attached = world.host.enter(|| attach(&world.hooks(), &request).unwrap());
+    assert_eq!(attached.hooks[1].mechanism, Some(Mechanism::Xdp(XdpMode::Native)));
+}
+
+#[test]
+fn capabilities_are_those_of_the_device() {
+    let Some(world) = World::new() else { return };
+    world.host.enter(|| {
+        let all = capabilities(None).unwrap();
+        assert_eq!(all.iter().map(|device| device.device.as_str()).collect::<Vec<_>>(), ["lo", NIC]);
+        assert!(matches!(all[0].choice, Err(Error::NotEthernet { .. })));
+
+        let [nic] = capabilities(Some(NIC)).unwrap().try_into().unwrap();
+        assert_eq!((nic.kind.as_deref(), nic.driver.as_deref()), (Some("veth"), Some("veth")));
+        assert_eq!(nic.choice.unwrap().ingress, Ingress::Tc);
+        assert_eq!(nic.timestamping.unwrap().phc, None);
+        assert_eq!(nic.xdp_program_id, None);
+        // Linux 6.3 tells. A veth has native XDP.
+        if let Some(xdp) = nic.xdp {
+            assert!(xdp.native && !xdp.zero_copy);
+        }
+        assert!(matches!(capabilities(Some("nosuch")), Err(Error::UnknownDevice { .. })));
+
+        attach(&world.hooks(), &Request { ingress: IngressChoice::Xdp, ..Request::new(NIC) }).unwrap();
+        assert!(capabilities(Some(NIC)).unwrap()[0].xdp_program_id.is_some());
+    });
 }
 
 #[test]

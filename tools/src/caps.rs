@@ -51,6 +51,7 @@ fn write_text(out: &mut impl io::Write, device: &Capabilities) -> io::Result<()>
         },
     )?;
     line("native XDP", known(device.xdp.as_ref().map(|xdp| xdp.native)))?;
+    line("XDP program", device.xdp_program_id.map_or_else(|| "none".to_owned(), |id| format!("id {id}")))?;
     line("XDP multi-buffer", known(device.xdp.as_ref().map(|xdp| xdp.multi_buffer)))?;
     line("XDP metadata", device.xdp.as_ref().map_or_else(unknown, |xdp| names(&xdp.rx_metadata)))?;
     line("AF_XDP zero copy", known(device.xdp.as_ref().map(|xdp| xdp.zero_copy)))?;
@@ -105,6 +106,7 @@ struct Device {
     kind: Option<String>,
     driver: Option<String>,
     native_xdp: Option<bool>,
+    xdp_program_id: Option<u32>,
     xdp_multi_buffer: Option<bool>,
     xdp_rx_metadata: Option<Vec<&'static str>>,
     af_xdp_zero_copy: Option<bool>,
@@ -138,6 +140,7 @@ impl From<Capabilities> for Device {
             xdp_rx_metadata: xdp.map(|xdp| xdp.rx_metadata.clone()),
             af_xdp_zero_copy: of_xdp(|xdp| xdp.zero_copy),
             xsk_features: xdp.map(|xdp| xdp.xsk_features.clone()),
+            xdp_program_id: device.xdp_program_id,
             tcx: device.tcx,
             phc_index: stamps.and_then(|stamps| stamps.phc),
             timestamping_modes: of_stamps(|stamps| stamps.modes.clone()),
