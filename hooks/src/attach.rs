@@ -13,12 +13,15 @@ use crate::{
     Attachment, Choice, Error, Ingress, IngressChoice, Objects, Policy, Prefix, Reason, TcChoice, XdpMode,
     device::Here,
     error::{Context as _, errno},
-    netlink::route::Link,
+    netlink::route::{Link, Route},
     pins::{Directory, MAPS, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
     site,
     sweep::dismantle,
     tc,
 };
+
+/// The point at which the probes of a host leave it.
+const UPLINK: u8 = 0;
 
 /// What to attach to, and how.
 #[derive(Clone, Debug)]
@@ -51,7 +54,8 @@ impl Request {
 /// What the programs of a device write, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Which attachment of this host it is: 0 the uplink, others up to 7.
+    /// Which attachment of this host it is: 0 the uplink, others up to 7. At a point other than the uplink, what is at the
+    /// other end of a veth is part of the host: the addresses of a container count as own.
     pub point: u8,
     /// The number of this host; by default a hash of the machine and the network namespace.
     pub node: Option<u16>,
@@ -102,11 +106,16 @@ impl fmt::Display for Notice {
 
 impl Settings {
     /// The site and the policy for the addresses that the network namespace has now.
-    fn resolve(&self, here: &Here) -> Result<(Site, Policy), Error> {
+    fn resolve(&self, here: &Here, link: &Link) -> Result<(Site, Policy), Error> {
         if self.point > 7 {
             return Err(Error::Point { point: self.point });
         }
-        let addresses = here.route.addresses().context("list", "the addresses of the devices")?;
+        let mut addresses = here.route.addresses().context("list", "the addresses of the devices")?;
+        if self.point != UPLINK
+            && let Some(peer) = link.peer
+        {
+            addresses.extend(Route::addresses_of(peer).context("list the addresses at the other end of", &link.name)?);
+        }
         let site = Site {
             node: self.node.unwrap_or_else(|| site::node(here.namespace)),
             point: self.point,
@@ -128,8 +137,8 @@ impl Settings {
     }
 
     /// Writes the maps of an attachment, policy first: what is stamped is never stamped for too many.
-    pub(crate) fn write(&self, here: &Here, directory: &Directory) -> Result<(), Error> {
-        let (site, policy) = self.resolve(here)?;
+    pub(crate) fn write(&self, here: &Here, link: &Link, directory: &Directory) -> Result<(), Error> {
+        let (site, policy) = self.resolve(here, link)?;
         directory.set_policy(&policy)?;
         directory.set_site(site)
     }
@@ -183,7 +192,7 @@ fn build(
     directory.create()?;
     let mut loader = loader(directory);
     let mut tc = loader.load(&objects.tc).context("load the TC programs for", &link.name)?;
-    request.settings.write(here, directory)?;
+    request.settings.write(here, link, directory)?;
 
     if let Ingress::Xdp(mode) = choice.ingress {
         let mut xdp = loader.load(&objects.xdp).context("load the XDP program for", &link.name)?;

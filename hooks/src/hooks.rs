@@ -71,8 +71,9 @@ impl Hooks {
     pub fn update(&self, device: &str, settings: &Settings) -> Result<Attachment, Error> {
         let (pins, here) = self.enter()?;
         let directory = attached(&pins, &here, device)?;
-        settings.write(&here, &directory)?;
-        Attachment::read(&here, here.device(device)?, &directory)
+        let link = here.device(device)?;
+        settings.write(&here, link, &directory)?;
+        Attachment::read(&here, link, &directory)
     }
 
     /// Detaches from a device, and leaves nothing.

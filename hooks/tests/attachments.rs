@@ -291,6 +291,24 @@ fn an_update_changes_site_and_policy_and_keeps_the_hooks() {
 }
 
 #[test]
+fn the_veth_of_a_container_allows_the_container_and_the_uplink_does_not() {
+    let Some(world) = World::new() else { return };
+    world.peer.ip(&["addr", "add", "fd77::2/64", "dev", world::FAR, "nodad"]);
+    world.peer.ip(&["link", "add", "elsewhere", "type", "bridge"]);
+    world.peer.ip(&["addr", "add", "192.0.2.1/32", "dev", "elsewhere"]);
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        let own = |attachment: &Attachment, address: &str| attachment.policy.contains_key(&address.parse().unwrap());
+        let uplink = attach(&hooks, &Request::new(NIC)).unwrap();
+        assert!(own(&uplink, "10.77.0.1") && !own(&uplink, "10.77.0.2") && !own(&uplink, "fd77::2"));
+        let container = hooks.update(NIC, &Settings { point: 1, ..Settings::default() }).unwrap();
+        assert!(own(&container, "10.77.0.1") && own(&container, "10.77.0.2") && own(&container, "fd77::2"));
+        // Of the container's devices only the one at the other end.
+        assert!(!own(&container, "192.0.2.1"));
+    });
+}
+
+#[test]
 fn a_queueing_discipline_of_others_stays() {
     let Some(world) = World::new() else { return };
     let clsact = Request { tc: TcChoice::Clsact, ..Request::new(NIC) };

@@ -35,7 +35,8 @@ pub(crate) struct Options {
     #[arg(long, value_enum, value_name = "MODE", default_value_t, conflicts_with = "update")]
     tc: TcOption,
 
-    /// Which attachment of this host it is: 0 is the uplink, 1 to 7 are others, such as a container's veth.
+    /// Which attachment of this host it is: 0 is the uplink, 1 to 7 are others, such as a container's veth. At those the
+    /// addresses at the other end of a veth count as this host's own.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=7))]
     point: u8,
 

@@ -30,6 +30,13 @@ impl Netlink {
         Ok(Self { socket })
     }
 
+    /// A connection over which the kernel heeds every part of a request, and refuses what it does not know.
+    fn open_strict(protocol: isize) -> io::Result<Self> {
+        let netlink = Self::open(protocol)?;
+        netlink.socket.set_netlink_get_strict_chk(true)?;
+        Ok(netlink)
+    }
+
     /// All objects that match `message`.
     fn dump<M: Payload>(&self, message: M) -> io::Result<Vec<M>> {
         self.exchange(message, NLM_F_DUMP)

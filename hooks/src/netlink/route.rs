@@ -9,6 +9,7 @@ use netlink_packet_route::{
     tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::errno::Errno;
 
 use super::Netlink;
 
@@ -24,6 +25,16 @@ pub(crate) struct Link {
     /// Bus and name of the hardware.
     pub(crate) parent: Option<(String, String)>,
     pub(crate) xdp: Option<XdpProgram>,
+    /// The other end of a veth that reaches into another network namespace.
+    pub(crate) peer: Option<Peer>,
+}
+
+/// A device in another network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// The number by which this network namespace knows the other.
+    namespace: i32,
+    ifindex: u32,
 }
 
 /// The XDP program of a device.
@@ -69,14 +80,20 @@ impl Route {
 
     /// The addresses of all devices. Of a point-to-point device its own end.
     pub(crate) fn addresses(&self) -> io::Result<Vec<IpAddr>> {
-        let answers = self.netlink.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
-        Ok(answers
-            .into_iter()
-            .filter_map(|answer| match answer {
-                RouteNetlinkMessage::NewAddress(message) => own_address(&message.attributes),
-                _ => None,
-            })
-            .collect())
+        Ok(own_addresses(self.netlink.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?))
+    }
+
+    /// The addresses of a device in another network namespace; none where that one is out of reach.
+    pub(crate) fn addresses_of(peer: Peer) -> io::Result<Vec<IpAddr>> {
+        let netlink = Netlink::open_strict(NETLINK_ROUTE)?;
+        let mut message = AddressMessage::default();
+        message.header.index = peer.ifindex;
+        message.attributes.push(AddressAttribute::TargetNetNsId(peer.namespace));
+        match netlink.dump(RouteNetlinkMessage::GetAddress(message)) {
+            Ok(answers) => Ok(own_addresses(answers)),
+            Err(error) if is_out_of_reach(&error) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the device has a `clsact` queueing discipline.
@@ -157,6 +174,20 @@ fn filter(ingress: bool, message: &TcMessage) -> Filter {
     Filter { ingress, priority: u16::from_be_bytes([high, low]), handle: message.header.handle.into(), program }
 }
 
+fn own_addresses(answers: Vec<RouteNetlinkMessage>) -> Vec<IpAddr> {
+    let addresses = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewAddress(message) => own_address(&message.attributes),
+        _ => None,
+    });
+    addresses.collect()
+}
+
+/// Not ours to look into, or gone.
+fn is_out_of_reach(error: &io::Error) -> bool {
+    let number = error.raw_os_error().map(Errno::from_raw);
+    number.is_some_and(|number| matches!(number, Errno::EPERM | Errno::EACCES | Errno::EINVAL | Errno::ENODEV))
+}
+
 /// `IFA_LOCAL` is the own end of a point-to-point device, whose `IFA_ADDRESS` is the peer; IPv6 often has the latter only.
 fn own_address(attributes: &[AddressAttribute]) -> Option<IpAddr> {
     let local = attributes.iter().find_map(|attribute| match attribute {
@@ -180,8 +211,10 @@ impl From<LinkMessage> for Link {
             layer: format!("{:?}", message.header.link_layer_type),
             parent: None,
             xdp: None,
+            peer: None,
         };
         let (mut bus, mut parent) = (None, None);
+        let (mut namespace, mut other_end) = (None, None);
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,
@@ -193,11 +226,17 @@ impl From<LinkMessage> for Link {
                 }
                 LinkAttribute::ParentDevBusName(name) => bus = Some(name),
                 LinkAttribute::ParentDevName(name) => parent = Some(name),
+                LinkAttribute::LinkNetNsId(id) => namespace = Some(id),
+                LinkAttribute::Link(ifindex) => other_end = Some(ifindex),
                 LinkAttribute::Xdp(attributes) => link.xdp = xdp_program(&attributes),
                 _ => {}
             }
         }
         link.parent = bus.zip(parent);
+        // Other kinds of devices use the attribute for what they lie upon.
+        if link.kind.as_deref() == Some("veth") {
+            link.peer = namespace.zip(other_end).map(|(namespace, ifindex)| Peer { namespace, ifindex });
+        }
         link
     }
 }
