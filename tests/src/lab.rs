@@ -4,14 +4,18 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::OsStr,
-    path::PathBuf,
+    fs::File,
+    panic,
+    path::{Path, PathBuf},
     process::{self, Command, Output, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
 };
 
+use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
 
 /// The `instamp` command of this build.
@@ -104,6 +108,36 @@ impl Lab {
         self.command(role, instamp().get_program())
     }
 
+    /// Runs `task` on a thread in a namespace. Sockets that it opens stay there.
+    ///
+    /// # Panics
+    ///
+    /// There is no such namespace, or the task panics.
+    pub fn enter<T: Send>(&self, role: &str, task: impl FnOnce() -> T + Send) -> T {
+        let namespace = File::open(Path::new("/run/netns").join(self.namespace(role))).expect("a namespace");
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(namespace, CloneFlags::CLONE_NEWNET).expect("root may enter");
+                task()
+            });
+            thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+        })
+    }
+
+    /// Runs a tool in a namespace and returns what it wrote.
+    ///
+    /// # Panics
+    ///
+    /// It fails.
+    #[track_caller]
+    pub fn run(&self, role: &str, program: &str, arguments: &[&str]) -> String {
+        let output = self.command(role, program).args(arguments).output().expect("a program");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program} {arguments:?}: {}: {text}{messages}", output.status);
+        text
+    }
+
     /// Runs `instamp attach` with `options` in a namespace.
     ///
     /// # Panics
@@ -113,6 +147,17 @@ impl Lab {
     pub fn attach(&self, role: &str, options: &[&str]) {
         let output = self.instamp(role).arg("attach").args(options).output().expect("instamp");
         assert!(output.status.success(), "attach: {output:?}");
+    }
+
+    /// Runs `instamp detach` for `device` in a namespace.
+    ///
+    /// # Panics
+    ///
+    /// It fails.
+    #[track_caller]
+    pub fn detach(&self, role: &str, device: &str) {
+        let output = self.instamp(role).args(["detach", "--dev", device]).output().expect("instamp");
+        assert!(output.status.success(), "detach: {output:?}");
     }
 
     /// What the hooks of `device` have counted, those on the way out first.
