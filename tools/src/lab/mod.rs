@@ -22,6 +22,9 @@ use instamp_hooks::Hooks;
 use namespace::Namespace;
 use topology::{MAX_CONTAINERS, Topology};
 
+/// The name of the one lab that most machines need.
+const DEFAULT_NAME: &str = "lab";
+
 /// Makes and removes network namespaces to measure in.
 ///
 /// A lab is a `host` with a network card `nic0`, containers `c1`, `c2` and so on behind its bridge and its address
@@ -45,7 +48,7 @@ enum LabCommand {
 #[derive(clap::Args)]
 struct LabName {
     /// The lab's name, where one is not enough: letters, digits, `-` and `_`.
-    #[arg(long = "name", value_name = "NAME", default_value = "lab", value_parser = parse_lab_name)]
+    #[arg(long = "name", value_name = "NAME", default_value = DEFAULT_NAME, value_parser = parse_lab_name)]
     lab: String,
 }
 
@@ -102,7 +105,7 @@ fn up(options: &UpOptions) -> Result<ExitCode> {
         bail!(
             "namespace `{}` exists: the lab is up, or was left half made; `{}` removes it",
             namespace.name(),
-            remedy(lab)
+            command("down", lab)
         );
     }
     let description = Topology::new(lab, options.containers, options.mtu).build()?;
@@ -111,7 +114,7 @@ fn up(options: &UpOptions) -> Result<ExitCode> {
         serde_json::to_writer(&mut out, &description).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        writeln!(out, "lab `{lab}` is up; run a command in it with `instamp lab exec NAME -- COMMAND`")?;
+        writeln!(out, "lab `{lab}` is up; run a command in it with `{} NAME -- COMMAND`", command("exec", lab))?;
         write!(out, "{description}")?;
     }
     Ok(ExitCode::SUCCESS)
@@ -126,7 +129,7 @@ fn exec(options: &ExecOptions) -> Result<ExitCode> {
     let Some(namespace) = Namespace::find(&name) else {
         let known = namespaces(lab)?;
         if known.is_empty() {
-            bail!("no namespace `{name}`: lab `{lab}` is not up; `{}` makes it", remedy(lab).replace("down", "up"));
+            bail!("no namespace `{name}`: lab `{lab}` is not up; `{}` makes it", command("up", lab));
         }
         let known: Vec<_> = known.iter().map(Namespace::role).collect();
         bail!("no namespace `{name}`; lab `{lab}` has {}", known.join(", "));
@@ -176,10 +179,10 @@ fn namespaces(lab: &str) -> Result<Vec<Namespace>> {
     Ok(namespaces)
 }
 
-/// The command that removes the lab.
-fn remedy(lab: &str) -> String {
+/// The command that does this with the lab.
+fn command(verb: &str, lab: &str) -> String {
     match lab {
-        "lab" => "instamp lab down".to_owned(),
-        lab => format!("instamp lab down --name {lab}"),
+        DEFAULT_NAME => format!("instamp lab {verb}"),
+        lab => format!("instamp lab {verb} --name {lab}"),
     }
 }

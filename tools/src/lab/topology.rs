@@ -84,7 +84,7 @@ impl fmt::Display for Description {
         writeln!(f, "  remote  {remote_dev} {remote_address} {remote_address6}, namespace {remote}")?;
         for (number, container) in (HOST + 1..).zip(containers) {
             let (v4, v6) = bridge(number);
-            writeln!(f, "  {:7} {UPLINK} {v4} {v6}, namespace {container}", format!("c{}", number - HOST))?;
+            writeln!(f, "  {:7} {UPLINK} {v4} {v6}, namespace {container}", self::container(number - HOST))?;
         }
         Ok(())
     }
@@ -167,7 +167,7 @@ fn container(number: u8) -> String {
 fn configure_remote(remote: &Namespace) -> Result<()> {
     remote.enter(|| {
         // Puts the receive path of this end into NAPI mode: without it a veth takes nothing from XDP_TX of the other.
-        tool("ethtool", &["-K", UPLINK, "gro", "on"], "")?;
+        tool("ethtool", "ethtool", &["-K", UPLINK, "gro", "on"], "")?;
         configure_uplink(&addresses(wire(REMOTE)), &[])
     })
 }
@@ -193,7 +193,7 @@ fn configure_host(host: &Namespace) -> Result<()> {
     host.enter(|| {
         set("net/ipv4/ip_forward", "1")?;
         set("net/ipv6/conf/all/forwarding", "1")?;
-        tool("nft", &["-f", "-"], &masquerading())?;
+        tool("nftables", "nft", &["-f", "-"], &masquerading())?;
         Netlink::run(async |netlink| {
             // Not before its ports: a bridge without a live one loses its carrier, and gets it back up to a second later.
             netlink.set_up(BRIDGE).await?;
@@ -230,15 +230,15 @@ fn set(parameter: &str, value: &str) -> Result<()> {
     fs::write(&path, value).with_context(|| format!("cannot write `{value}` to {path}"))
 }
 
-/// Runs a tool of Debian's package `program` (or, for `nft`, nftables) in the calling thread's network namespace.
-fn tool(program: &str, arguments: &[&str], input: &str) -> Result<()> {
+/// Runs a tool of this Debian package in the calling thread's network namespace.
+fn tool(package: &str, program: &str, arguments: &[&str], input: &str) -> Result<()> {
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .with_context(|| format!("cannot start `{program}`: is it installed? (Debian: nftables, ethtool)"))?;
+        .with_context(|| format!("cannot start `{program}`; on Debian, `apt-get install {package}` brings it"))?;
     if let Some(mut stdin) = child.stdin.take() {
         // A tool that ends without reading says why.
         let _ = stdin.write_all(input.as_bytes());
