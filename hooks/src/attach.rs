@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use crate::{
     Attachment, Choice, Error, Ingress, IngressChoice, Objects, Policy, Prefix, Reason, TcChoice, XdpMode,
     device::Here,
-    error::{Context as _, errno},
+    error::{Context as _, errno, failed},
     netlink::route::{Link, Route},
     pins::{Directory, MAPS, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
     site,
@@ -203,7 +203,9 @@ fn build(
         match attach_xdp(&mut xdp, link, mode, directory) {
             Err(Error::NativeXdp { source, .. }) if request.ingress == IngressChoice::Auto => {
                 choice.ingress = Ingress::Tc;
-                choice.reason = Reason::NativeXdpRefused(source.to_string());
+                let words =
+                    errno(source.as_ref()).map_or_else(|| source.to_string(), |number| number.desc().to_owned());
+                choice.reason = Reason::NativeXdpRefused(words);
             }
             result => result?,
         }
@@ -282,10 +284,7 @@ fn xdp_error(error: ProgramError, link: &Link, mode: XdpMode) -> Error {
         !matches!(number, Some(Errno::EPERM | Errno::EACCES | Errno::EBUSY | Errno::EEXIST | Errno::ENODEV));
     match mode {
         XdpMode::Native if is_refusal => Error::NativeXdp { device: link.name.clone(), source: error.into() },
-        XdpMode::Native | XdpMode::Generic => {
-            let attached: Result<(), Error> = Err(error).context("attach the XDP program to", &link.name);
-            attached.expect_err("made of an error")
-        }
+        XdpMode::Native | XdpMode::Generic => failed("attach the XDP program to", &link.name, error),
     }
 }
 

@@ -104,9 +104,11 @@ impl Found {
 /// says so too, since the numbers of devices and namespaces are used again.
 pub(crate) fn hooks(here: &Here, directory: &Directory) -> Result<Vec<Found>, Error> {
     let device = here.by_index(directory.ifindex);
-    let filters = own_filters(here, directory)?;
-    let ingress = if directory.has(XDP_INGRESS) { XDP_INGRESS } else { TC_INGRESS };
-    [TC_EGRESS, ingress]
+    let programs = [TC_EGRESS, if directory.has(XDP_INGRESS) { XDP_INGRESS } else { TC_INGRESS }];
+    // To look for filters is to ask for every program of the system.
+    let filters =
+        if programs.iter().all(|program| directory.has(program)) { Vec::new() } else { own_filters(here, directory)? };
+    programs
         .into_iter()
         .map(|program| {
             let link = link(directory, program)?;

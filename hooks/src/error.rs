@@ -140,14 +140,16 @@ pub(crate) trait Context<T> {
 
 impl<T, E: Into<Cause>> Context<T> for Result<T, E> {
     fn context(self, operation: &'static str, object: impl ToString) -> Result<T, Error> {
-        self.map_err(|source| {
-            let source = source.into();
-            let object = object.to_string();
-            match errno(source.as_ref()) {
-                Some(Errno::EPERM | Errno::EACCES) => Error::Privilege { operation, object, source },
-                _ => Error::System { operation, object, source },
-            }
-        })
+        self.map_err(|source| failed(operation, object, source))
+    }
+}
+
+/// That `operation` failed on `object`, or was not permitted.
+pub(crate) fn failed(operation: &'static str, object: impl ToString, source: impl Into<Cause>) -> Error {
+    let (object, source) = (object.to_string(), source.into());
+    match errno(source.as_ref()) {
+        Some(Errno::EPERM | Errno::EACCES) => Error::Privilege { operation, object, source },
+        _ => Error::System { operation, object, source },
     }
 }
 

@@ -65,13 +65,13 @@ fn held_here(here: &Here, directory: &Directory) -> Result<Held, Error> {
 /// program, which dies with it; so does a link, but that one's program is known from its pin.
 fn held_elsewhere(here: &Here, directory: &Directory) -> Result<Held, Error> {
     let links = links(directory)?;
-    let programs = directory.programs()?;
     // Where a network namespace ends, its network cards return to the first one, XDP programs included.
     let came_here = |program| here.links.iter().any(|device| device.xdp.is_some_and(|xdp| xdp.id == program));
-    Ok(Held {
-        links: links.iter().any(|link| link.ifindex == directory.ifindex && !came_here(link.program)),
-        filters: programs.iter().any(|program| links.iter().all(|link| link.program != *program)),
-    })
+    let held = links.iter().any(|link| link.ifindex == directory.ifindex && !came_here(link.program));
+    // To look for filters is to ask for every program of the system: only where it decides.
+    let decided = held && directory.state == State::Whole;
+    let programs = if decided { Vec::new() } else { directory.programs()? };
+    Ok(Held { links: held, filters: programs.iter().any(|program| links.iter().all(|link| link.program != *program)) })
 }
 
 /// Takes an attachment apart, whatever there is of it.

@@ -14,7 +14,7 @@ use std::{
 use aya::programs::{SchedClassifier, TcAttachType};
 use instamp_hooks::{Hooks, Mechanism, Request};
 use nix::{
-    mount::{MsFlags, mount, umount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns},
     unistd::geteuid,
 };
@@ -159,7 +159,8 @@ impl Bpffs {
 
 impl Drop for Bpffs {
     fn drop(&mut self) {
-        umount(self.path()).expect("nobody else uses it");
+        // A process that another test has just forked has copies of our descriptors until it executes its program.
+        umount2(self.path(), MntFlags::MNT_DETACH).expect("it was mounted");
     }
 }
 
