@@ -6,3 +6,4 @@ pub mod packets;
 pub mod ping;
 pub mod privilege;
 pub mod programs;
+pub mod responder;
