@@ -150,7 +150,8 @@ fn compare(toolchain: &BpfToolchain, built: &Path, versions: &str) -> Result<()>
 /// The instructions, relocations and data of an object, without the line that names its file.
 fn disassembly(toolchain: &BpfToolchain, object: &Path) -> Result<String> {
     let mut text = String::new();
-    for arguments in [&["-d", "-r"][..], &["-s", "-j", ".maps", "-j", "license"][..]] {
+    // Demangled, as the hash in a mangled name depends on the folder that the tree lies in.
+    for arguments in [&["-d", "-r", "--demangle"][..], &["-s", "-j", ".maps", "-j", "license"][..]] {
         let part = output(toolchain.llvm_tool("llvm-objdump").args(arguments).arg(object))?;
         text.extend(part.lines().filter(|line| !line.contains("file format")).flat_map(|line| [line, "\n"]));
     }
