@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read as _, Seek as _},
     net::IpAddr,
-    process::{Child, ChildStderr, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
 };
 
 use nix::{
@@ -38,18 +38,29 @@ pub struct Capture {
     tcpdump: Child,
     messages: BufReader<ChildStderr>,
     file: File,
+    /// Packets that the kernel counts as received, from before the filter was there.
+    unwanted: usize,
+}
+
+struct Counts {
+    captured: usize,
+    received: usize,
 }
 
 impl Capture {
-    /// Captures from now on what passes `device` in the namespace of `role` and matches the `filter` of tcpdump.
+    /// Captures from now on what passes `device` in the namespace of `role` and matches the `filter` of tcpdump. Little
+    /// passes, and nothing that matches, while this starts: the filter comes after the socket.
     ///
     /// # Panics
     ///
     /// It cannot be started.
     pub fn start(lab: &Lab, role: &str, device: &str, filter: &str) -> Self {
         let file = tempfile::tempfile().expect("a file for the capture");
-        let mut tcpdump = lab
-            .command(role, "tcpdump")
+        // With the namespace's own /sys: when asked for its counts, which is in a signal handler, tcpdump looks for the
+        // device's there. Where it finds none its system call fails with the error of that.
+        let mut tcpdump = Command::new("ip")
+            .args(["netns", "exec", &lab.namespace(role), "tcpdump"])
+            .stdin(Stdio::null())
             // Immediately, so that nothing waits for its block of the buffer to fill.
             .args(["--immediate-mode", "--time-stamp-precision=nano", "-n", "-s", SNAPSHOT_LENGTH, "-B", BUFFER])
             .args(["-w", "-", "-i", device, filter])
@@ -58,8 +69,10 @@ impl Capture {
             .spawn()
             .expect("tcpdump");
         let messages = BufReader::new(tcpdump.stderr.take().expect("a pipe"));
-        let mut capture = Self { tcpdump, messages, file };
+        let mut capture = Self { tcpdump, messages, file, unwanted: 0 };
         while !capture.message().contains("listening on") {}
+        let Counts { captured, received } = capture.counts();
+        capture.unwanted = received - captured;
         capture
     }
 
@@ -71,11 +84,8 @@ impl Capture {
     pub fn stop(mut self) -> Vec<Frame> {
         // When told to end it would leave unread what the kernel still holds for it.
         let captured = loop {
-            self.signal(Signal::SIGUSR1);
-            let counts = self.message();
-            let [captured, received, dropped] = numbers(&counts).try_into().unwrap_or_else(|_| panic!("{counts}"));
-            assert_eq!(dropped, 0, "the capture has gaps: {counts}");
-            if captured == received {
+            let Counts { captured, received } = self.counts();
+            if received - captured == self.unwanted {
                 break captured;
             }
         };
@@ -89,6 +99,15 @@ impl Capture {
         let frames = read(&bytes);
         assert!(frames.len() >= captured, "{} of {captured} packets are in the file", frames.len());
         frames
+    }
+
+    /// What tcpdump has written, and what the kernel had for it.
+    fn counts(&mut self) -> Counts {
+        self.signal(Signal::SIGUSR1);
+        let counts = self.message();
+        let [captured, received, dropped] = numbers(&counts).try_into().unwrap_or_else(|_| panic!("{counts}"));
+        assert_eq!(dropped, 0, "the capture has gaps: {counts}");
+        Counts { captured, received }
     }
 
     /// The next line that tcpdump says.

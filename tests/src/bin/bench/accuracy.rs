@@ -1,0 +1,76 @@
+//! `net` against a packet capture on the same device: what a witness below the stack sees, per packet.
+
+use std::collections::HashMap;
+
+use instamp_tests::{
+    capture::{Capture, ECHOES, Echo, echoes},
+    lab::Lab,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    quantiles::summary,
+    run::{Ping, attach, detach, of_type},
+};
+
+/// Prints a line for each way in.
+pub(crate) fn measure() {
+    let lab = Lab::up(&[]);
+    for ingress in ["xdp", "tc"] {
+        attach(&lab, ingress);
+        let capture = Capture::start(&lab, "host", Lab::NIC, ECHOES);
+        let records = Ping::start(&lab, "c1", &["-c", "2000", "-i", "2ms"]).records();
+        let seen = echoes(&capture.stop());
+        detach(&lab);
+        let comparison = Comparison::of(&records, &seen);
+        println!(
+            "{}",
+            json!({ "type": "accuracy", "ingress": ingress, "beside": "nothing", "result": comparison.json() })
+        );
+    }
+}
+
+/// A run's replies beside what a capture saw of them.
+pub(crate) struct Comparison {
+    replies: usize,
+    corrected: usize,
+    /// What `net` and the RTT say more than the capture, in nanoseconds.
+    net: Vec<i64>,
+    rtt: Vec<i64>,
+}
+
+impl Comparison {
+    /// Of the JSON records of a run, and the echo messages captured on the device.
+    pub(crate) fn of(records: &[Value], seen: &[Echo]) -> Self {
+        let mut requests = HashMap::new();
+        let mut round_trips = HashMap::new();
+        for echo in seen {
+            if !echo.is_reply {
+                requests.insert(echo.sequence, echo.time_ns);
+            } else if let Some(request) = requests.get(&echo.sequence) {
+                round_trips.insert(i64::from(echo.sequence), echo.time_ns.cast_signed() - request.cast_signed());
+            }
+        }
+        let replies = of_type(records, "reply");
+        let mut comparison = Self { replies: replies.len(), corrected: 0, net: Vec::new(), rtt: Vec::new() };
+        for reply in replies {
+            let Some(net) = reply["net_ns"].as_i64() else { continue };
+            comparison.corrected += 1;
+            let round_trip = reply["seq"].as_i64().and_then(|sequence| round_trips.get(&sequence));
+            if let (Some(round_trip), Some(rtt)) = (round_trip, reply["rtt_ns"].as_i64()) {
+                comparison.net.push(net - round_trip);
+                comparison.rtt.push(rtt - round_trip);
+            }
+        }
+        comparison
+    }
+
+    /// Counts, and the quantiles of the absolute differences.
+    pub(crate) fn json(&self) -> Value {
+        let absolute = |differences: &[i64]| summary(&differences.iter().map(|ns| ns.abs()).collect::<Vec<_>>());
+        json!({
+            "replies": self.replies, "corrected": self.corrected, "matched": self.net.len(),
+            "net_difference_ns": absolute(&self.net), "rtt_difference_ns": absolute(&self.rtt),
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! Measures what instamp costs and how exact it is, in a lab of its own, and prints JSON Lines: `cargo xtask bench`.
+//!
+//! Figures are medians, or means over interleaved runs, of one machine at one time; nothing fails on a figure.
+
+mod accuracy;
+mod added;
+mod cost;
+mod flood;
+mod machine;
+mod quantiles;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use instamp_tests::privilege;
+
+/// Measures, and prints a JSON object on a line for each result. Times are in nanoseconds.
+#[derive(Parser)]
+struct Cli {
+    /// What to measure
+    #[arg(value_enum, default_values_t = [Part::Cost, Part::Accuracy, Part::Added, Part::Flood])]
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Part {
+    /// Time of a hook per packet, less that of a program that does nothing
+    Cost,
+    /// `net` against a packet capture on the same device
+    Accuracy,
+    /// What hooks add to the RTT
+    Added,
+    /// Share of replies corrected, and exactness, beside flooding containers
+    Flood,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if privilege::root().is_none() {
+        return ExitCode::from(2);
+    }
+    machine::print();
+    for part in cli.parts {
+        match part {
+            Part::Cost => cost::measure(),
+            Part::Accuracy => accuracy::measure(),
+            Part::Added => added::measure(),
+            Part::Flood => flood::measure(),
+        }
+    }
+    ExitCode::SUCCESS
+}
