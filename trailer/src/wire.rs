@@ -326,7 +326,7 @@ impl State {
         Self { complement: U16::new(complement), counts_and_flags: U16::new(u16::from(cap & 0xf) << 8) }
     }
 
-    /// The word that absorbs what hooks change (see [`checksum`](crate::checksum)).
+    /// The word that absorbs what hooks change (see [`checksum`]).
     #[inline(always)]
     pub fn complement(self) -> u16 {
         self.complement.get()

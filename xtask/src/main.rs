@@ -1,5 +1,6 @@
 //! Development tasks: `cargo xtask --help`.
 
+mod bench;
 mod bpf;
 mod bpf_toolchain;
 mod demo;
@@ -28,6 +29,8 @@ enum Task {
     Demo,
     /// Runs every test, as root or through sudo.
     Test,
+    /// Measures cost, exactness, added RTT and behaviour under floods, and prints JSON Lines.
+    Bench(bench::Options),
     /// Builds the BPF objects in the tree from their sources.
     Bpf(bpf::Options),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::everything(),
         Task::Demo => demo::demo(),
         Task::Test => test::test(),
+        Task::Bench(options) => bench::bench(&options),
         Task::Bpf(options) => bpf::run_task(&options),
     };
     match result {

@@ -67,12 +67,17 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(tally.probes == 0)))
 }
 
-fn print(
-    input: Box<dyn Read + Send>,
-    options: &Options,
-    out: &mut impl Write,
-    tally: &mut Tally,
-) -> anyhow::Result<()> {
+/// Prints as text what the capture file in `input` holds, echo messages that are no probes included.
+///
+/// # Errors
+///
+/// As of the command: `input` is no capture or is damaged, or `out` fails. What precedes the error is printed.
+pub fn decode_to(input: &[u8], out: &mut impl Write) -> anyhow::Result<()> {
+    let options = Options { file: PathBuf::new(), all: true, json: false };
+    print(input, &options, out, &mut Tally::default())
+}
+
+fn print(input: impl Read + Send, options: &Options, out: &mut impl Write, tally: &mut Tally) -> anyhow::Result<()> {
     capture::read(input, |frame| {
         let decoded = decode(frame);
         tally.count(frame.link, &decoded);

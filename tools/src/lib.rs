@@ -1,0 +1,77 @@
+//! The parts of the `instamp` command; the crates for programs are `instamp` (probers) and `instamp-hooks` (attaching).
+
+mod attach;
+mod caps;
+mod decode;
+mod detach;
+mod lab;
+mod ping;
+mod stamp;
+mod status;
+mod units;
+
+use std::{io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+pub use decode::decode_to;
+
+/// What `instamp` exits with where something failed: ping's code for errors, and clap's for wrong usage.
+const FAILURE: u8 = 2;
+
+/// Measures how much of a round trip was network, and how much was this host.
+///
+/// Programs on the XDP and TC hooks write the time at which a probe (an ICMP echo message) passed into the probe
+/// itself. `attach` puts them on a network device, `ping` sends probes and reads the times from every reply.
+#[derive(Parser)]
+#[command(name = "instamp", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  instamp attach --dev eth0             stamp this host's probes at eth0 from now on
+  instamp ping --stages -c 20 DEST      where the time of 20 round trips went
+  instamp detach --dev eth0             leave the device as it was
+
+Exit status: 0 on success, 2 on an error, which is told on standard error. `ping` exits with 1 where there was no reply,
+`decode` where there was no probe.";
+
+#[derive(Subcommand)]
+enum Command {
+    Attach(attach::Options),
+    Detach(detach::Options),
+    Status(status::Options),
+    Caps(caps::Options),
+    Ping(ping::Options),
+    Decode(decode::Options),
+    Lab(lab::Options),
+}
+
+/// Runs the command with this process' arguments.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Attach(options) => attach::run(options),
+        Command::Detach(options) => detach::run(options),
+        Command::Status(options) => status::run(options),
+        Command::Caps(options) => caps::run(options),
+        Command::Ping(options) => ping::run(options),
+        Command::Decode(options) => decode::run(options),
+        Command::Lab(options) => lab::run(options),
+    };
+    match result {
+        Ok(code) => code,
+        // Whoever read the output has seen enough of it (`| head`).
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("instamp: {error:#}");
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
