@@ -1,5 +1,6 @@
 //! End-to-end tests.
 
+pub mod agreement;
 pub mod capture;
 pub mod lab;
 pub mod packets;

@@ -1,122 +1,22 @@
 //! The loaded programs and the native routine do the same to the same packets, byte for byte.
 
-use std::{collections::HashMap, net::IpAddr};
-
 use instamp_tests::{
-    packets::{Frame, Generator, PROBER4, PROBER6, TARGET4, TARGET6, message_sum},
+    agreement::{both, compare, loaded},
+    packets::{Frame, PROBER4, TARGET4},
     privilege,
-    programs::{HOOKS, Loaded, Run, objects, site},
+    programs::{HOOKS, objects},
 };
-use instamp_trailer::{
-    Address, Clock, Hook, Host, Record, Refusal, Site, Standing, locate, stamp, wire::RECORD_LENGTH,
-};
-use rand::{SeedableRng, rngs::SmallRng};
-use zerocopy::FromBytes;
+use instamp_trailer::Hook;
 
 /// Packets at each hook; three hooks, and every build of them, see as many.
 const PACKETS: usize = 100_000;
-
-const XDP_PASS: i32 = 2;
-const TC_ACT_UNSPEC: i32 = -1;
-
-/// A host on which the time is the one that the kernel read.
-struct Twin {
-    site: Site,
-    policy: HashMap<Address, Standing>,
-    time_ns: u64,
-}
-
-impl Host for Twin {
-    fn site(&self) -> Option<Site> {
-        Some(self.site)
-    }
-
-    fn standing(&self, address: Address) -> Standing {
-        self.policy.get(&address).copied().unwrap_or(Standing::STRANGER)
-    }
-
-    fn now_ns(&self, _: Clock) -> Option<u64> {
-        Some(self.time_ns)
-    }
-}
-
-/// Own addresses, one of them also responded to, those of a prober that is responded to, and strangers.
-fn policy() -> Vec<(IpAddr, Standing)> {
-    vec![
-        (PROBER4, Standing::OWN),
-        (PROBER6, Standing::OWN.and(Standing::RESPOND)),
-        (address("203.0.113.9"), Standing::RESPOND),
-        (address("2001:db8:9::9"), Standing::RESPOND),
-    ]
-}
-
-fn address(text: &str) -> IpAddr {
-    text.parse().expect("an address")
-}
-
-fn loaded(objects: &instamp_hooks::Objects, hook: Hook) -> Loaded {
-    let mut program = Loaded::new(objects, hook);
-    program.set_site(site());
-    for (address, standing) in policy() {
-        program.set_standing(address, standing);
-    }
-    program
-}
-
-/// Runs both on `frame`, compares them, and returns what came of it.
-fn both(program: &Loaded, frame: &[u8]) -> (Result<(), Refusal>, Vec<u8>) {
-    let Run { frame: behind, verdict } = program.run(frame);
-    assert_eq!(verdict, if program.hook() == Hook::XDP_INGRESS { XDP_PASS } else { TC_ACT_UNSPEC });
-    let twin = Twin {
-        site: site(),
-        policy: policy().into_iter().map(|(address, standing)| (address.into(), standing)).collect(),
-        time_ns: next_record(frame, &behind).map_or(0, |record| record.time_ns()),
-    };
-    let mut native = frame.to_vec();
-    let outcome = stamp(native.as_mut_slice(), &twin, program.hook());
-    assert_eq!(native, behind, "{} on {frame:02x?}: {outcome:?}", program.hook());
-    if !matches!(outcome, Ok(()) | Err(Refusal::Full)) {
-        assert_eq!(frame, behind, "{outcome:?} must leave the packet as it is");
-    }
-    if let Some(sum) = message_sum(frame) {
-        assert_eq!(Some(sum), message_sum(&behind), "the sum of the message changed: {frame:02x?}");
-    }
-    (outcome, behind)
-}
-
-/// The record of `behind` that was the first free one in `before`.
-fn next_record(before: &[u8], behind: &[u8]) -> Option<Record> {
-    let probe = locate(before).ok()?;
-    let footer = usize::try_from(probe.footer_offset).ok()?;
-    let (used, cap) = (usize::from(before[footer + 10] >> 4), usize::from(before[footer + 10] & 0xf));
-    let start = footer.checked_sub((cap.checked_sub(used)?) * RECORD_LENGTH)?;
-    Record::read_from_prefix(behind.get(start..)?).ok().map(|(record, _)| record)
-}
 
 #[test]
 fn the_kernel_and_the_native_routine_agree() {
     let Some(()) = privilege::root() else { return };
     for (origin, objects) in objects() {
         for (seed, hook) in (1..).zip(HOOKS) {
-            let program = loaded(&objects, hook);
-            let mut addresses: Vec<_> = policy().into_iter().map(|(address, _)| address).collect();
-            addresses.extend([TARGET4, TARGET6]);
-            // Test runs take whole Ethernet headers, those of TC programs whole IP headers, and one page at most.
-            let lengths = if hook == Hook::XDP_INGRESS { 14..=3000 } else { 54..=3000 };
-            let mut generator = Generator { random: SmallRng::seed_from_u64(seed), addresses, lengths };
-            let mut outcomes = HashMap::new();
-            for _ in 0..PACKETS {
-                let (outcome, _) = both(&program, &generator.frame());
-                *outcomes.entry(outcome).or_insert(0_u64) += 1;
-            }
-            for (outcome, count) in program.counts() {
-                assert_eq!(outcomes.get(&outcome).copied().unwrap_or(0), count, "{origin}, {hook}: {outcome:?}");
-                // All but one can happen to a packet that can be written to.
-                assert!(
-                    count > 0 || outcome == Err(Refusal::Unwritable),
-                    "{origin}, {hook}: no packet was {outcome:?}"
-                );
-            }
+            compare(origin, &objects, hook, PACKETS, seed);
         }
     }
 }
