@@ -4,6 +4,7 @@ mod bench;
 mod bpf;
 mod bpf_toolchain;
 mod demo;
+mod machines;
 mod packages;
 mod process;
 mod setup;

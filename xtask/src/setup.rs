@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::{
     bpf_toolchain::bpf_toolchain,
+    machines,
     packages::{self, Package},
 };
 
@@ -24,7 +25,12 @@ pub(crate) fn testing() -> Result<()> {
         Package::new("iproute2", "looks at devices independently in the tests"),
         Package::new("tcpdump", "is the tests' witness of what is on the wire"),
         Package::new("bpftool", "shows the tests how the kernel has translated a program"),
-    ])
+        Package::new("xz-utils", "unpacks the modules of the kernels that the tests boot"),
+    ])?;
+    if let Err(error) = machines::fetch() {
+        eprintln!("setup: NO OTHER KERNELS: {error:#}; the tests on them are skipped, which fails where CI=true");
+    }
+    Ok(())
 }
 
 /// All that any task needs.
