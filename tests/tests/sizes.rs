@@ -78,7 +78,8 @@ fn odd_sizes_are_refused_with_the_reason() {
 fn the_cap_is_what_fits_or_what_was_asked_for() {
     let Some(()) = root() else { return };
     let lab = stamping("1500", "xdp");
-    lab.attach("remote", &["--dev", "eth0", "--respond", "10.99.0.0/24", "--respond", "fd10:99::/64"]);
+    lab.attach("host", &["--dev", Lab::NIC, "--update", "--node", "1"]);
+    lab.attach("remote", &["--dev", "eth0", "--node", "2", "--respond", "10.99.0.0/24", "--respond", "fd10:99::/64"]);
     // With room for four there are all, with three the request's at the far end, with two none of it.
     for (size, options, stamps) in
         [(64, &[][..], 4), (62, &[], 3), (52, &[], 3), (50, &[], 2), (40, &[], 2), (64, &["--cap", "2"], 2)]
