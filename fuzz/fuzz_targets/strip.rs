@@ -4,16 +4,19 @@
 use instamp::{correct, strip, trailer::Trailer};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (u64, u64, &[u8])| {
-    let (sent_ns, received_ns, payload) = input;
-    let Ok(trailer) = Trailer::parse(payload) else {
-        assert!(strip(payload, 0).is_err());
+fuzz_target!(|input: (u64, u64, bool, Vec<u8>)| {
+    let (sent_ns, received_ns, with_magic, mut payload) = input;
+    if with_magic {
+        payload.extend_from_slice(b"IST\x01");
+    }
+    let Ok(trailer) = Trailer::parse(&payload) else {
+        assert!(strip(&payload, 0).is_err());
         return;
     };
     let nonce = trailer.footer.nonce();
-    let stripped = strip(payload, nonce).expect("what parses strips");
+    let stripped = strip(&payload, nonce).expect("what parses strips");
     assert!(stripped.application.len() < payload.len());
-    assert!(strip(payload, !nonce).is_err(), "another's nonce");
+    assert!(strip(&payload, !nonce).is_err(), "another's nonce");
     if let Ok(correction) = correct(stripped.records, sent_ns, received_ns) {
         let remote = correction.remote_ns.unwrap_or(0);
         let sum = [correction.tx_stack_ns, correction.net_ns, remote, correction.rx_stack_ns]
