@@ -202,50 +202,35 @@ impl Frame {
         if ip.get_next_level_protocol() != IpNextHeaderProtocols::Icmp || is_fragment {
             return None;
         }
-        let message = IcmpPacket::new(ip.payload())?;
-        let checksum = message.get_checksum();
-        let is_valid = checksum == icmp::checksum(&message) && ip.get_checksum() == ipv4::checksum(ip);
-        let is_reply = is_reply(message.get_icmp_type().0, [8, 0])?;
-        self.message(ip.get_source().into(), ip.get_destination().into(), is_reply, checksum, is_valid, ip.payload())
+        let echo = self.message(ip.payload(), [8, 0], ip.get_source().into(), ip.get_destination().into())?;
+        let checksum = icmp::checksum(&IcmpPacket::new(ip.payload())?);
+        Some(Echo { is_valid: echo.checksum == checksum && ip.get_checksum() == ipv4::checksum(ip), ..echo })
     }
 
     fn echo6(&self, ip: &Ipv6Packet<'_>) -> Option<Echo> {
         if ip.get_next_header() != IpNextHeaderProtocols::Icmpv6 {
             return None;
         }
-        let message = Icmpv6Packet::new(ip.payload())?;
         let (source, destination) = (ip.get_source(), ip.get_destination());
-        let checksum = message.get_checksum();
-        let is_valid = checksum == icmpv6::checksum(&message, &source, &destination);
-        let is_reply = is_reply(message.get_icmpv6_type().0, [128, 129])?;
-        self.message(source.into(), destination.into(), is_reply, checksum, is_valid, ip.payload())
+        let echo = self.message(ip.payload(), [128, 129], source.into(), destination.into())?;
+        let checksum = icmpv6::checksum(&Icmpv6Packet::new(ip.payload())?, &source, &destination);
+        Some(Echo { is_valid: echo.checksum == checksum, ..echo })
     }
 
-    fn message(
-        &self,
-        source: IpAddr,
-        destination: IpAddr,
-        is_reply: bool,
-        checksum: u16,
-        is_valid: bool,
-        message: &[u8],
-    ) -> Option<Echo> {
-        let (header, payload) = message.split_first_chunk::<8>()?;
-        let [_, _, _, _, id_high, id_low, sequence_high, sequence_low] = *header;
-        Some(Echo {
+    /// The message as it says itself. Its checksum is not verified.
+    fn message(&self, bytes: &[u8], [request, reply]: [u8; 2], source: IpAddr, destination: IpAddr) -> Option<Echo> {
+        let (header, payload) = bytes.split_first_chunk()?;
+        let [kind, _, sum_high, sum_low, id_high, id_low, sequence_high, sequence_low] = *header;
+        (kind == request || kind == reply).then(|| Echo {
             time_ns: self.time_ns,
             source,
             destination,
-            is_reply,
+            is_reply: kind == reply,
             identifier: u16::from_be_bytes([id_high, id_low]),
             sequence: u16::from_be_bytes([sequence_high, sequence_low]),
-            checksum,
-            is_valid,
+            checksum: u16::from_be_bytes([sum_high, sum_low]),
+            is_valid: false,
             payload: payload.to_vec(),
         })
     }
-}
-
-fn is_reply(kind: u8, [request, reply]: [u8; 2]) -> Option<bool> {
-    (kind == request || kind == reply).then_some(kind == reply)
 }
