@@ -2,34 +2,58 @@
 #![no_std]
 #![no_main]
 
-mod packet;
+use core::ffi::c_void;
 
-use aya_ebpf::{bindings::xdp_action::XDP_PASS, macros::xdp, programs::XdpContext};
-use instamp_bpf_common::{Kernel, count};
-use instamp_trailer::{Hook, Refusal, stamp};
-
-use packet::{Direct, Fragmented};
+use aya_ebpf::{
+    bindings::xdp_action::XDP_PASS,
+    helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
+    macros::xdp,
+    programs::XdpContext,
+};
+use instamp_bpf_common::{Buffer, run};
+use instamp_trailer::Hook;
 
 /// Stamps probes, and passes every packet.
 #[xdp(frags)]
 pub(crate) fn xdp_ingress(context: XdpContext) -> u32 {
-    let outcome = match stamp(&mut Direct(&context), &Kernel, Hook::XDP_INGRESS) {
-        Err(Refusal::Truncated) if packet::is_fragmented(&context) => stamp_fragmented(&context),
-        outcome => outcome,
-    };
-    count(Hook::XDP_INGRESS, outcome);
+    run(&Frame(context), Hook::XDP_INGRESS);
     XDP_PASS
 }
 
-/// A function of its own, so that the common case does not share its stack.
-#[inline(never)]
-fn stamp_fragmented(context: &XdpContext) -> Result<(), Refusal> {
-    stamp(&mut Fragmented(context), &Kernel, Hook::XDP_INGRESS)
-}
+/// A frame behind an XDP context: of several fragments where a driver's buffers are smaller than it (Linux 5.18).
+struct Frame(XdpContext);
 
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
+impl Buffer for Frame {
+    const WRITES_IN_PLACE: bool = true;
+
+    #[inline(always)]
+    fn data(&self) -> usize {
+        self.0.data()
+    }
+
+    #[inline(always)]
+    fn data_end(&self) -> usize {
+        self.0.data_end()
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        // SAFETY: the helper reads the context.
+        let length = unsafe { bpf_xdp_get_buff_len(self.0.ctx) };
+        length as u32
+    }
+
+    #[inline(always)]
+    unsafe fn load(&self, offset: u32, to: *mut c_void, length: u32) -> bool {
+        // SAFETY: the caller has room for what the helper fills.
+        unsafe { bpf_xdp_load_bytes(self.0.ctx, offset, to, length) == 0 }
+    }
+
+    #[inline(always)]
+    unsafe fn store(&self, offset: u32, from: *const c_void, length: u32) -> bool {
+        // SAFETY: the caller has what the helper reads; it does not write there.
+        unsafe { bpf_xdp_store_bytes(self.0.ctx, offset, from.cast_mut(), length) == 0 }
+    }
 }
 
 /// The kernel offers some helpers to programs under its own licence alone.

@@ -26,7 +26,7 @@ const HOOKS: u32 = 4;
 const OUTCOMES: u32 = 16;
 
 /// The host that the kernel runs the program on.
-pub struct Kernel;
+pub(crate) struct Kernel;
 
 impl Host for Kernel {
     #[inline(always)]
@@ -64,7 +64,7 @@ struct AlignedKey {
 
 /// Counts the outcome of one packet at `hook`.
 #[inline(always)]
-pub fn count(hook: Hook, outcome: Result<(), Refusal>) {
+pub(crate) fn count(hook: Hook, outcome: Result<(), Refusal>) {
     let outcome = match outcome {
         Ok(()) => 0,
         Err(refusal) => refusal as u32,
