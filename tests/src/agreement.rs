@@ -10,7 +10,7 @@ use rand::{SeedableRng, rngs::SmallRng};
 use zerocopy::FromBytes;
 
 use crate::{
-    packets::{Generator, PROBER4, PROBER6, TARGET4, TARGET6, message_sum},
+    packets::{Frame, Generator, PROBER4, PROBER6, TARGET4, TARGET6, message_sum},
     programs::{Loaded, Run, site},
 };
 
@@ -53,11 +53,7 @@ fn address(text: &str) -> IpAddr {
 }
 
 /// The program for `hook`, with a site and a policy to compare under.
-///
-/// # Panics
-///
-/// The kernel refuses it.
-pub fn loaded(objects: &Objects, hook: Hook) -> Loaded {
+fn loaded(objects: &Objects, hook: Hook) -> Loaded {
     let mut program = Loaded::new(objects, hook);
     program.set_site(site());
     for (address, standing) in policy() {
@@ -67,11 +63,7 @@ pub fn loaded(objects: &Objects, hook: Hook) -> Loaded {
 }
 
 /// Runs both on `frame`, compares them, and returns what came of it.
-///
-/// # Panics
-///
-/// They differ.
-pub fn both(program: &Loaded, frame: &[u8]) -> (Result<(), Refusal>, Vec<u8>) {
+fn both(program: &Loaded, frame: &[u8]) -> (Result<(), Refusal>, Vec<u8>) {
     let Run { frame: behind, verdict } = program.run(frame);
     assert_eq!(verdict, if program.hook() == Hook::XDP_INGRESS { XDP_PASS } else { TC_ACT_UNSPEC });
     let twin = Twin {
@@ -122,5 +114,22 @@ pub fn compare(origin: &str, objects: &Objects, hook: Hook, packets: usize, seed
         assert_eq!(outcomes.get(&outcome).copied().unwrap_or(0), count, "{origin}, {hook}: {outcome:?}");
         // All but one can happen to a packet that can be written to.
         assert!(count > 0 || outcome == Err(Refusal::Unwritable), "{origin}, {hook}: no packet was {outcome:?}");
+    }
+}
+
+/// Compares the XDP program with the native routine on probes with as many bytes before the trailer, which lie in several
+/// buffers where they are longer than a page.
+///
+/// # Panics
+///
+/// They differ, or a probe is not stamped.
+pub fn compare_large(objects: &Objects, lengths: impl Iterator<Item = usize>) {
+    let program = loaded(objects, Hook::XDP_INGRESS);
+    for length in lengths {
+        let mut frame = Frame::request(PROBER4, TARGET4);
+        frame.application = vec![0x55; length];
+        let (outcome, behind) = both(&program, &frame.bytes());
+        assert_eq!(outcome, Ok(()), "{length} bytes before the trailer");
+        assert_ne!(frame.bytes(), behind);
     }
 }

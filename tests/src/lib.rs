@@ -8,3 +8,4 @@ pub mod ping;
 pub mod privilege;
 pub mod programs;
 pub mod responder;
+pub mod vm;

@@ -1,0 +1,49 @@
+//! A lab on this kernel: every way to attach, and a ping across.
+
+use std::{env, fs};
+
+use instamp_tests::{lab::Lab, ping::Run};
+use serde_json::Value;
+
+const PROBES: u64 = 20;
+
+/// Probes that a container sends through the lab's host are all corrected while its network card is attached, in every
+/// way that this kernel has, and detaching leaves nothing.
+pub(crate) fn check() {
+    let newest = env::var(super::TC).expect("how TC programs attach on this kernel");
+    let lab = Lab::up(&[]);
+    attached(&lab, "auto", &newest);
+    if newest != "clsact" {
+        attached(&lab, "clsact", "clsact");
+    }
+}
+
+/// Attaches TC programs by `choice`, which has to mean `mechanism`.
+fn attached(lab: &Lab, choice: &str, mechanism: &str) {
+    for (ingress, ingress_mechanism) in [("xdp", "native"), ("tc", mechanism)] {
+        lab.attach("host", &["--dev", Lab::NIC, "--ingress", ingress, "--tc", choice]);
+        let status = lab.run("host", "instamp", &["status", "--json"]);
+        let status: Value = serde_json::from_str(&status).expect("one device");
+        let mechanisms = [0, 1].map(|hook: usize| status["hooks"][hook]["mechanism"].as_str());
+        assert_eq!(mechanisms, [Some(mechanism), Some(ingress_mechanism)], "{status}");
+        assert_eq!(traces(lab), [mechanism == "clsact", ingress == "xdp"]);
+
+        for destination in [Lab::REMOTE, Lab::REMOTE6] {
+            Run::new(lab, "c1", &["-c", &PROBES.to_string(), "-i", "10ms", destination]).all_corrected(PROBES);
+        }
+        let counters = lab.counters("host", Lab::NIC);
+        assert!(counters.iter().all(|hook| hook.stamped == 2 * PROBES), "{counters:?}");
+
+        lab.detach("host", Lab::NIC);
+        assert_eq!(traces(lab), [false, false]);
+        assert_eq!(lab.run("host", "instamp", &["status", "--json"]), "");
+        assert_eq!(fs::read_dir(instamp_hooks::BPFFS).expect("a folder").count(), 0, "pins are left");
+        println!("guest: all corrected by tc-egress ({mechanism}) and {ingress}-ingress ({ingress_mechanism})");
+    }
+}
+
+/// Whether other tools see a clsact queueing discipline and an XDP program at the card.
+fn traces(lab: &Lab) -> [bool; 2] {
+    [("tc", ["qdisc", "show", "dev", Lab::NIC], "clsact"), ("ip", ["-d", "link", "show", Lab::NIC], "prog/xdp")]
+        .map(|(tool, arguments, trace)| lab.run("host", tool, &arguments).contains(trace))
+}

@@ -1,0 +1,74 @@
+//! The first program of a virtual machine: checks that the hooks work on its kernel.
+
+mod card;
+mod lab;
+
+use std::{fs, panic, path::Path, time::Instant};
+
+use instamp_tests::{
+    agreement,
+    programs::{HOOKS, objects},
+    vm::{Initramfs, PASSED, STARTED},
+};
+use nix::{
+    kmod::{ModuleInitFlags, finit_module},
+    mount::{MsFlags, mount},
+    sys::reboot::{RebootMode, reboot},
+};
+
+/// The variable that names the way in which TC programs attach on this kernel.
+const TC: &str = "TC_MECHANISM";
+
+/// Packets at each hook: enough for everything that can become of one.
+const PACKETS: usize = 5_000;
+
+fn main() {
+    println!("{STARTED}");
+    // A panic has said what failed.
+    if panic::catch_unwind(run).is_ok() {
+        println!("{PASSED}");
+    }
+    reboot(RebootMode::RB_POWER_OFF).expect("power off");
+}
+
+fn run() {
+    for (kind, folder) in
+        [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/run"), ("tmpfs", "/tmp")]
+    {
+        mount_new(kind, folder);
+    }
+    mount_new("bpf", instamp_hooks::BPFFS);
+    load_modules();
+    for (name, check) in [("agreement", agreement as fn()), ("lab", lab::check), ("network card", card::check)] {
+        let start = Instant::now();
+        check();
+        println!("guest: {name}: {:.1?}", start.elapsed());
+    }
+}
+
+/// The programs load, and do what the native routine does.
+fn agreement() {
+    for (origin, objects) in objects() {
+        for (seed, hook) in (1..).zip(HOOKS) {
+            agreement::compare(origin, &objects, hook, PACKETS, seed);
+        }
+        agreement::compare_large(&objects, (3000..9000).step_by(50));
+    }
+}
+
+fn mount_new(kind: &str, folder: &str) {
+    fs::create_dir_all(folder).unwrap_or_else(|error| panic!("make {folder}: {error}"));
+    mount(Some(kind), folder, Some(kind), MsFlags::empty(), None::<&Path>)
+        .unwrap_or_else(|error| panic!("mount {folder}: {error}"));
+}
+
+fn load_modules() {
+    let entries = fs::read_dir(Initramfs::MODULES).expect("modules");
+    let mut modules: Vec<_> = entries.map(|entry| entry.expect("readable").path()).collect();
+    modules.sort_unstable();
+    for module in modules {
+        let file = fs::File::open(&module).expect("a file");
+        finit_module(&file, c"", ModuleInitFlags::empty())
+            .unwrap_or_else(|error| panic!("{}: {error}", module.display()));
+    }
+}
