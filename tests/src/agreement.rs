@@ -52,22 +52,21 @@ fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// The program for `hook`, with a site and a policy to compare under.
+/// The program for `hook`, with a policy to compare under.
 fn loaded(objects: &Objects, hook: Hook) -> Loaded {
     let mut program = Loaded::new(objects, hook);
-    program.set_site(site());
     for (address, standing) in policy() {
         program.set_standing(address, standing);
     }
     program
 }
 
-/// Runs both on `frame`, compares them, and returns what came of it.
-fn both(program: &Loaded, frame: &[u8]) -> (Result<(), Refusal>, Vec<u8>) {
+/// Runs both at `site` on `frame`, compares them, and returns what came of it.
+fn both(program: &Loaded, site: Site, frame: &[u8]) -> (Result<(), Refusal>, Vec<u8>) {
     let Run { frame: behind, verdict } = program.run(frame);
     assert_eq!(verdict, if program.hook() == Hook::XDP_INGRESS { XDP_PASS } else { TC_ACT_UNSPEC });
     let twin = Twin {
-        site: site(),
+        site,
         policy: policy().into_iter().map(|(address, standing)| (address.into(), standing)).collect(),
         time_ns: next_record(frame, &behind).map_or(0, |record| record.time_ns()),
     };
@@ -99,16 +98,20 @@ fn next_record(before: &[u8], behind: &[u8]) -> Option<Record> {
 ///
 /// They differ, or something that can become of a packet became of none.
 pub fn compare(origin: &str, objects: &Objects, hook: Hook, packets: usize, seed: u64) {
-    let program = loaded(objects, hook);
+    let mut program = loaded(objects, hook);
     let mut addresses: Vec<_> = policy().into_iter().map(|(address, _)| address).collect();
     addresses.extend([TARGET4, TARGET6]);
     // Test runs take whole Ethernet headers, those of TC programs whole IP headers, and one page at most.
     let lengths = if hook == Hook::XDP_INGRESS { 14..=3000 } else { 54..=3000 };
     let mut generator = Generator { random: SmallRng::seed_from_u64(seed), addresses, lengths };
     let mut outcomes = HashMap::new();
-    for _ in 0..packets {
-        let (outcome, _) = both(&program, &generator.frame());
-        *outcomes.entry(outcome).or_insert(0_u64) += 1;
+    // The uplink has a rule of its own.
+    for site in [site(), Site { point: 0, ..site() }] {
+        program.set_site(site);
+        for _ in 0..packets / 2 {
+            let (outcome, _) = both(&program, site, &generator.frame());
+            *outcomes.entry(outcome).or_insert(0_u64) += 1;
+        }
     }
     for (outcome, count) in program.counts() {
         assert_eq!(outcomes.get(&outcome).copied().unwrap_or(0), count, "{origin}, {hook}: {outcome:?}");
@@ -124,11 +127,12 @@ pub fn compare(origin: &str, objects: &Objects, hook: Hook, packets: usize, seed
 ///
 /// They differ, or a probe is not stamped.
 pub fn compare_large(objects: &Objects, lengths: impl Iterator<Item = usize>) {
-    let program = loaded(objects, Hook::XDP_INGRESS);
+    let mut program = loaded(objects, Hook::XDP_INGRESS);
+    program.set_site(site());
     for length in lengths {
         let mut frame = Frame::request(PROBER4, TARGET4);
         frame.application = vec![0x55; length];
-        let (outcome, behind) = both(&program, &frame.bytes());
+        let (outcome, behind) = both(&program, site(), &frame.bytes());
         assert_eq!(outcome, Ok(()), "{length} bytes before the trailer");
         assert_ne!(frame.bytes(), behind);
     }

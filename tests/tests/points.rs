@@ -41,8 +41,8 @@ fn stamped(lab: &Lab, options: &[&str], expected: &[Place<'_>], net_source: &str
     }
 }
 
-fn hooked(uplink: &str, container: &str) -> Lab {
-    let lab = Lab::up(&[]);
+fn hooked(options: &[&str], uplink: &str, container: &str) -> Lab {
+    let lab = Lab::up(options);
     lab.attach("host", &["--dev", Lab::NIC, "--ingress", uplink]);
     // Its container's addresses are the host's own, without a word.
     lab.attach("host", &["--dev", VETH, "--point", "1", "--ingress", container]);
@@ -53,7 +53,7 @@ fn hooked(uplink: &str, container: &str) -> Lab {
 fn every_stage_is_in_its_place() {
     let (Some(()), Some(())) = (root(), tool("ip")) else { return };
     for (uplink, container) in [("xdp", "tc"), ("tc", "xdp")] {
-        let lab = hooked(uplink, container);
+        let lab = hooked(&[], uplink, container);
         let (uplink, container) = (format!("{uplink}-ingress"), format!("{container}-ingress"));
         let net_source = format!("tc-egress/{uplink}");
         let at_uplink = [("request", 0, "tc-egress"), ("reply", 0, &uplink)];
@@ -68,6 +68,21 @@ fn every_stage_is_in_its_place() {
         assert_eq!([run.count("received"), run.count("corrected")], [2, 0]);
         assert_eq!(lab.run("host", "ip", &["-d", "link", "show", Lab::NIC]).matches("xdp").count(), 0);
     }
+}
+
+/// A reply that native XDP took in several buffers stays so on its way to the container: there TC egress copies what it
+/// reads.
+#[test]
+fn every_stage_of_a_jumbo_frame_is_in_its_place() {
+    let Some(()) = root() else { return };
+    let lab = hooked(&["--mtu", "9000"], "xdp", "tc");
+    let all = [
+        ("request", 1, "tc-ingress"),
+        ("request", 0, "tc-egress"),
+        ("reply", 0, "xdp-ingress"),
+        ("reply", 1, "tc-egress"),
+    ];
+    stamped(&lab, &["-s", "8000"], &all, "tc-egress/xdp-ingress");
 }
 
 /// A container that no point was made for is a stranger to the container's veth of another.
@@ -87,7 +102,7 @@ fn a_point_is_for_its_own_container() {
 #[test]
 fn a_trailer_that_is_too_small_says_so_and_what_would_do() {
     let (Some(()), Some(())) = (root(), tool("tcpdump")) else { return };
-    let lab = hooked("xdp", "tc");
+    let lab = hooked(&[], "xdp", "tc");
     // One stamp on the way out, one on the way back: the first hook of each finds room.
     let first = [("request", 1, "tc-ingress"), ("reply", 0, "xdp-ingress")];
     let capture = Capture::start(&lab, "c1", "eth0", ECHOES);

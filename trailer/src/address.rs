@@ -12,16 +12,20 @@ use zerocopy::transmute;
 pub struct Address([u32; 4]);
 
 impl Address {
-    /// The address of these words.
+    const MAPPED: [u32; 3] = [0, 0, u32::from_be(0xffff)];
+
+    /// The IPv6 address of these words, unless it is an IPv4 address mapped into one: in a packet it would pass for that.
     #[inline(always)]
-    pub(crate) const fn new(words: [u32; 4]) -> Self {
-        Self(words)
+    pub(crate) const fn of_ipv6(words: [u32; 4]) -> Option<Self> {
+        let [a, b, c, _] = words;
+        if a == Self::MAPPED[0] && b == Self::MAPPED[1] && c == Self::MAPPED[2] { None } else { Some(Self(words)) }
     }
 
     /// The IPv4 address of this word, mapped.
     #[inline(always)]
     pub(crate) const fn mapped(word: u32) -> Self {
-        Self([0, 0, u32::from_be(0xffff), word])
+        let [a, b, c] = Self::MAPPED;
+        Self([a, b, c, word])
     }
 
     /// The words, as they lie in memory.

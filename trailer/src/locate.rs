@@ -47,7 +47,7 @@ pub enum End {
 }
 
 impl Probe {
-    /// The address of one end, or `None` of another packet than the one in which the probe was found.
+    /// The address of one end, or `None` where it is one that no packet may have: an IPv4 address mapped into an IPv6 one.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "headers are a few bytes long")]
     pub fn address<P: Packet + ?Sized>(&self, packet: &P, end: End) -> Option<Address> {
@@ -64,7 +64,7 @@ impl Probe {
                 End::Destination => offset_of!(Ipv6, destination),
             };
             let [a, b, c, d] = *packet.view::<[U32; 4]>(self.ip_offset + header as u32)?;
-            Some(Address::new([a.get(), b.get(), c.get(), d.get()]))
+            Address::of_ipv6([a.get(), b.get(), c.get(), d.get()])
         }
     }
 

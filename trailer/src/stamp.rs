@@ -89,8 +89,8 @@ enum Owner {
 #[inline(always)]
 pub fn stamp<P: Packet + ?Sized, H: Host>(packet: &mut P, host: &H, hook: Hook) -> Result<(), Refusal> {
     let probe = locate(packet)?;
-    let owner = owner(packet, host, &probe).ok_or(Refusal::Policy)?;
     let site = host.site().ok_or(Refusal::Policy)?;
+    let owner = owner(packet, host, &probe, &site, hook).ok_or(Refusal::Policy)?;
     let state_offset = probe.footer_offset + STATE_OFFSET;
     let state = *packet.view::<State>(state_offset).ok_or(Refusal::Truncated)?;
 
@@ -135,9 +135,9 @@ const STATE_OFFSET: u32 = Footer::STATE_OFFSET as u32;
 /// A host stamps requests from, and replies to, its own addresses; and, for those that it responds to, requests to and
 /// replies from its own addresses.
 #[inline(always)]
-fn owner<P: Packet + ?Sized, H: Host>(packet: &P, host: &H, probe: &Probe) -> Option<Owner> {
+fn owner<P: Packet + ?Sized, H: Host>(packet: &P, host: &H, probe: &Probe, site: &Site, hook: Hook) -> Option<Owner> {
     let prober = host.standing(probe.address(packet, probe.prober())?);
-    if prober.is(Standing::OWN) {
+    if prober.is(Standing::OWN) && !is_forged(probe, site, hook) {
         return Some(Owner::Local);
     }
     if !prober.is(Standing::RESPOND) {
@@ -145,4 +145,12 @@ fn owner<P: Packet + ?Sized, H: Host>(packet: &P, host: &H, probe: &Probe) -> Op
     }
     let target = host.standing(probe.address(packet, probe.target())?);
     target.is(Standing::OWN).then_some(Owner::Remote)
+}
+
+/// Whether a request from one of the host's own addresses comes in from the network. Nobody but the host has them, and a
+/// stamp would tell its time to whom the packet goes on to.
+#[inline(always)]
+fn is_forged(probe: &Probe, site: &Site, hook: Hook) -> bool {
+    let is_ingress = hook == Hook::XDP_INGRESS || hook == Hook::TC_INGRESS;
+    is_ingress && site.point == 0 && probe.phase == Phase::Request
 }

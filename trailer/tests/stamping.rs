@@ -281,6 +281,33 @@ fn the_probes_of_others_are_stamped_by_the_clock_for_others() {
 }
 
 #[test]
+fn a_request_with_an_address_of_its_own_does_not_come_in_at_the_uplink() {
+    let mut uplink = desk();
+    uplink.site.as_mut().expect("a site").point = 0;
+    for frame in [request(OWN, STRANGER), request(OWN6, STRANGER6), request(OWN, OWN)] {
+        for (hook, outcome) in [
+            (Hook::XDP_INGRESS, Err(Refusal::Policy)),
+            (Hook::TC_INGRESS, Err(Refusal::Policy)),
+            (Hook::TC_EGRESS, Ok(())),
+        ] {
+            let before = frame.bytes();
+            let mut after = before.clone();
+            assert_eq!(stamp(after.as_mut_slice(), &uplink, hook), outcome, "{hook}");
+            assert_eq!(before != after, outcome.is_ok());
+        }
+    }
+    // A container's does, at the device that leads to it.
+    assert!(stamped(&request(OWN, STRANGER), Hook::TC_INGRESS).is_ok());
+}
+
+#[test]
+fn a_mapped_address_in_an_ipv6_packet_is_nobodys() {
+    let mapped = "::ffff:192.0.2.1";
+    assert_eq!(stamped(&request(mapped, STRANGER6), Hook::TC_EGRESS), Err(Refusal::Policy));
+    assert_eq!(stamped(&reply(STRANGER6, mapped), Hook::XDP_INGRESS), Err(Refusal::Policy));
+}
+
+#[test]
 fn an_unconfigured_host_stamps_nothing() {
     let mut frame = request(OWN, STRANGER).bytes();
     let desk = Desk { site: None, ..desk() };

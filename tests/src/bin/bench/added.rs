@@ -5,10 +5,10 @@ use serde_json::json;
 
 use crate::run::{Ping, attach, detach, of_type};
 
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 24;
 /// The first of a run wait for neighbours and cold caches.
-const WARM_UP: usize = 20;
-const PROBES: &str = "320";
+const WARM_UP: usize = 100;
+const PROBES: &str = "3100";
 
 /// Prints a line for each way of stamping.
 pub(crate) fn measure() {
@@ -44,9 +44,10 @@ pub(crate) fn measure() {
     }
 }
 
-/// The mean RTT of one run, the slowest tenth left out: another process had the processor then.
+/// The mean RTT of one run, the slowest tenth left out: another process had the processor then. One probe follows the
+/// other, since waking an idle processor takes longer, and less regularly, than all that is compared here.
 fn mean_rtt_ns(lab: &Lab) -> f64 {
-    let records = Ping::start(lab, "c1", &["-c", PROBES, "-i", "1ms"]).records();
+    let records = Ping::start(lab, "c1", &["-c", PROBES, "-i", "0"]).records();
     let mut rtts: Vec<f64> =
         of_type(&records, "reply").iter().skip(WARM_UP).filter_map(|reply| reply["rtt_ns"].as_f64()).collect();
     rtts.sort_by(f64::total_cmp);
