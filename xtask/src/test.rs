@@ -16,14 +16,14 @@ const VARIABLES: [&str; 4] = ["CARGO", "CI", "INSTAMP_BIN", "INSTAMP_BPF_OBJECTS
 pub(crate) fn test() -> Result<()> {
     setup::testing()?;
     bpf::check()?;
-    run(cargo().args(["build", "--package", "instamp-tools"]))?;
+    run(cargo().args(["build", "--locked", "--package", "instamp-tools"]))?;
     let mut tests = cargo();
     if !nix::unistd::geteuid().is_root() {
         let runner = format!("target.'cfg(all())'.runner = 'sudo --preserve-env={}'", VARIABLES.join(","));
         tests.args(["--config", &runner]);
     }
     run(tests
-        .args(["test", "--workspace", "--no-fail-fast"])
+        .args(["test", "--locked", "--workspace", "--no-fail-fast"])
         .env("INSTAMP_BIN", target().join("debug/instamp"))
         .env("INSTAMP_BPF_OBJECTS", bpf::fresh()))
 }
