@@ -24,7 +24,7 @@ struct Case {
     runs: usize,
 }
 
-fn cases() -> [Case; 4] {
+fn cases() -> [Case; 5] {
     let probe = |source, destination| Frame { records: vec![Record::EMPTY; 15], ..Frame::request(source, destination) };
     let stamped = |name, frame: Frame| Case { name, frame: frame.bytes(), repeat: STAMPS, runs: 3_001 };
     let plain = |name, frame| Case { name, frame, repeat: 100_000, runs: 31 };
@@ -36,6 +36,7 @@ fn cases() -> [Case; 4] {
     [
         stamped("stamped-ipv4", probe(PROBER4, TARGET4)),
         stamped("stamped-ipv6", probe(PROBER6, TARGET6)),
+        plain("refused-by-policy", probe(TARGET4, PROBER4).bytes()),
         plain("icmp-without-trailer", ping),
         plain("not-icmp", tcp),
     ]
