@@ -6,7 +6,7 @@ use std::{
 };
 
 use instamp_trailer::{
-    Address, Phase, Record,
+    Phase, Record,
     checksum::{add, sum_bytes},
     wire::{Footer, State},
 };
@@ -268,9 +268,4 @@ pub fn message_sum(frame: &[u8]) -> Option<u16> {
     let start = usize::try_from(probe.message_offset).ok()?;
     let end = usize::try_from(probe.footer_offset).ok()? + size_of::<Footer>();
     Some(sum_bytes(frame.get(start..end)?) % 0xffff)
-}
-
-/// The address as the policy map has it.
-pub fn policy_address(address: IpAddr) -> Address {
-    address.into()
 }
