@@ -57,7 +57,7 @@ pub struct Settings {
     /// Which attachment of this host it is: 0 the uplink, others up to 7. At a point other than the uplink, what is at the
     /// other end of a veth is part of the host: the addresses of a container count as own.
     pub point: u8,
-    /// The number of this host; by default a hash of the machine and the network namespace.
+    /// The number of this host; by default a hash of its boot, the same in all its namespaces.
     pub node: Option<u16>,
     /// Networks whose probes are stamped as the host's own, besides its own addresses.
     pub sources: Vec<Prefix>,
@@ -117,7 +117,7 @@ impl Settings {
             addresses.extend(Route::addresses_of(peer).context("list the addresses at the other end of", &link.name)?);
         }
         let site = Site {
-            node: self.node.unwrap_or_else(|| site::node(here.namespace)),
+            node: self.node.map_or_else(site::node, Ok)?,
             point: self.point,
             bound: site::bound(),
             own_clock: Clock::MONOTONIC.number(),

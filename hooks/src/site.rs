@@ -5,29 +5,26 @@ use std::{fs, time::Duration};
 use instamp_trailer::Bound;
 use nix::time::{ClockId, clock_gettime};
 
+use crate::{Error, error::Context as _};
+
 /// How many readings are compared.
 const READINGS: usize = 10_000;
 /// No bound below 2^6 = 64 ns is claimed: a reading in the kernel passes through caches that the loop here keeps warm.
 const LEAST_EXPONENT: u8 = 6;
 
-/// A number for the host of the network namespace `inode`: 16 bits of a hash of the machine and the namespace, not 0.
+/// Another for each boot of each machine, clones of one included; the same in all namespaces of it.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// A number for this host: 16 bits of a hash of its boot, not 0.
 ///
 /// It tells stamping hosts apart; it identifies none. Two in a path collide once in 65535.
-pub(crate) fn node(inode: u64) -> u16 {
-    let machine = fs::read_to_string("/etc/machine-id")
-        .ok()
-        .filter(|id| !id.trim().is_empty())
-        .or_else(|| fs::read_to_string("/proc/sys/kernel/random/boot_id").ok())
-        .unwrap_or_default();
-    node_of(machine.trim(), inode)
+pub(crate) fn node() -> Result<u16, Error> {
+    Ok(node_of(fs::read_to_string(BOOT_ID).context("read", BOOT_ID)?.trim()))
 }
 
-fn node_of(machine: &str, inode: u64) -> u16 {
+fn node_of(boot: &str) -> u16 {
     // FNV-1a of 32 bits, folded: the same in every version of this program.
-    let hash = machine
-        .bytes()
-        .chain(inode.to_be_bytes())
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = boot.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let [a, b, c, d] = hash.to_be_bytes();
     u16::from_be_bytes([a ^ c, b ^ d]).max(1)
 }
@@ -101,10 +98,10 @@ mod tests {
     }
 
     #[test]
-    fn nodes_differ_by_machine_and_namespace_and_are_never_zero() {
-        assert_eq!(node_of("a", 1), node_of("a", 1));
-        assert_ne!(node_of("a", 1), node_of("a", 2));
-        assert_ne!(node_of("a", 1), node_of("b", 1));
-        assert!((0..200_000).all(|inode| node_of("0123456789abcdef", inode) != 0));
+    fn nodes_differ_by_boot_and_are_never_zero() {
+        let boot = "1b4e28ba-2fa1-11d2-883f-0016d3cca427";
+        assert_eq!(node_of(boot), node_of(boot));
+        assert_ne!(node_of(boot), node_of("1b4e28ba-2fa1-11d2-883f-0016d3cca428"));
+        assert!((0..200_000).all(|boot| node_of(&boot.to_string()) != 0));
     }
 }

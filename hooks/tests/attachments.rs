@@ -258,6 +258,17 @@ fn namespaces_do_not_see_each_other() {
 }
 
 #[test]
+fn hooks_in_all_namespaces_of_a_host_have_its_number() {
+    let Some(world) = World::new() else { return };
+    let node = |namespace: &world::Namespace, device| {
+        namespace.enter(|| attach(&world.hooks(), &Request::new(device)).unwrap().site.node)
+    };
+    let host = node(&world.host, NIC);
+    assert_ne!(host, 0);
+    assert_eq!(node(&world.peer, world::FAR), host);
+}
+
+#[test]
 fn an_update_changes_site_and_policy_and_keeps_the_hooks() {
     let Some(world) = World::new() else { return };
     world.host.enter(|| {

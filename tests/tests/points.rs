@@ -85,6 +85,22 @@ fn every_stage_of_a_jumbo_frame_is_in_its_place() {
     stamped(&lab, &["-s", "8000"], &all, "tc-egress/xdp-ingress");
 }
 
+/// Hooks in the container's own namespace are the host's as well: what lies between them is no remote's.
+#[test]
+fn hooks_in_the_container_are_this_hosts() {
+    let Some(()) = root() else { return };
+    let lab = Lab::up(&[]);
+    lab.attach("host", &["--dev", Lab::NIC, "--ingress", "xdp"]);
+    lab.attach("c1", &["--dev", "eth0", "--point", "2"]);
+    let all = [
+        ("request", 2, "tc-egress"),
+        ("request", 0, "tc-egress"),
+        ("reply", 0, "xdp-ingress"),
+        ("reply", 2, "tc-ingress"),
+    ];
+    stamped(&lab, &[], &all, "tc-egress/xdp-ingress");
+}
+
 /// A container that no point was made for is a stranger to the container's veth of another.
 #[test]
 fn a_point_is_for_its_own_container() {

@@ -40,7 +40,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=7))]
     point: u8,
 
-    /// The number of this host in its stamps [default: a hash of the machine and the network namespace].
+    /// The number of this host in its stamps [default: a hash of its boot, the same in all its namespaces]. Of two numbers
+    /// the reader makes two hosts: where a namespace plays another host, as the remote of `instamp lab`, give it its own.
     #[arg(long, value_name = "N")]
     node: Option<u16>,
 
