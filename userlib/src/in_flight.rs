@@ -8,14 +8,17 @@ const SEQUENCE_NUMBERS: usize = 1 << 16;
 ///
 /// Probes are numbered from 1 without wrapping; a message carries the lower 16 bits.
 ///
+/// An answer is whole or truncated. A truncated one has lost its nonce, so whoever guesses the sequence number can forge it: it
+/// ends the wait for its probe, but does not make a duplicate of a whole one that comes behind it.
+///
 /// ```
 /// use instamp::in_flight::{Answer, InFlight};
 /// let mut table = InFlight::new(1_000_000, 64);
 /// let seq = table.sent(10, 0xfeed);
 /// let probe = table.find(1).expect("it was sent");
 /// assert_eq!((probe.seq, probe.sent_ns, probe.nonce), (seq, 10, 0xfeed));
-/// assert_eq!(table.answered(seq), Some(Answer { duplicate: false, late: false }));
-/// assert_eq!(table.answered(seq), Some(Answer { duplicate: true, late: false }));
+/// assert_eq!(table.answered(seq), Some(Answer { duplicate: false, supersedes: false, late: false }));
+/// assert_eq!(table.answered(seq), Some(Answer { duplicate: true, supersedes: false, late: false }));
 /// assert_eq!(table.expire(2_000_000), None);
 /// ```
 #[derive(Debug)]
@@ -33,15 +36,24 @@ pub struct InFlight {
 struct Slot {
     sent_ns: u64,
     nonce: u64,
-    answered: bool,
+    answered: Answered,
     failed: bool,
     timed_out: bool,
 }
 
 impl Slot {
-    const fn is_waiting(&self) -> bool {
-        !self.answered && !self.failed && !self.timed_out
+    fn is_waiting(&self) -> bool {
+        self.answered == Answered::No && !self.failed && !self.timed_out
     }
+}
+
+/// The best answer to a probe so far.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+enum Answered {
+    #[default]
+    No,
+    Truncated,
+    Whole,
 }
 
 /// A probe that was sent.
@@ -60,8 +72,10 @@ pub struct SentProbe {
 /// What the table knew of a probe when its answer arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// It had been answered before.
+    /// It had been answered before, by one that is at least as good.
     pub duplicate: bool,
+    /// It had been answered before, but by truncated answers only: this one is whole and takes their place.
+    pub supersedes: bool,
     /// It had been given up before.
     pub late: bool,
 }
@@ -98,14 +112,25 @@ impl InFlight {
         Some(SentProbe { seq, sent_ns, nonce, timed_out })
     }
 
-    /// Notes an answer; `None` where the table does not know the probe.
+    /// Notes a whole answer; `None` where the table does not know the probe.
     pub fn answered(&mut self, seq: u64) -> Option<Answer> {
+        self.note(seq, Answered::Whole)
+    }
+
+    /// Notes a truncated answer; `None` where the table does not know the probe.
+    pub fn answered_truncated(&mut self, seq: u64) -> Option<Answer> {
+        self.note(seq, Answered::Truncated)
+    }
+
+    fn note(&mut self, seq: u64, answered: Answered) -> Option<Answer> {
         if !self.knows(seq) {
             return None;
         }
         let slot = self.slot_mut(seq);
-        let answer = Answer { duplicate: slot.answered, late: slot.timed_out };
-        slot.answered = true;
+        let duplicate = slot.answered >= answered;
+        let answer =
+            Answer { duplicate, supersedes: !duplicate && slot.answered == Answered::Truncated, late: slot.timed_out };
+        slot.answered = slot.answered.max(answered);
         Some(answer)
     }
 
@@ -115,7 +140,7 @@ impl InFlight {
             return false;
         }
         let slot = self.slot_mut(seq);
-        let news = !slot.answered && !slot.failed;
+        let news = slot.answered == Answered::No && !slot.failed;
         slot.failed = true;
         news
     }
@@ -239,12 +264,29 @@ mod tests {
         assert!(table.failed(3));
     }
 
+    #[test]
+    fn a_whole_answer_takes_the_place_of_truncated_ones() {
+        let mut table = InFlight::new(100, 8);
+        let seq = table.sent(0, 0);
+        let answer = |duplicate, supersedes| Some(Answer { duplicate, supersedes, late: false });
+        assert_eq!(table.answered_truncated(seq), answer(false, false));
+        assert_eq!(table.answered_truncated(seq), answer(true, false));
+        assert_eq!(table.expires_ns(), None, "it is an answer");
+        assert!(!table.failed(seq));
+        assert_eq!(table.answered(seq), answer(false, true));
+        assert_eq!(table.answered(seq), answer(true, false));
+        assert_eq!(table.answered_truncated(seq), answer(true, false));
+        assert_eq!(table.answered_truncated(9), None);
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Send,
         Wait(u64),
         /// An answer with the wire's number of the probe that was sent so many probes ago.
         Answer(u64),
+        /// A truncated one.
+        Truncated(u64),
         Fail(u64),
     }
 
@@ -253,6 +295,7 @@ mod tests {
             4 => Just(Step::Send),
             1 => (0_u64..60).prop_map(Step::Wait),
             3 => (0_u64..24).prop_map(Step::Answer),
+            1 => (0_u64..24).prop_map(Step::Truncated),
             1 => (0_u64..24).prop_map(Step::Fail),
         ]
     }
@@ -260,9 +303,17 @@ mod tests {
     #[derive(Default)]
     struct Fate {
         sent_ns: u64,
-        answers: u32,
+        whole: u32,
+        truncated: u32,
         failures: u32,
         timeouts: u32,
+    }
+
+    impl Fate {
+        /// What is known of it beside a timeout.
+        fn tidings(&self) -> u32 {
+            self.whole + self.truncated + self.failures
+        }
     }
 
     proptest! {
@@ -287,10 +338,10 @@ mod tests {
                         while let Some(seq) = table.expire(now_ns) {
                             let fate = map.get_mut(&seq).expect("sent");
                             fate.timeouts += 1;
-                            prop_assert!(fate.sent_ns + TIMEOUT_NS <= now_ns && fate.answers + fate.failures == 0);
+                            prop_assert!(fate.sent_ns + TIMEOUT_NS <= now_ns && fate.tidings() == 0);
                         }
                     }
-                    Step::Answer(ago) | Step::Fail(ago) => {
+                    Step::Answer(ago) | Step::Truncated(ago) | Step::Fail(ago) => {
                         let seq = table.next_seq() - 1 - ago;
                         if seq < start {
                             continue;
@@ -300,13 +351,20 @@ mod tests {
                         let Some(probe) = found else { continue };
                         let fate = map.get_mut(&seq).expect("sent");
                         prop_assert_eq!((probe.sent_ns, probe.timed_out), (fate.sent_ns, fate.timeouts > 0));
+                        let late = fate.timeouts > 0;
                         if matches!(step, Step::Fail(_)) {
-                            prop_assert_eq!(table.failed(seq), fate.answers + fate.failures == 0);
+                            prop_assert_eq!(table.failed(seq), fate.tidings() == 0);
                             fate.failures += 1;
+                        } else if matches!(step, Step::Truncated(_)) {
+                            let duplicate = fate.whole + fate.truncated > 0;
+                            let expected = Answer { duplicate, supersedes: false, late };
+                            prop_assert_eq!(table.answered_truncated(seq), Some(expected));
+                            fate.truncated += 1;
                         } else {
-                            let expected = Answer { duplicate: fate.answers > 0, late: fate.timeouts > 0 };
+                            let duplicate = fate.whole > 0;
+                            let expected = Answer { duplicate, supersedes: !duplicate && fate.truncated > 0, late };
                             prop_assert_eq!(table.answered(seq), Some(expected));
-                            fate.answers += 1;
+                            fate.whole += 1;
                         }
                     }
                 }
@@ -315,7 +373,7 @@ mod tests {
                 map.get_mut(&seq).expect("sent").timeouts += 1;
             }
             // Nothing is told twice, and nothing is left out.
-            prop_assert!(map.values().all(|fate| fate.timeouts <= 1 && fate.timeouts + fate.answers + fate.failures > 0));
+            prop_assert!(map.values().all(|fate| fate.timeouts <= 1 && fate.timeouts + fate.tidings() > 0));
         }
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn stamped(seq: u64, rtt_ns: u64, stamps: &[Record]) -> Reply {
         stamps: stamps.into(),
         full: false,
         duplicate: false,
+        supersedes: false,
         late: false,
     }
 }

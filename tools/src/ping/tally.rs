@@ -14,7 +14,7 @@ pub(super) struct Tally {
     pub(super) late: u64,
     pub(super) duplicates: u64,
     pub(super) errors: u64,
-    /// Over first answers.
+    /// Over first answers, and over the whole ones that came behind truncated ones.
     pub(super) rtt: Distribution,
     /// Over corrected first answers, like those that follow.
     pub(super) net: Distribution,
@@ -51,8 +51,11 @@ impl Tally {
                 if !reply.is_first_answer() {
                     return;
                 }
-                self.received += 1;
-                self.late += u64::from(reply.late);
+                // A probe counts once, with its truncated answer if that came first.
+                if !reply.supersedes {
+                    self.received += 1;
+                    self.late += u64::from(reply.late);
+                }
                 self.rtt.record(reply.rtt_ns);
                 if let Ok(correction) = &reply.correction {
                     self.corrected += 1;
@@ -72,5 +75,29 @@ impl Tally {
         #[expect(clippy::cast_precision_loss, reason = "a share needs no more digits than a double has")]
         let share = |part: u64, whole: u64| part as f64 / whole as f64;
         (self.sent > 0).then(|| share(self.sent.saturating_sub(self.received), self.sent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use instamp::{Uncorrected, prober::Reply};
+
+    use super::*;
+    use crate::ping::samples;
+
+    #[test]
+    fn a_probe_is_received_once_whatever_was_forged_before_its_reply() {
+        let mut tally = Tally::new();
+        tally.count(&Event::Sent { seq: 1, sent_ns: samples::SENT_NS });
+        let truncated = samples::uncorrected(1, Uncorrected::Truncated);
+        for reply in [
+            Reply { late: true, ..truncated },
+            Reply { late: true, supersedes: true, ..samples::reply(1) },
+            Reply { late: true, duplicate: true, ..truncated },
+        ] {
+            tally.count(&Event::Reply(reply));
+        }
+        assert_eq!((tally.sent, tally.received, tally.corrected, tally.late, tally.duplicates), (1, 1, 1, 1, 1));
+        assert_eq!((tally.rtt.count(), tally.net.count(), tally.loss()), (2, 1, Some(0.0)));
     }
 }

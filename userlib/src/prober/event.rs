@@ -8,7 +8,8 @@ use super::ErrorKind;
 use crate::{Correction, Uncorrected};
 
 /// One thing that happened. Each probe is reported once as [`Sent`](Self::Sent) and, until the prober ends, once as
-/// answered in time, as timed out, or as failed. A late reply or error may follow a timeout.
+/// answered in time, as timed out, or as failed. A late reply or error may follow a timeout, and a whole reply a truncated
+/// one ([`Reply::supersedes`]).
 ///
 /// A request that the own kernel does not send is reported as failed only. It has a number like the others.
 #[derive(Clone, Copy, Debug)]
@@ -63,15 +64,19 @@ pub struct Reply {
     pub stamps: Stamps,
     /// A hook found no free record in the probe.
     pub full: bool,
-    /// The probe has been answered before.
+    /// The probe has been answered before; a whole reply is a duplicate of whole ones only.
     pub duplicate: bool,
+    /// The probe has been answered before, but by truncated replies only, which anybody could have forged: this one is whole and
+    /// takes their place. Who counts probes has counted this one.
+    pub supersedes: bool,
     /// The probe has been reported as timed out before.
     pub late: bool,
 }
 
 impl Reply {
-    /// Whether this is the first answer to its probe. A repeated one is not, nor one that has come back with another
-    /// probe's trailer: such a probe still waits for its reply.
+    /// Whether this is the first answer to its probe, or the first whole one where truncated ones came before it
+    /// ([`supersedes`](Self::supersedes)). A repeated one is not, nor one that has come back with another probe's trailer:
+    /// such a probe still waits for its reply.
     pub fn is_first_answer(&self) -> bool {
         !self.duplicate && self.correction != Err(Uncorrected::ForeignNonce)
     }

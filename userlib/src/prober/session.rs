@@ -150,10 +150,12 @@ impl Session {
         // The probe of that nonce is another one, perhaps one from 65,536 requests ago: this one still waits.
         let answer = match correction {
             Err(Uncorrected::ForeignNonce) => None,
+            Err(Uncorrected::Truncated) => self.in_flight.answered_truncated(probe.seq),
             _ => self.in_flight.answered(probe.seq),
         };
-        let Answer { duplicate, late } = answer.unwrap_or(Answer { duplicate: false, late: probe.timed_out });
-        if answer.is_some() && !duplicate {
+        let no_answer = Answer { duplicate: false, supersedes: false, late: probe.timed_out };
+        let Answer { duplicate, supersedes, late } = answer.unwrap_or(no_answer);
+        if answer.is_some() && !duplicate && !supersedes {
             self.pace.answered(received_ns);
         }
         self.events.push_back(Event::Reply(Reply {
@@ -168,6 +170,7 @@ impl Session {
             stamps,
             full,
             duplicate,
+            supersedes,
             late,
         }));
     }
@@ -340,6 +343,22 @@ mod tests {
         let reply = receive(&mut session, 110, 1, &payload[..68]).expect("a reply");
         assert_eq!((reply.correction, reply.bytes), (Err(Uncorrected::Truncated), 76));
         assert!(reply.is_first_answer());
+    }
+
+    /// A truncated reply needs no nonce: whoever guesses identifier and sequence number can send it.
+    #[test]
+    fn a_forged_cut_reply_does_not_take_the_place_of_the_true_one() {
+        let mut session = session(64);
+        let payload = send(&mut session, 100, 11);
+        let mut flags = |length: usize| {
+            let reply = receive(&mut session, 130, 1, &payload[..length]).expect("a reply");
+            (reply.correction, reply.duplicate, reply.supersedes, reply.is_first_answer())
+        };
+        assert_eq!(flags(10), (Err(Uncorrected::Truncated), false, false, true));
+        assert_eq!(flags(10), (Err(Uncorrected::Truncated), true, false, false));
+        assert_eq!(flags(64), (Err(Uncorrected::NoStamps), false, true, true));
+        assert_eq!(flags(64), (Err(Uncorrected::NoStamps), true, false, false));
+        assert_eq!(flags(10), (Err(Uncorrected::Truncated), true, false, false));
     }
 
     #[test]
