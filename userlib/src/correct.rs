@@ -117,7 +117,7 @@ impl From<StripError> for Uncorrected {
 /// `sent_ns` and `received_ns` are the application's `CLOCK_MONOTONIC` readings beside its send and receive calls, in the
 /// host's time (see [`time_namespace`](crate::time_namespace)).
 ///
-/// The local node is that of the first request-phase record. Stamps of hooks that this version does not know are ignored;
+/// Which node is local, [`local_node`] tells. Stamps of hooks that this version does not know are ignored;
 /// those of a network card's own clock, or of an unknown one, tell whose they are but take no part in sums.
 ///
 /// # Errors
@@ -139,7 +139,8 @@ impl From<StripError> for Uncorrected {
 /// ```
 pub fn correct(records: &[Record], sent_ns: u64, received_ns: u64) -> Result<Correction, Uncorrected> {
     let stamps = Known(records);
-    let local = stamps.local_node()?;
+    stamps.iter().next().ok_or(Uncorrected::NoStamps)?;
+    let local = local_node(records).ok_or(Uncorrected::NoRequestStamp)?;
     stamps.check_order(local)?;
     let clock = stamps.local_clock(local)?;
 
@@ -174,6 +175,23 @@ pub fn correct(records: &[Record], sent_ns: u64, received_ns: u64) -> Result<Cor
     Ok(Correction { rtt_ns, net_ns, remote_ns, tx_stack_ns, rx_stack_ns, bound_ns, net_source, negative })
 }
 
+/// The node of the host that sent the probe, or `None` where no stamp is of the request.
+///
+/// It is that of the first late stamp, since late stamps are only ever written by the host that awaits the reply; else that of
+/// the first request-phase record. `records` are in the order in which they were written.
+///
+/// ```
+/// use instamp::{Bound, Clock, Hook, Phase, Record, local_node};
+/// let stamp = |hook, node| Record::new(Phase::Request, 0, hook, node, Clock::MONOTONIC, Bound::UNKNOWN, 1_020);
+/// assert_eq!(local_node(&[stamp(Hook::TC_EGRESS, 7), stamp(Hook::XDP_INGRESS, 9)]), Some(7));
+/// assert_eq!(local_node(&[stamp(Hook::XDP_INGRESS, 9), stamp(Hook::DRIVER_TX, 7)]), Some(7));
+/// assert_eq!(local_node(&[]), None);
+/// ```
+pub fn local_node(records: &[Record]) -> Option<u16> {
+    let requests = || Known(records).iter().filter(|record| record.phase() == Phase::Request);
+    requests().find(|record| is_late(record)).or_else(|| requests().next()).map(Record::node)
+}
+
 /// The time that a probe spent on the remote node.
 enum Residence {
     /// No remote stamped.
@@ -197,14 +215,8 @@ impl<'a> Known<'a> {
         self.iter().filter(move |record| record.node() == node && record.phase() == phase)
     }
 
-    fn local_node(self) -> Result<u16, Uncorrected> {
-        self.iter().next().ok_or(Uncorrected::NoStamps)?;
-        let first = self.iter().find(|record| record.phase() == Phase::Request);
-        first.map(Record::node).ok_or(Uncorrected::NoRequestStamp)
-    }
-
     /// A probe is stamped by the local node, by remote ones, again by remote ones and again by the local one. Late stamps
-    /// of the request are written when the reply arrives.
+    /// of the request are written when the reply arrives, and only by the local node.
     fn check_order(self, local: u16) -> Result<(), Uncorrected> {
         let stage = |record: &Record| match (record.phase(), record.node() == local) {
             (Phase::Request, true) => 0,
@@ -212,8 +224,9 @@ impl<'a> Known<'a> {
             (Phase::Reply, false) => 2,
             (Phase::Reply, true) => 3,
         };
-        let in_time = self.iter().filter(|record| !matches!(record.hook(), Hook::DRIVER_TX | Hook::NIC_TX));
-        if in_time.map(stage).is_sorted() { Ok(()) } else { Err(Uncorrected::NodeConflict) }
+        let in_order = self.iter().filter(|record| !is_late(record)).map(stage).is_sorted();
+        let own_late = self.iter().filter(|record| is_late(record)).all(|record| record.node() == local);
+        if in_order && own_late { Ok(()) } else { Err(Uncorrected::NodeConflict) }
     }
 
     /// The host clock in which the local node stamped, if it did in any. One host uses one.
@@ -240,6 +253,11 @@ impl<'a> Known<'a> {
             None => Residence::Unknown,
         }
     }
+}
+
+/// Whether the time of the request became known only after it had left, and was written into the reply.
+fn is_late(record: &Record) -> bool {
+    record.phase() == Phase::Request && matches!(record.hook(), Hook::DRIVER_TX | Hook::NIC_TX)
 }
 
 /// The clock of a record, if it is one that counts a host's time.

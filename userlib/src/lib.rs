@@ -61,8 +61,11 @@
 //!
 //! Bytes from the network are hostile: every length is checked and all arithmetic on them too. A reply is corrected only
 //! with its probe's nonce, and only if all local stamps lie between send and receive. The stamps are not authenticated,
-//! though: a far end that wants to can move them within the RTT. Nothing is clamped or guessed. What is negative is
-//! reported as negative, and flagged.
+//! though. A far end that wants to can move the stamp of the request within the RTT. It also reads this host's node
+//! number in that stamp, and so can add a reply-phase stamp in this host's name, earlier than the true one, which makes
+//! `net` smaller and `rx stack` larger by as much; or claim any residence, which is told as `remote`. Such a reply cannot be
+//! told from an honest one: what others cannot misstate is the RTT. Nothing is clamped or guessed. What is negative is reported as
+//! negative, and flagged.
 #![forbid(unsafe_code)]
 
 mod correct;
@@ -73,7 +76,7 @@ mod reserve;
 mod strip;
 pub mod time_namespace;
 
-pub use correct::{Correction, NetSource, Uncorrected, correct};
+pub use correct::{Correction, NetSource, Uncorrected, correct, local_node};
 pub use instamp_trailer as trailer;
 pub use instamp_trailer::{Bound, Clock, Hook, Phase, Record};
 pub use reserve::{DEFAULT_PAYLOAD_LENGTH, MIN_PAYLOAD_LENGTH, ReserveError, Run};

@@ -59,6 +59,26 @@ fn each_case_of_the_definitions() {
             &[OUT, BACK, "request 7 driver-tx monotonic 1030"],
             Ok((30, 960, Some(0), 10)),
         ),
+        (
+            "late stamps alone, before which the far end stamped: they tell who is local",
+            &[
+                "request 9 xdp-ingress tai 500000",
+                "reply 9 tc-egress tai 500300",
+                BACK,
+                "request 7 driver-tx monotonic 1030",
+            ],
+            Ok((30, 660, Some(300), 10)),
+        ),
+        (
+            "a late stamp of another node",
+            &[OUT, BACK, "request 7 driver-tx monotonic 1030", "request 9 nic-tx monotonic 1040"],
+            Err(Uncorrected::NodeConflict),
+        ),
+        (
+            "a late stamp that the far end claims",
+            &[OUT, "request 9 driver-tx monotonic 1500", "reply 9 tc-egress monotonic 1600", BACK],
+            Err(Uncorrected::NodeConflict),
+        ),
         ("late stamps alone", &[BACK, "request 7 nic-tx monotonic 1040"], Ok((40, 950, Some(0), 10))),
         (
             "the residence on the far end, whatever its clock says",

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use instamp::{Clock, Correction, Hook, Phase, Record, prober::Reply};
+use instamp::{Clock, Correction, Hook, Phase, Record, local_node, prober::Reply};
 
 use super::distribution::Distribution;
 
@@ -101,9 +101,7 @@ impl Stages {
 /// The stages of a corrected reply, and the time of each.
 fn way(reply: &Reply, correction: &Correction) -> Vec<(Stage, Option<i64>)> {
     let known = || reply.stamps.iter().filter(|r| r.hook().number() != 0 && r.hook().name().is_some());
-    let Some(local) = known().find(|record| record.phase() == Phase::Request).map(Record::node) else {
-        return Vec::new();
-    };
+    let Some(local) = local_node(&reply.stamps) else { return Vec::new() };
     let of = |node, phase| {
         let mut records: Vec<&Record> =
             known().filter(|r| r.node() == node && r.phase() == phase && is_host_clock(r.clock())).collect();
@@ -212,6 +210,29 @@ mod tests {
             (Domain::Host, Place::Receive, Some(10)),
         ];
         assert_eq!(way_of(&reply), expected);
+    }
+
+    #[test]
+    fn a_late_stamp_alone_is_of_this_host() {
+        let reply = samples::stamped(
+            1,
+            100,
+            &[
+                remote_stamp(Phase::Request, Hook::XDP_INGRESS, 5_000_000),
+                remote_stamp(Phase::Reply, Hook::TC_EGRESS, 5_000_025),
+                stamp(Phase::Reply, 0, Hook::XDP_INGRESS, 90),
+                stamp(Phase::Request, 0, Hook::DRIVER_TX, 10),
+            ],
+        );
+        let ends: Vec<Place> = way_of(&reply).into_iter().map(|(_, end, _)| end).collect();
+        let expected = [
+            Place::Local(Hook::DRIVER_TX, 0),
+            Place::Remote(Hook::XDP_INGRESS, 0),
+            Place::Remote(Hook::TC_EGRESS, 0),
+            Place::Local(Hook::XDP_INGRESS, 0),
+            Place::Receive,
+        ];
+        assert_eq!(ends, expected);
     }
 
     #[test]
