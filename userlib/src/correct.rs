@@ -71,8 +71,12 @@ pub enum Uncorrected {
         "a stamp lies outside of send and receive; is `instamp attach` active on this host, or only on the far end?"
     )]
     ClockMismatch,
-    /// The number of the local node appears where only another host can have stamped, or with two host clocks.
-    #[error("two hosts use the same node number; `instamp attach --node` sets another")]
+    /// The number of the local node appears where only another host can have stamped, or with two host clocks: two hosts use
+    /// one number, or one host is both ends.
+    #[error(
+        "one node number is in places or clocks of two hosts; either two hosts share it (`instamp attach --node` sets another), \
+         or this host also stamps for the echoing end, as `instamp attach --respond` has it do for its containers"
+    )]
     NodeConflict,
     /// The reply does not carry the trailer of this probe.
     #[error("the reply does not carry the nonce of this probe")]
