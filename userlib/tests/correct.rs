@@ -79,6 +79,11 @@ fn each_case_of_the_definitions() {
             &[OUT, "request 9 driver-tx monotonic 1500", "reply 9 tc-egress monotonic 1600", BACK],
             Err(Uncorrected::NodeConflict),
         ),
+        (
+            "a stamp that the far end forges in this host's name cannot be told apart",
+            &[OUT, "reply 7 xdp-ingress monotonic 1500", BACK],
+            Ok((20, 480, Some(0), 500)),
+        ),
         ("late stamps alone", &[BACK, "request 7 nic-tx monotonic 1040"], Ok((40, 950, Some(0), 10))),
         (
             "the residence on the far end, whatever its clock says",
@@ -255,6 +260,12 @@ fn the_source_names_the_hooks_used() {
     let correction = correct(&texts.map(record), SENT_NS, RECEIVED_NS).expect("corrected");
     assert_eq!(correction.net_source, NetSource { request: Hook::DRIVER_TX, reply: Hook::TC_INGRESS });
     assert_eq!(correction.net_source.to_string(), "driver-tx/tc-ingress");
+}
+
+#[test]
+fn a_node_conflict_names_both_causes() {
+    let text = Uncorrected::NodeConflict.to_string();
+    assert!(text.contains("--node") && text.contains("--respond"), "{text}");
 }
 
 #[test]
