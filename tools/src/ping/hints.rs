@@ -6,6 +6,10 @@ use instamp::{
     trailer::wire::{MAX_CAP, trailer_length},
 };
 
+/// What to do where hooks are attached.
+const NOT_STAMPED: &str = "If it is, `instamp status` there counts why probes were not stamped; `policy`: their source \
+                           address is neither one of the host's own nor in a `--source`";
+
 /// What a hint is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Subject {
@@ -41,6 +45,7 @@ impl Hints {
                 "uncorrected: a payload of {} bytes has no room for stamps; use -s {MIN_PAYLOAD_LENGTH} or more",
                 self.payload_bytes
             ),
+            Subject::Uncorrected(reason @ Uncorrected::NoStamps) => format!("uncorrected: {reason} {NOT_STAMPED}"),
             Subject::Uncorrected(reason) => format!("uncorrected: {reason}"),
             Subject::Full => {
                 let cap = u8::try_from(reply.stamps.len() + 4).unwrap_or(MAX_CAP).min(MAX_CAP);
@@ -61,7 +66,9 @@ mod tests {
         let mut hints = Hints::new(64);
         assert_eq!(hints.after(&samples::reply(1)), None);
         let unstamped = samples::uncorrected(2, Uncorrected::NoStamps);
-        let hint = "uncorrected: no stamps; is `instamp attach` active on the egress device?";
+        let hint = "uncorrected: no stamps; is `instamp attach` active on the egress device? If it is, `instamp status` \
+                    there counts why probes were not stamped; `policy`: their source address is neither one of the \
+                    host's own nor in a `--source`";
         assert_eq!(hints.after(&unstamped).as_deref(), Some(hint));
         assert_eq!(hints.after(&unstamped), None);
         let truncated = samples::uncorrected(3, Uncorrected::Truncated);
