@@ -1,10 +1,13 @@
 //! What to do about stamps that are missing. Each hint is given once.
 
 use instamp::{
-    MIN_PAYLOAD_LENGTH, Uncorrected,
+    MIN_PAYLOAD_LENGTH, Uncorrected, local_node,
     prober::Reply,
     trailer::wire::{MAX_CAP, trailer_length},
 };
+
+/// The point of the device through which probes leave the host.
+const UPLINK: u8 = 0;
 
 /// What to do where hooks are attached.
 const NOT_STAMPED: &str = "If it is, `instamp status` there counts why probes were not stamped; `policy`: their source \
@@ -16,6 +19,23 @@ enum Subject {
     Uncorrected(Uncorrected),
     /// A hook found no free record.
     Full,
+    /// No stamp of this host is of its uplink.
+    NoUplink,
+}
+
+impl Subject {
+    fn of(reply: &Reply) -> impl Iterator<Item = Self> {
+        let subjects = match reply.correction {
+            Err(reason) => [Some(Self::Uncorrected(reason)), None],
+            Ok(_) => [reply.full.then_some(Self::Full), is_without_uplink(reply).then_some(Self::NoUplink)],
+        };
+        subjects.into_iter().flatten()
+    }
+}
+
+fn is_without_uplink(reply: &Reply) -> bool {
+    let local = local_node(&reply.stamps);
+    reply.stamps.iter().filter(|stamp| Some(stamp.node()) == local).all(|stamp| stamp.point() != UPLINK)
 }
 
 pub(super) struct Hints {
@@ -29,16 +49,9 @@ impl Hints {
         Self { payload_bytes, given: Vec::new() }
     }
 
-    /// The hint that this reply calls for, unless it was given.
+    /// The first hint that this reply calls for and that was not given.
     pub(super) fn after(&mut self, reply: &Reply) -> Option<String> {
-        let subject = match reply.correction {
-            Err(reason) => Subject::Uncorrected(reason),
-            Ok(_) if reply.full => Subject::Full,
-            Ok(_) => return None,
-        };
-        if self.given.contains(&subject) {
-            return None;
-        }
+        let subject = Subject::of(reply).find(|subject| !self.given.contains(subject))?;
         self.given.push(subject);
         Some(match subject {
             Subject::Uncorrected(Uncorrected::NoStamps) if self.payload_bytes < MIN_PAYLOAD_LENGTH => format!(
@@ -52,12 +65,19 @@ impl Hints {
                 let size = trailer_length(cap);
                 format!("a hook had no room for its stamp: the stages are not complete; use --cap {cap} -s {size}")
             }
+            Subject::NoUplink => {
+                "no stamp of the uplink (point 0), only of inner devices such as a container's veth: `net` includes the way \
+                 through the host behind them; attach to the uplink too"
+                    .to_owned()
+            }
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use instamp::{Hook, Phase};
+
     use super::*;
     use crate::ping::samples;
 
@@ -80,6 +100,27 @@ mod tests {
         let hint = "uncorrected: a payload of 30 bytes has no room for stamps; use -s 40 or more";
         let unstamped = samples::uncorrected(1, Uncorrected::NoStamps);
         assert_eq!(Hints::new(30).after(&unstamped).as_deref(), Some(hint));
+    }
+
+    #[test]
+    fn stamps_of_inner_devices_alone_leave_the_host_in_the_network() {
+        let of = |points: [u8; 2]| {
+            let hooks = [(Phase::Request, Hook::TC_INGRESS, 10), (Phase::Reply, Hook::TC_EGRESS, 90)];
+            let inner = hooks.map(|(phase, hook, after_ns)| samples::stamp(phase, 1, hook, after_ns));
+            let [out, back] = [(Phase::Request, Hook::TC_EGRESS, 20), (Phase::Reply, Hook::XDP_INGRESS, 80)];
+            let [out, back] = [(points[0], out), (points[1], back)]
+                .map(|(point, (phase, hook, after_ns))| samples::stamp(phase, point, hook, after_ns));
+            samples::stamped(1, 100, &[inner[0], out, back, inner[1]])
+        };
+        let mut hints = Hints::new(64);
+        for points in [[0, 0], [0, 1], [1, 0]] {
+            assert_eq!(hints.after(&of(points)), None);
+        }
+        // Two hints that one reply calls for come one after the other.
+        let full = Reply { full: true, ..of([1, 2]) };
+        assert!(hints.after(&full).is_some_and(|hint| hint.contains("--cap")));
+        assert!(hints.after(&full).is_some_and(|hint| hint.contains("point 0")));
+        assert_eq!(hints.after(&full), None);
     }
 
     #[test]
