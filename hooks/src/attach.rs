@@ -1,6 +1,6 @@
 //! Attaching: all of it or nothing.
 
-use std::{fmt, net::IpAddr};
+use std::net::IpAddr;
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -10,7 +10,7 @@ use instamp_trailer::{Clock, Site, Standing};
 use nix::errno::Errno;
 
 use crate::{
-    Attachment, Choice, Error, Ingress, IngressChoice, Objects, Policy, Prefix, Reason, TcChoice, XdpMode,
+    Attachment, Choice, Error, Ingress, IngressChoice, Notice, Objects, Policy, Prefix, Reason, TcChoice, XdpMode,
     device::Here,
     error::{Context as _, errno, failed},
     netlink::route::{Link, Route},
@@ -73,37 +73,6 @@ impl Default for Settings {
     }
 }
 
-/// Something the user should know, told at the moment at which it is about to be so.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Notice {
-    /// The hook on the way in was chosen, since none was asked for.
-    Chosen {
-        /// The device.
-        device: String,
-        /// The choice and its reason.
-        choice: Choice,
-    },
-    /// The driver will reset the link, as network cards do when native XDP is attached.
-    LinkReset {
-        /// The device.
-        device: String,
-    },
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Chosen { device, choice: Choice { ingress, reason, .. } } => {
-                write!(f, "{device}: ingress by {ingress}: {reason}")
-            }
-            Self::LinkReset { device } => {
-                write!(f, "{device}: attaching native XDP, for which many drivers take the link down for some seconds")
-            }
-        }
-    }
-}
-
 impl Settings {
     /// The site and the policy for the addresses that the network namespace has now.
     fn resolve(&self, here: &Here, link: &Link) -> Result<(Site, Policy), Error> {
@@ -150,7 +119,7 @@ pub(crate) fn attach(
     here: &Here,
     objects: &Objects,
     request: &Request,
-    announce: &mut dyn FnMut(Notice),
+    announce: &dyn Fn(Notice),
 ) -> Result<Attachment, Error> {
     let link = here.device(&request.device)?;
     link.require_ethernet()?;
@@ -187,7 +156,7 @@ fn build(
     objects: &Objects,
     request: &Request,
     mut choice: Choice,
-    announce: &mut dyn FnMut(Notice),
+    announce: &dyn Fn(Notice),
 ) -> Result<(), Error> {
     directory.create()?;
     let mut loader = loader(directory);
@@ -217,7 +186,7 @@ fn build(
     attach_tc(here, link, directory, &choice, &mut tc, TC_EGRESS)
 }
 
-fn announce_choice(link: &Link, choice: &Choice, announce: &mut dyn FnMut(Notice)) {
+fn announce_choice(link: &Link, choice: &Choice, announce: &dyn Fn(Notice)) {
     if choice.reason != Reason::Asked {
         announce(Notice::Chosen { device: link.name.clone(), choice: choice.clone() });
     }

@@ -21,10 +21,26 @@ pub enum Error {
     },
     /// There is nothing to pin to.
     #[error(
-        "no BPF file system is mounted at {path}: run `mount -t bpf bpf {path}`, or name another mount in {BPFFS_VARIABLE}"
+        "no BPF file system is mounted at {path}: run `mount -t bpf -o mode=700 bpf {path}`, or name another mount in {BPFFS_VARIABLE}"
     )]
     NoBpffs {
         /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Pins are only safe below directories that nobody else can change.
+    #[error(
+        "{path} belongs to user {owner}, who could exchange what is pinned there: look what it is, remove it, and keep others out with `chmod 700` on the BPF file system; or name another mount in {BPFFS_VARIABLE}"
+    )]
+    ForeignPins {
+        /// The directory.
+        path: PathBuf,
+        /// The number of its owner.
+        owner: u32,
+    },
+    /// Likewise, where the directory is one's own, but open to others.
+    #[error("everybody may write to {path}, and so exchange what is pinned there: run `chmod 700 {path}`")]
+    WritablePins {
+        /// The directory.
         path: PathBuf,
     },
     /// The kernel did not permit the operation.

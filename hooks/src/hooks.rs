@@ -1,7 +1,7 @@
 //! The attachments of a BPF file system.
 
 use std::{
-    env,
+    env, fmt,
     path::{Path, PathBuf},
 };
 
@@ -25,42 +25,44 @@ pub const BPFFS_VARIABLE: &str = "INSTAMP_BPFFS";
 ///
 /// # Errors
 ///
-/// Every method fails with [`Error::KernelTooOld`], [`Error::NoBpffs`] and [`Error::Privilege`] where they apply, and
-/// with [`Error::System`] where the kernel fails otherwise.
-#[derive(Clone, Debug)]
+/// Every method fails with [`Error::NoBpffs`], [`Error::ForeignPins`], [`Error::WritablePins`] and [`Error::Privilege`]
+/// where they apply, and with [`Error::System`] where the kernel fails otherwise.
 pub struct Hooks {
     bpffs: PathBuf,
+    announce: Box<dyn Fn(Notice) + Send + Sync>,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks").field("bpffs", &self.bpffs).finish_non_exhaustive()
+    }
 }
 
 impl Hooks {
-    /// Those at `bpffs`; by default at the mount that [`BPFFS_VARIABLE`] names, else at [`BPFFS`].
+    /// Those at `bpffs`; by default at the mount that [`BPFFS_VARIABLE`] names, else at [`BPFFS`]. `announce` is told what
+    /// is about to be done.
     ///
     /// # Errors
     ///
     /// [`Error::KernelTooOld`].
-    pub fn open(bpffs: Option<&Path>) -> Result<Self, Error> {
+    pub fn open(bpffs: Option<&Path>, announce: impl Fn(Notice) + Send + Sync + 'static) -> Result<Self, Error> {
         kernel::check_version()?;
         let bpffs = bpffs
             .map(Path::to_owned)
             .or_else(|| env::var_os(BPFFS_VARIABLE).map(PathBuf::from))
             .unwrap_or_else(|| PathBuf::from(BPFFS));
-        Ok(Self { bpffs })
+        Ok(Self { bpffs, announce: Box::new(announce) })
     }
 
-    /// Attaches to a device, all or nothing. `announce` is told what is about to be done.
+    /// Attaches to a device, all or nothing.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownDevice`], [`Error::NotEthernet`], [`Error::AlreadyAttached`], [`Error::ForeignXdp`],
     /// [`Error::NativeXdp`], [`Error::NoTcx`], [`Error::Point`] and [`Error::PolicyTooLarge`].
-    pub fn attach(
-        &self,
-        objects: &Objects,
-        request: &Request,
-        mut announce: impl FnMut(Notice),
-    ) -> Result<Attachment, Error> {
+    pub fn attach(&self, objects: &Objects, request: &Request) -> Result<Attachment, Error> {
         let (pins, here) = self.enter()?;
-        attach(&pins, &here, objects, request, &mut announce)
+        attach(&pins, &here, objects, request, &self.announce)
     }
 
     /// Changes what the programs of a device write, and for whom, while they run. The addresses of the host are read anew.
@@ -124,7 +126,7 @@ impl Hooks {
     }
 
     fn enter(&self) -> Result<(Pins, Here), Error> {
-        let pins = Pins::lock(&self.bpffs)?;
+        let pins = Pins::lock(&self.bpffs, &self.announce)?;
         let here = Here::look()?;
         sweep(&pins, &here)?;
         Ok((pins, here))

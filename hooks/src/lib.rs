@@ -6,8 +6,8 @@
 //! ```no_run
 //! use instamp_hooks::{Hooks, Objects, Request};
 //!
-//! let hooks = Hooks::open(None)?;
-//! let attachment = hooks.attach(&Objects::built_in(), &Request::new("eth0"), |notice| eprintln!("{notice}"))?;
+//! let hooks = Hooks::open(None, |notice| eprintln!("{notice}"))?;
+//! let attachment = hooks.attach(&Objects::built_in(), &Request::new("eth0"))?;
 //! println!("{} is stamped at point {}", attachment.device, attachment.site.point);
 //! hooks.detach("eth0")?;
 //! # Ok::<(), instamp_hooks::Error>(())
@@ -36,6 +36,7 @@ mod hooks;
 mod kernel;
 mod maps;
 mod netlink;
+mod notice;
 mod objects;
 mod pins;
 mod policy;
@@ -44,12 +45,13 @@ mod sweep;
 mod sys;
 mod tc;
 
-pub use attach::{Notice, Request, Settings};
+pub use attach::{Request, Settings};
 pub use attachment::{Attachment, Counters, HookState, Mechanism};
 pub use caps::{Capabilities, Timestamping, XdpCapabilities, capabilities};
 pub use choice::{Choice, Ingress, IngressChoice, Reason, TcChoice, TcMode, XdpMode};
 pub use error::{Cause, Error};
 pub use hooks::{BPFFS, BPFFS_VARIABLE, Hooks};
 pub use instamp_trailer::{Clock, Hook, Refusal, Site, Standing};
+pub use notice::Notice;
 pub use objects::Objects;
 pub use policy::{Policy, Prefix, PrefixError};

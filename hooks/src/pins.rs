@@ -9,23 +9,37 @@
 //! ```
 //!
 //! A BPF file system refuses names with a dot.
+//!
+//! Whoever could rename pins here could make a command detach the wrong hooks, or find none; whoever could lock them could
+//! keep all commands waiting. Both are for the owner of the file system alone, also where it is open to everybody, as it is
+//! by default: what commands lock and look at is `instamp`, which is made so that nobody else may even open it.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io::{self, ErrorKind},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{Flock, FlockArg},
     sys::statfs::{BPF_FS_MAGIC, statfs},
+    unistd::geteuid,
 };
 
-use crate::{Error, error::Context as _};
+use crate::{
+    Error, Notice,
+    error::{Context as _, failed},
+};
 
 const DIRECTORY: &str = "instamp";
 const PARTIAL: &str = "_partial";
 const CLSACT: &str = "clsact";
+
+/// Bits of the mode of a directory.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+const STICKY: u32 = 0o1000;
 
 /// The names of the maps, in the objects and as pins.
 pub(crate) const SITE: &str = "SITE";
@@ -62,20 +76,27 @@ pub(crate) struct Directory {
 }
 
 impl Pins {
-    /// Waits until no other command uses the BPF file system at `bpffs`.
+    /// Waits until no other command uses the pins at `bpffs`.
     ///
-    /// The lock is on the root of the file system, the one directory there that never goes. The kernel gives it back
-    /// when its holder dies.
-    pub(crate) fn lock(bpffs: &Path) -> Result<Self, Error> {
+    /// The lock is on their root. The kernel gives it back when its holder dies.
+    pub(crate) fn lock(bpffs: &Path, announce: &dyn Fn(Notice)) -> Result<Self, Error> {
         let kind = statfs(bpffs).map(|statfs| statfs.filesystem_type());
         if kind != Ok(BPF_FS_MAGIC) {
             return Err(Error::NoBpffs { path: bpffs.to_owned() });
         }
-        let directory = File::open(bpffs).context("open", bpffs.display())?;
-        let lock = Flock::lock(directory, FlockArg::LockExclusive)
-            .map_err(|(_, number)| number)
-            .context("lock", bpffs.display())?;
-        Ok(Self { root: bpffs.join(DIRECTORY), _lock: lock })
+        let metadata = fs::metadata(bpffs).context("look at", bpffs.display())?;
+        require_owner(bpffs, &metadata)?;
+        // Where it is sticky, others may have names there too, but cannot change ours.
+        if metadata.mode() & STICKY == 0 {
+            require_unwritable(bpffs, &metadata)?;
+        }
+        let root = bpffs.join(DIRECTORY);
+        loop {
+            // The command that was waited for may have removed the directory.
+            if let Some(lock) = try_lock(&root, announce)? {
+                return Ok(Self { root, _lock: lock });
+            }
+        }
     }
 
     pub(crate) fn directory(&self, namespace: u64, ifindex: u32, state: State) -> Directory {
@@ -102,7 +123,65 @@ impl Pins {
         for namespace in names(&self.root)?.iter().filter_map(|name| number::<u64>(name)) {
             remove_if_empty(&self.root.join(namespace.to_string()))?;
         }
-        remove_if_empty(&self.root)
+        Ok(())
+    }
+}
+
+impl Drop for Pins {
+    /// Removes the root if it is empty, last of all, since the lock is on it. Else it stays, as it does when this fails.
+    fn drop(&mut self) {
+        let _: io::Result<()> = fs::remove_dir(&self.root);
+    }
+}
+
+/// Makes the root of the pins if there is none, and locks it. `None` if it was removed meanwhile.
+fn try_lock(root: &Path, announce: &dyn Fn(Notice)) -> Result<Option<Flock<File>>, Error> {
+    match DirBuilder::new().mode(0o700).create(root) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        result => result.context("create", root.display())?,
+    }
+    let Some(found) = present(fs::symlink_metadata(root)).context("look at", root.display())? else { return Ok(None) };
+    require_owner(root, &found)?;
+    require_unwritable(root, &found)?;
+    let open = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(root);
+    let Some(directory) = present(open).context("open", root.display())? else { return Ok(None) };
+    let lock = match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+        Err((directory, Errno::EWOULDBLOCK)) => {
+            announce(Notice::Waiting { path: root.to_owned() });
+            Flock::lock(directory, FlockArg::LockExclusive)
+        }
+        result => result,
+    };
+    let lock = lock.map_err(|(_, number)| number).context("lock", root.display())?;
+    let locked = lock.metadata().context("look at", root.display())?;
+    let in_place = present(fs::symlink_metadata(root)).context("look at", root.display())?;
+    let is_found = |metadata: Metadata| (metadata.dev(), metadata.ino()) == (found.dev(), found.ino());
+    Ok((is_found(locked) && in_place.is_some_and(is_found)).then_some(lock))
+}
+
+/// Refuses a directory of somebody else, who can change everything in it.
+fn require_owner(path: &Path, metadata: &Metadata) -> Result<(), Error> {
+    let (owner, user) = (metadata.uid(), geteuid());
+    match owner == user.as_raw() {
+        true => Ok(()),
+        false if user.is_root() => Err(Error::ForeignPins { path: path.to_owned(), owner }),
+        false => Err(failed("use", path.display(), Errno::EPERM)),
+    }
+}
+
+/// Refuses a directory in which others can make, rename and remove.
+fn require_unwritable(path: &Path, metadata: &Metadata) -> Result<(), Error> {
+    if metadata.mode() & WRITABLE_BY_OTHERS == 0 {
+        return Ok(());
+    }
+    Err(Error::WritablePins { path: path.to_owned() })
+}
+
+/// `None` for what is not there.
+fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
     }
 }
 
@@ -149,17 +228,14 @@ impl Directory {
         gone(fs::remove_file(self.pin(name))).context("remove", self.pin(name).display())
     }
 
-    /// Removes what is left, and the directories above that it leaves empty.
+    /// Removes what is left, and the directory of the network namespace if that leaves it empty.
     pub(crate) fn remove(&self) -> Result<(), Error> {
         for name in MAPS {
             self.unpin(name)?;
         }
         self.disown_clsact()?;
         gone(fs::remove_dir(&self.path)).context("remove", self.path.display())?;
-        for parent in self.path.ancestors().skip(1).take(2) {
-            remove_if_empty(parent)?;
-        }
-        Ok(())
+        self.path.parent().map_or(Ok(()), remove_if_empty)
     }
 }
 
@@ -172,19 +248,12 @@ fn remove_if_empty(directory: &Path) -> Result<(), Error> {
 
 /// To remove what is not there is no failure.
 fn gone(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
+    present(result).map(|_| ())
 }
 
 fn names(directory: &Path) -> Result<Vec<String>, Error> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).context("list", directory.display()),
-    };
-    let names = entries.map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));
+    let entries = present(fs::read_dir(directory)).context("list", directory.display())?;
+    let names = entries.into_iter().flatten().map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));
     names.collect::<io::Result<_>>().context("list", directory.display())
 }
 

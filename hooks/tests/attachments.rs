@@ -9,8 +9,13 @@ use std::{
     fs::{self, Permissions},
     io::Read as _,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
-    process::Command,
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -36,7 +41,7 @@ use zerocopy::IntoBytes as _;
 const CONTINUE: &str = "1,6 0 0 0";
 
 fn attach(hooks: &Hooks, request: &Request) -> Result<Attachment, Error> {
-    hooks.attach(&Objects::built_in(), request, |_| {})
+    hooks.attach(&Objects::built_in(), request)
 }
 
 fn mechanisms(attachment: &Attachment) -> Vec<Option<Mechanism>> {
@@ -100,12 +105,10 @@ fn probe() -> Vec<instamp_trailer::Record> {
 #[test]
 fn software_devices_get_tc_and_the_reason_is_told() {
     let Some(world) = World::new() else { return };
-    let mut notices = Vec::new();
-    let attached = world.host.enter(|| {
-        let hooks = world.hooks();
-        hooks.attach(&Objects::built_in(), &Request::new(NIC), |notice| notices.push(notice)).unwrap()
-    });
+    let (hooks, notices) = world.telling_hooks();
+    let attached = world.host.enter(|| attach(&hooks, &Request::new(NIC)).unwrap());
     assert_eq!(attached.hooks[1].hook, Hook::TC_INGRESS);
+    let notices: Vec<_> = notices.try_iter().collect();
     let [Notice::Chosen { device, choice }] = notices.as_slice() else { panic!("{notices:?}") };
     assert_eq!((device.as_str(), &choice.reason), (NIC, &Reason::Software("veth".to_owned())));
 }
@@ -166,7 +169,7 @@ fn a_failure_half_way_leaves_nothing() {
         for ingress in [IngressChoice::Xdp, IngressChoice::Auto] {
             for tc in [TcChoice::Tcx, TcChoice::Clsact] {
                 let request = Request { ingress, tc, ..Request::new(NIC) };
-                let attached = world.host.enter(|| world.hooks().attach(&objects, &request, |_| {}));
+                let attached = world.host.enter(|| world.hooks().attach(&objects, &request));
                 if ingress == IngressChoice::Auto && attached.is_ok() {
                     // A veth needs no XDP object.
                     world.host.enter(|| world.hooks().detach(NIC)).unwrap();
@@ -210,8 +213,8 @@ fn what_is_wrong_is_named_with_its_remedy() {
         assert!(error.contains("more than the 1024"), "{error}");
 
         let directory = tempfile::TempDir::new().unwrap();
-        let error = Hooks::open(Some(directory.path())).unwrap().status().unwrap_err().to_string();
-        assert!(error.contains("mount -t bpf bpf"), "{error}");
+        let error = Hooks::open(Some(directory.path()), |_| {}).unwrap().status().unwrap_err().to_string();
+        assert!(error.contains("mount -t bpf -o mode=700 bpf"), "{error}");
     });
     world.assert_clean(NIC);
 }
@@ -559,7 +562,7 @@ const UNPRIVILEGED: &str = "INSTAMP_TEST_UNPRIVILEGED";
 fn without_privilege_the_error_says_which_is_needed() {
     if env::var_os(UNPRIVILEGED).is_some() {
         assert!(!nix::unistd::geteuid().is_root());
-        let hooks = Hooks::open(None).unwrap();
+        let hooks = Hooks::open(None, |_| {}).unwrap();
         let error = attach(&hooks, &Request::new(NIC)).unwrap_err();
         assert!(matches!(error, Error::Privilege { .. }), "{error}");
         assert!(error.to_string().contains("CAP_BPF and CAP_NET_ADMIN"), "{error}");
@@ -571,9 +574,11 @@ fn without_privilege_the_error_says_which_is_needed() {
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     let program = directory.path().join("test");
     fs::copy(env::current_exe().unwrap(), &program).unwrap();
-    // With the file system open to all, it is the kernel that refuses.
-    for mode in [0o700, 0o777] {
+    let nobody = Some(65534);
+    // With a file system of its own, it is the kernel that refuses.
+    for (mode, owner) in [(0o700, None), (0o1777, None), (0o1777, nobody), (0o700, nobody)] {
         fs::set_permissions(world.bpffs.path(), Permissions::from_mode(mode)).unwrap();
+        chown(world.bpffs.path(), owner, owner).unwrap();
         let output = world.host.enter(|| {
             Command::new(&program)
                 .args(["without_privilege_the_error_says_which_is_needed", "--exact"])
@@ -588,4 +593,98 @@ fn without_privilege_the_error_says_which_is_needed() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
     world.assert_clean(NIC);
+}
+
+/// A command of a stranger, who locks `directory` until it is told to go on with `then`.
+fn locked_by(user: u32, directory: &Path, then: &str) -> Child {
+    let mut child = Command::new("flock")
+        .arg(directory)
+        .args(["sh", "-c", &format!("echo locked; read line; {then}")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .current_dir("/")
+        .uid(user)
+        .gid(user)
+        .spawn()
+        .unwrap();
+    let mut said = [0; 7];
+    child.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"locked\n");
+    child
+}
+
+/// The default mode of a BPF file system lets everybody make names in its root, and lock it.
+#[test]
+fn a_stranger_can_neither_stop_a_command_nor_give_it_a_directory() {
+    let Some(world) = World::new() else { return };
+    fs::set_permissions(world.bpffs.path(), Permissions::from_mode(0o1777)).unwrap();
+    let mut stranger = locked_by(65534, world.bpffs.path(), "true");
+    let (sender, ended) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| sender.send(world.host.enter(|| attach(&world.hooks(), &Request::new(NIC)).is_ok())));
+        let ended = ended.recv_timeout(Duration::from_secs(20));
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        assert_eq!(ended, Ok(true), "it waits for a stranger");
+    });
+    let root = world.bpffs.path().join("instamp");
+    assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+    world.host.enter(|| world.hooks().detach(NIC).unwrap());
+    world.assert_clean(NIC);
+
+    let stranger = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(&root).current_dir("/").uid(65534).gid(65534);
+        assert!(command.status().unwrap().success());
+    };
+    let refused = |words: &[&str]| {
+        world.host.enter(|| {
+            for error in [attach(&world.hooks(), &Request::new(NIC)).unwrap_err(), world.hooks().status().unwrap_err()]
+            {
+                let error = error.to_string();
+                assert!(words.iter().all(|word| error.contains(word)), "{error}");
+            }
+        });
+        world.assert_bare(NIC);
+    };
+    stranger("mkdir", &[]);
+    refused(&["instamp belongs to user 65534", "remove it"]);
+    stranger("rmdir", &[]);
+    stranger("ln", &["-s", "/sys/fs/bpf"]);
+    refused(&["instamp belongs to user 65534", "remove it"]);
+    stranger("rm", &[]);
+
+    fs::create_dir(&root).unwrap();
+    for mode in [0o770, 0o1777, 0o702] {
+        fs::set_permissions(&root, Permissions::from_mode(mode)).unwrap();
+        refused(&[&format!("chmod 700 {}", root.display())]);
+    }
+    fs::set_permissions(&root, Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(world.bpffs.path(), Permissions::from_mode(0o777)).unwrap();
+    refused(&[&format!("chmod 700 {}", world.bpffs.path().display())]);
+    fs::set_permissions(world.bpffs.path(), Permissions::from_mode(0o700)).unwrap();
+    world.host.enter(|| assert_eq!(world.hooks().status().unwrap().len(), 0));
+    world.assert_clean(NIC);
+}
+
+#[test]
+fn a_command_that_waits_says_so_and_goes_on_where_the_directory_was_removed() {
+    let Some(world) = World::new() else { return };
+    let root = world.bpffs.path().join("instamp");
+    for then in ["true", &format!("rmdir {}", root.display())] {
+        fs::create_dir(&root).unwrap();
+        let mut other = locked_by(0, &root, then);
+        let (hooks, notices) = world.telling_hooks();
+        let attached = thread::scope(|scope| {
+            let waiting = scope.spawn(|| world.host.enter(|| attach(&hooks, &Request::new(NIC))));
+            assert_eq!(notices.recv(), Ok(Notice::Waiting { path: root.clone() }));
+            drop(other.stdin.take());
+            assert!(other.wait().is_ok());
+            waiting.join().unwrap()
+        });
+        attached.unwrap();
+        assert_eq!(world.host.enter(|| world.hooks().status().unwrap()).len(), 1);
+        world.host.enter(|| world.hooks().detach(NIC).unwrap());
+        world.assert_clean(NIC);
+    }
 }

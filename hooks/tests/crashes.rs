@@ -45,7 +45,7 @@ fn killed(task: &str) {
             let survived = world.host.enter(|| {
                 let hooks = world.hooks();
                 if task == "detach" {
-                    hooks.attach(&Objects::built_in(), &request, |_| {}).unwrap();
+                    hooks.attach(&Objects::built_in(), &request).unwrap();
                 }
                 let survived = run_until(&world, task, way, moments + 1);
                 let status = hooks.status().unwrap();
@@ -175,9 +175,9 @@ fn do_task() {
     let Ok(task) = env::var(TASK) else { return };
     let (task, way) = task.split_once(' ').unwrap();
     let (request, _) = &ways()[way.parse::<usize>().unwrap()];
-    let hooks = Hooks::open(None).unwrap();
+    let hooks = Hooks::open(None, |_| {}).unwrap();
     match task {
-        "attach" => drop(hooks.attach(&Objects::built_in(), request, |_| {}).unwrap()),
+        "attach" => drop(hooks.attach(&Objects::built_in(), request).unwrap()),
         "detach" => hooks.detach(NIC).unwrap(),
         other => panic!("{other}"),
     }

@@ -104,7 +104,7 @@ fn without_a_bpf_file_system() {
     for arguments in [&["attach", "--dev", Lab::NIC][..], &["detach", "--all"], &["status"]] {
         fails(
             with(lab.instamp("host"), arguments).env("INSTAMP_BPFFS", path),
-            &["no BPF file system", &format!("mount -t bpf bpf {path}"), "INSTAMP_BPFFS"],
+            &["no BPF file system", &format!("mount -t bpf -o mode=700 bpf {path}"), "INSTAMP_BPFFS"],
         );
     }
 }

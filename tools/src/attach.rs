@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use instamp_hooks::{Clock, Hooks, IngressChoice, Objects, Prefix, Request, Settings, TcChoice, XdpMode};
+use instamp_hooks::{Clock, IngressChoice, Objects, Prefix, Request, Settings, TcChoice, XdpMode};
 
 /// Stamps probes at a network device.
 ///
@@ -125,13 +125,13 @@ impl From<Options> for Request {
 }
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let hooks = Hooks::open(None)?;
+    let hooks = crate::hooks()?;
     let update = options.update;
     let request = Request::from(options);
     let attachment = if update {
         hooks.update(&request.device, &request.settings)?
     } else {
-        hooks.attach(&Objects::built_in(), &request, |notice| eprintln!("instamp: {notice}"))?
+        hooks.attach(&Objects::built_in(), &request)?
     };
     writeln!(io::stdout(), "{}: {attachment}, node {}", attachment.device, attachment.site.node)?;
     Ok(ExitCode::SUCCESS)

@@ -5,8 +5,6 @@ use std::{
     process::ExitCode,
 };
 
-use instamp_hooks::Hooks;
-
 /// Stops stamping, and leaves devices as they were.
 ///
 /// Acts in the network namespace that it runs in.
@@ -22,7 +20,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let hooks = Hooks::open(None)?;
+    let hooks = crate::hooks()?;
     let detached = match options.dev {
         Some(device) => {
             hooks.detach(&device)?;

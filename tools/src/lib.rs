@@ -13,6 +13,7 @@ mod units;
 use std::{io, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use instamp_hooks::Hooks;
 
 pub use decode::decode_to;
 
@@ -70,6 +71,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(FAILURE)
         }
     }
+}
+
+/// The attachments of this machine. What the user should know of the work on them is told on standard error.
+fn hooks() -> Result<Hooks, instamp_hooks::Error> {
+    Hooks::open(None, |notice| eprintln!("instamp: {notice}"))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

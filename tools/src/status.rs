@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use instamp_hooks::{Attachment, Clock, Hooks, Prefix, Standing};
+use instamp_hooks::{Attachment, Clock, Prefix, Standing};
 use instamp_trailer::Bound;
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let attachments = Hooks::open(None)?.status()?;
+    let attachments = crate::hooks()?.status()?;
     let mut out = io::stdout().lock();
     for attachment in &attachments {
         if options.json {

@@ -83,5 +83,6 @@ pub(crate) fn mount_bpffs() -> Result<()> {
         return Ok(());
     }
     eprintln!("setup: mounting the BPF file system on {BPFFS}: attached programs are pinned there");
-    run(as_root("mount").args(["-t", "bpf", "bpf", BPFFS]))
+    // Open to everybody, as it is by default, it would have anybody make names there.
+    run(as_root("mount").args(["-t", "bpf", "-o", "mode=700", "bpf", BPFFS]))
 }

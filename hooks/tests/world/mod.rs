@@ -7,12 +7,15 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{self, Command},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, Receiver},
+    },
     thread,
 };
 
 use aya::programs::{SchedClassifier, TcAttachType};
-use instamp_hooks::{Hooks, Mechanism, Request};
+use instamp_hooks::{Hooks, Mechanism, Notice, Request};
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns},
@@ -57,7 +60,14 @@ impl World {
     }
 
     pub(crate) fn hooks(&self) -> Hooks {
-        Hooks::open(Some(self.bpffs.path())).expect("this kernel is new enough")
+        Hooks::open(Some(self.bpffs.path()), |_| {}).expect("this kernel is new enough")
+    }
+
+    /// The same, and what they announce.
+    pub(crate) fn telling_hooks(&self) -> (Hooks, Receiver<Notice>) {
+        let (sender, notices) = mpsc::channel();
+        let announce = move |notice| sender.send(notice).expect("the test still listens");
+        (Hooks::open(Some(self.bpffs.path()), announce).expect("this kernel is new enough"), notices)
     }
 
     /// Nothing is attached to `device`, and nothing is pinned, by the word of others than us.

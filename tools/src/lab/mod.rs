@@ -17,7 +17,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use instamp_hooks::Hooks;
 
 use namespace::Namespace;
 use topology::{MAX_CONTAINERS, Topology};
@@ -165,7 +164,7 @@ fn down(lab: &str) -> Result<ExitCode> {
 
 /// Detaches what was attached in the calling thread's namespace: pins outlive it.
 fn detach_all() -> Result<()> {
-    match Hooks::open(None).and_then(|hooks| hooks.detach_all()) {
+    match crate::hooks().and_then(|hooks| hooks.detach_all()) {
         // Where no pin can be, none is left.
         Ok(_) | Err(instamp_hooks::Error::NoBpffs { .. }) => Ok(()),
         Err(error) => Err(error.into()),
