@@ -54,7 +54,14 @@ fn errors_are_told_once_and_exit_with_2() {
             "instamp: /nonexistent.pcap: No such file or directory (os error 2)\n",
         ),
         (&["decode", "/"], "instamp: /: Is a directory (os error 21)\n"),
-        (&["ping", "-6", "127.0.0.1"], "instamp: 127.0.0.1 has no IPv6 address: leave out -4 and -6 to use any\n"),
+        (
+            &["ping", "-6", "127.0.0.1"],
+            "instamp: 127.0.0.1 has no IPv6 address: leave out -4, -6 and an address in -I to use any\n",
+        ),
+        (
+            &["ping", "-I", "fe80::2%lo", "127.0.0.1"],
+            "instamp: 127.0.0.1 has no IPv6 address: leave out -4, -6 and an address in -I to use any\n",
+        ),
     ] {
         let output = output(arguments);
         assert_eq!((output.status.code(), text(&output.stderr), text(&output.stdout)), (Some(2), error, ""));

@@ -10,6 +10,7 @@ mod resolve;
 #[cfg(test)]
 mod samples;
 mod signals;
+mod source;
 mod stages;
 mod tally;
 mod text;

@@ -8,7 +8,7 @@ use instamp::{
     prober::{Config, SocketKind},
 };
 
-use super::{resolve::Family, text::Style};
+use super::{resolve::Family, source::Source, text::Style};
 use crate::units::{parse_duration, parse_positive_duration};
 
 /// Pings a host and says, for every reply, how much of the round trip was network and how much this host.
@@ -49,9 +49,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "RECORDS")]
     cap: Option<u8>,
 
-    /// Send through this interface, or from this address
+    /// Send through this interface, or from this address, maybe with its interface: `fe80::2%eth0`. DEST is then of the address's
+    /// IP version
     #[arg(short = 'I', value_name = "INTERFACE|ADDRESS")]
-    pub(super) source: Option<String>,
+    source: Option<Source>,
 
     /// Numbers only: names are never looked up for addresses, so this changes nothing
     #[arg(short = 'n')]
@@ -124,7 +125,7 @@ impl Options {
         match (self.ipv4, self.ipv6) {
             (true, _) => Family::V4,
             (_, true) => Family::V6,
-            (false, false) => Family::Any,
+            (false, false) => self.source.as_ref().map_or(Family::Any, Source::family),
         }
     }
 
@@ -135,12 +136,14 @@ impl Options {
     /// What the library is to do. `interface` is the one that came with the target's address.
     pub(super) fn config(&self, target: IpAddr, interface: Option<String>) -> Config {
         let mut config = Config::new(target);
-        config.interface = interface;
-        match self.source.as_ref().map(|source| source.parse::<IpAddr>()) {
-            Some(Ok(address)) => config.source = Some(address),
-            Some(Err(_)) => config.interface.clone_from(&self.source),
-            None => {}
-        }
+        config.interface = match &self.source {
+            Some(Source::Interface(name) | Source::Address(_, Some(name))) => Some(name.clone()),
+            Some(Source::Address(_, None)) | None => interface,
+        };
+        config.source = match self.source {
+            Some(Source::Address(address, _)) => Some(address),
+            Some(Source::Interface(_)) | None => None,
+        };
         config.socket = match self.socket {
             Socket::Auto => SocketKind::Auto,
             Socket::Raw => SocketKind::Raw,
@@ -153,5 +156,44 @@ impl Options {
         config.timeout = self.timeout;
         config.deadline = self.deadline;
         config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(arguments: &[&str]) -> Options {
+        Command::try_parse_from([&["ping"], arguments].concat()).expect("options").options
+    }
+
+    #[test]
+    fn the_source_decides_the_ip_version_of_a_name() {
+        let family = |arguments| options(arguments).family();
+        assert_eq!(family(&["example.net"]), Family::Any);
+        assert_eq!(family(&["-I", "eth0", "example.net"]), Family::Any);
+        assert_eq!(family(&["-I", "192.0.2.1", "example.net"]), Family::V4);
+        assert_eq!(family(&["-I", "fe80::2%eth0", "example.net"]), Family::V6);
+        assert_eq!(family(&["-4", "-I", "eth0", "example.net"]), Family::V4);
+    }
+
+    #[test]
+    fn a_scoped_source_names_address_and_interface() {
+        let target: IpAddr = "fe80::1".parse().expect("an address");
+        let from = |source| {
+            let config = options(&["-I", source, "fe80::1%eth1"]).config(target, Some("eth1".to_owned()));
+            (config.source.map(|address| address.to_string()), config.interface)
+        };
+        assert_eq!(from("fe80::2%eth0"), (Some("fe80::2".into()), Some("eth0".into())));
+        assert_eq!(from("fe80::2"), (Some("fe80::2".into()), Some("eth1".into())));
+        assert_eq!(from("eth0"), (None, Some("eth0".into())));
     }
 }

@@ -36,10 +36,7 @@ impl Family {
 ///
 /// Why there is none, and what to do.
 pub(super) async fn resolve(destination: &str, family: Family) -> anyhow::Result<(IpAddr, Option<String>)> {
-    let (host, interface) = match destination.split_once('%') {
-        Some((host, interface)) => (host, Some(interface.to_owned())),
-        None => (destination, None),
-    };
+    let (host, interface) = split_interface(destination);
     let addresses: Vec<IpAddr> = match host.parse() {
         Ok(address) => vec![address],
         Err(_) => tokio::net::lookup_host((host, 0))
@@ -51,9 +48,17 @@ pub(super) async fn resolve(destination: &str, family: Family) -> anyhow::Result
             .collect(),
     };
     let Some(address) = addresses.into_iter().find(|address| family.allows(address)) else {
-        bail!("{host} has no {} address: leave out -4 and -6 to use any", family.name());
+        bail!("{host} has no {} address: leave out -4, -6 and an address in -I to use any", family.name());
     };
     Ok((address, interface))
+}
+
+/// A host and the interface that is named after a `%`, as in `fe80::1%eth0`.
+pub(super) fn split_interface(text: &str) -> (&str, Option<String>) {
+    match text.split_once('%') {
+        Some((host, interface)) => (host, Some(interface.to_owned())),
+        None => (text, None),
+    }
 }
 
 #[cfg(test)]
@@ -74,7 +79,7 @@ mod tests {
 
     #[test]
     fn an_address_of_the_other_family_is_refused() {
-        let refused = Err("192.0.2.1 has no IPv6 address: leave out -4 and -6 to use any".into());
+        let refused = Err("192.0.2.1 has no IPv6 address: leave out -4, -6 and an address in -I to use any".into());
         assert_eq!(resolved("192.0.2.1", Family::V6), refused);
     }
 }
