@@ -216,6 +216,14 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_sent_is_no_loss() {
+        let line = text(|out| summary(out, &samples::tally_of_unsent(), Duration::ZERO));
+        let expected =
+            r#"{"type":"summary","sent":0,"received":0,"corrected":0,"duplicates":0,"late":0,"errors":3,"loss":null,"#;
+        assert!(line.starts_with(expected), "{line}");
+    }
+
+    #[test]
     fn a_summary_of_nothing_is_null() {
         let line = concat!(
             r#"{"type":"summary","sent":0,"received":0,"corrected":0,"duplicates":0,"late":0,"errors":0,"loss":null,"#,

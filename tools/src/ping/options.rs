@@ -103,6 +103,9 @@ A line of a reply ends in
 so that time = net + tx + rx (+ remote); or in uncorrected= and the reason: no-stamps, no-request-stamp, no-reply-stamp,
 truncated, clock-mismatch, node-conflict, foreign-nonce.
 
+A request that this host itself cannot send is an error and does not count as sent. Loss is of those that were sent: where
+none was, the summary tells none (--json: \"sent\":0, \"loss\":null).
+
 Interrupting (SIGINT, SIGTERM) stops sending, awaits what is outstanding and prints the summary; a second time does not await.
 SIGQUIT (Ctrl-\\) prints a line on standard error: how it stands.
 

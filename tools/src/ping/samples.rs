@@ -47,6 +47,15 @@ pub(super) fn uncorrected(seq: u64, reason: Uncorrected) -> Reply {
     Reply { correction: Err(reason), stamps: Stamps::NONE, ..reply(seq) }
 }
 
+/// Probes that this host could not send.
+pub(super) fn tally_of_unsent() -> Tally {
+    let mut tally = Tally::new();
+    for seq in 1..=3 {
+        tally.count(&Event::Error { seq: Some(seq), from: None, error: ErrorKind::NetUnreachable });
+    }
+    tally
+}
+
 /// Three probes: one answered, one lost, one failed.
 pub(super) fn tally() -> Tally {
     let mut tally = Tally::new();
