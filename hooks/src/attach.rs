@@ -15,6 +15,7 @@ use crate::{
     error::{Context as _, errno, failed},
     netlink::route::{Link, Route},
     pins::{Directory, MAPS, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
+    policy::Named,
     site,
     sweep::dismantle,
     tc,
@@ -51,46 +52,53 @@ impl Request {
     }
 }
 
-/// What the programs of a device write, and for whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What the programs of a device write, and for whom. What is not given is a default, or in an update what it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Which attachment of this host it is: 0 the uplink, others up to 7. At a point other than the uplink, what is at the
-    /// other end of a veth is part of the host: the addresses of a container count as own.
-    pub point: u8,
+    /// other end of a veth is part of the host: the addresses of a container count as own. By default 0.
+    pub point: Option<u8>,
     /// The number of this host; by default a hash of its boot, the same in all its namespaces.
     pub node: Option<u16>,
-    /// Networks whose probes are stamped as the host's own, besides its own addresses.
-    pub sources: Vec<Prefix>,
-    /// Networks whose requests to this host are stamped, and the replies to them.
-    pub respond: Vec<Prefix>,
-    /// The clock of the stamps that `respond` allows.
-    pub respond_clock: Clock,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { point: 0, node: None, sources: Vec::new(), respond: Vec::new(), respond_clock: Clock::TAI }
-    }
+    /// Networks whose probes are stamped as the host's own, besides its own addresses; by default none.
+    pub sources: Option<Vec<Prefix>>,
+    /// Networks whose requests to this host are stamped, and the replies to them; by default none.
+    pub respond: Option<Vec<Prefix>>,
+    /// The clock of the stamps that `respond` allows; by default [`Clock::TAI`].
+    pub respond_clock: Option<Clock>,
 }
 
 impl Settings {
+    /// These, and where they say nothing those of an attachment.
+    pub(crate) fn over(&self, attachment: &Attachment) -> Self {
+        let Attachment { site, sources, respond, .. } = attachment;
+        Self {
+            point: self.point.or(Some(site.point)),
+            node: self.node.or(Some(site.node)),
+            sources: self.sources.clone().or_else(|| Some(sources.clone())),
+            respond: self.respond.clone().or_else(|| Some(respond.clone())),
+            respond_clock: self.respond_clock.or(Some(Clock::from_number(site.respond_clock))),
+        }
+    }
+
     /// The site and the policy for the addresses that the network namespace has now.
     fn resolve(&self, here: &Here, link: &Link) -> Result<(Site, Policy), Error> {
-        if self.point > 7 {
-            return Err(Error::Point { point: self.point });
+        let point = self.point.unwrap_or(UPLINK);
+        if point > 7 {
+            return Err(Error::Point { point });
         }
         let mut addresses = here.route.addresses().context("list", "the addresses of the devices")?;
-        if self.point != UPLINK
+        if point != UPLINK
             && let Some(peer) = link.peer
         {
             addresses.extend(Route::addresses_of(peer).context("list the addresses at the other end of", &link.name)?);
         }
         let site = Site {
             node: self.node.map_or_else(site::node, Ok)?,
-            point: self.point,
+            point,
             bound: site::bound(),
             own_clock: Clock::MONOTONIC.number(),
-            respond_clock: self.respond_clock.number(),
+            respond_clock: self.respond_clock.unwrap_or(Clock::TAI).number(),
             reserved: [0; 2],
         };
         Ok((site, self.policy(&addresses)))
@@ -99,9 +107,10 @@ impl Settings {
     /// Loopback addresses never cross a device. Others of the loopback device do: hosts with several uplinks keep theirs there.
     fn policy(&self, addresses: &[IpAddr]) -> Policy {
         let mut policy = Policy::default();
-        let own = addresses.iter().filter(|address| !address.is_loopback()).map(|&address| address.into());
-        own.chain(self.sources.iter().copied()).for_each(|prefix| policy.add(prefix, Standing::OWN));
-        self.respond.iter().for_each(|&prefix| policy.add(prefix, Standing::RESPOND));
+        let own = addresses.iter().filter(|address| !address.is_loopback());
+        own.for_each(|&address| policy.add(address.into(), Standing::OWN));
+        self.sources.iter().flatten().for_each(|&prefix| policy.name(prefix, Named::Source));
+        self.respond.iter().flatten().for_each(|&prefix| policy.name(prefix, Named::Respond));
         policy
     }
 
@@ -280,8 +289,8 @@ mod tests {
     #[test]
     fn own_addresses_and_sources_are_own_and_loopback_is_not() {
         let settings = Settings {
-            sources: vec!["172.17.0.0/16".parse().unwrap()],
-            respond: vec!["0.0.0.0/0".parse().unwrap()],
+            sources: Some(vec!["172.17.0.0/16".parse().unwrap()]),
+            respond: Some(vec!["0.0.0.0/0".parse().unwrap()]),
             ..Settings::default()
         };
         let addresses = ["127.0.0.1", "192.0.2.1", "::1", "fe80::1"].map(|text| text.parse().unwrap());

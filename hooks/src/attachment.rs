@@ -10,6 +10,7 @@ use crate::{
     error::Context as _,
     netlink::route::{Filter, Link},
     pins::{Directory, PROGRAMS, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
+    policy::Named,
     sys,
 };
 
@@ -27,6 +28,10 @@ pub struct Attachment {
     pub hooks: Vec<HookState>,
     /// Whose probes are stamped. A prefix inside another has the standing of both.
     pub policy: BTreeMap<Prefix, Standing>,
+    /// The prefixes that count as own by [`Settings::sources`](crate::Settings::sources).
+    pub sources: Vec<Prefix>,
+    /// The prefixes of [`Settings::respond`](crate::Settings::respond).
+    pub respond: Vec<Prefix>,
 }
 
 /// A program on a hook.
@@ -73,12 +78,17 @@ impl Attachment {
                 counters: directory.counters(hook)?,
             })
         });
+        let policy = directory.policy()?;
+        let named =
+            |named: Named| policy.iter().filter(|(_, value)| named.is_in(**value)).map(|(&prefix, _)| prefix).collect();
         Ok(Self {
             device: link.name.clone(),
             ifindex: link.ifindex,
             site: directory.site()?,
             hooks: hooks.collect::<Result<_, Error>>()?,
-            policy: directory.policy()?,
+            sources: named(Named::Source),
+            respond: named(Named::Respond),
+            policy: policy.iter().map(|(&prefix, &value)| (prefix, Standing::from_bits(value))).collect(),
         })
     }
 }

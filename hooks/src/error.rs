@@ -75,7 +75,7 @@ pub enum Error {
     },
     /// The device is stamped already.
     #[error(
-        "{device} is attached already ({existing}): change it with `instamp attach --update --dev {device}`, or remove it with `instamp detach --dev {device}`"
+        "{device} is attached already ({existing}): change it with `instamp attach --update --dev {device}` and what is to be different, or remove it with `instamp detach --dev {device}`"
     )]
     AlreadyAttached {
         /// The device.

@@ -65,7 +65,8 @@ impl Hooks {
         attach(&pins, &here, objects, request, &self.announce)
     }
 
-    /// Changes what the programs of a device write, and for whom, while they run. The addresses of the host are read anew.
+    /// Changes what the programs of a device write, and for whom, while they run. What `settings` do not give stays as it
+    /// is, but for the addresses of the host, which are read anew.
     ///
     /// # Errors
     ///
@@ -74,7 +75,7 @@ impl Hooks {
         let (pins, here) = self.enter()?;
         let directory = attached(&pins, &here, device)?;
         let link = here.device(device)?;
-        settings.write(&here, link, &directory)?;
+        settings.over(&Attachment::read(&here, link, &directory)?).write(&here, link, &directory)?;
         Attachment::read(&here, link, &directory)
     }
 

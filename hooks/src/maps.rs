@@ -9,7 +9,7 @@ use aya::{
     },
     programs::loaded_programs,
 };
-use instamp_trailer::{Hook, Refusal, Site, Standing};
+use instamp_trailer::{Hook, Refusal, Site};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::{
@@ -44,19 +44,16 @@ impl Directory {
         write().context("write", path.display())
     }
 
-    /// The prefixes as the programs see them: each with the standing that its addresses have.
-    pub(crate) fn policy(&self) -> Result<BTreeMap<Prefix, Standing>, Error> {
+    /// The values of the prefixes: the standing that their addresses have, and for what the user has named them.
+    pub(crate) fn policy(&self) -> Result<BTreeMap<Prefix, u32>, Error> {
         let path = self.pin(POLICY);
         let read = || open_policy(&path)?.iter().collect::<Result<Vec<_>, _>>();
         let entries = read().context("read", path.display())?;
         Ok(entries
             .into_iter()
             // An entry without standing says only that a wider one of IPv6 does not mean IPv4.
-            .filter(|&(_, bits)| bits != 0)
-            .map(|(key, bits)| {
-                let key = Key { length: key.prefix_len(), address: key.data() };
-                (key.into(), Standing::from_bits(bits))
-            })
+            .filter(|&(_, value)| value != 0)
+            .map(|(key, value)| (Key { length: key.prefix_len(), address: key.data() }.into(), value))
             .collect())
     }
 
@@ -78,8 +75,8 @@ impl Directory {
             for key in early {
                 map.remove(&TrieKey::new(key.length, key.address))?;
             }
-            for (key, &bits) in &entries {
-                map.insert(&TrieKey::new(key.length, key.address), bits, 0)?;
+            for (key, &value) in &entries {
+                map.insert(&TrieKey::new(key.length, key.address), value, 0)?;
             }
             for key in late {
                 map.remove(&TrieKey::new(key.length, key.address))?;

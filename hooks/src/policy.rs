@@ -133,10 +133,42 @@ impl From<Key> for Prefix {
     }
 }
 
+/// For what the user has named a network. The map keeps this too, in bits at which the programs do not look: by standing
+/// alone, an update could not tell what was named from the host's addresses, nor from what a network has of another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Named {
+    Source,
+    Respond,
+}
+
+impl Named {
+    const ALL: u32 = Self::Source.bit() | Self::Respond.bit();
+
+    const fn bit(self) -> u32 {
+        match self {
+            Self::Source => 1 << 8,
+            Self::Respond => 1 << 9,
+        }
+    }
+
+    const fn standing(self) -> Standing {
+        match self {
+            Self::Source => Standing::OWN,
+            Self::Respond => Standing::RESPOND,
+        }
+    }
+
+    /// Whether this value of the map says so.
+    pub(crate) const fn is_in(self, value: u32) -> bool {
+        value & self.bit() != 0
+    }
+}
+
 /// The standing of networks. An address has that of all the networks that it lies in.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Policy {
-    standings: BTreeMap<Prefix, u32>,
+    /// Without what networks have of others.
+    values: BTreeMap<Prefix, u32>,
 }
 
 impl Policy {
@@ -145,16 +177,22 @@ impl Policy {
 
     /// Gives all addresses of `prefix` a standing, on top of what they have.
     pub fn add(&mut self, prefix: Prefix, standing: Standing) {
-        *self.standings.entry(prefix).or_default() |= standing.bits();
+        *self.values.entry(prefix).or_default() |= standing.bits();
+    }
+
+    /// Gives all addresses of `prefix` the standing for which the user has named it.
+    pub(crate) fn name(&mut self, prefix: Prefix, named: Named) {
+        self.add(prefix, named.standing());
+        *self.values.entry(prefix).or_default() |= named.bit();
     }
 
     /// The networks with the standing of their addresses: that of the network itself and of all that cover it.
     pub fn networks(&self) -> impl Iterator<Item = (Prefix, Standing)> + '_ {
-        self.standings.keys().map(|&prefix| (prefix, self.standing(prefix)))
+        self.values.keys().map(|&prefix| (prefix, self.standing(prefix)))
     }
 
     fn standing(&self, prefix: Prefix) -> Standing {
-        let covering = self.standings.iter().filter(|(network, _)| network.covers(prefix));
+        let covering = self.values.iter().filter(|(network, _)| network.covers(prefix));
         Standing::from_bits(covering.fold(0, |bits, (_, &more)| bits | more))
     }
 
@@ -163,10 +201,13 @@ impl Policy {
     /// IPv4 lies inside the IPv6 of the map. Where an IPv6 network reaches around it, an entry for all of IPv4 keeps it
     /// from counting there.
     pub(crate) fn entries(&self) -> BTreeMap<Key, u32> {
-        let mut entries: BTreeMap<Key, u32> =
-            self.networks().map(|(prefix, standing)| (prefix.into(), standing.bits())).collect();
-        if self.standings.keys().any(|network| network.covers(Prefix::MAPPED)) {
-            entries.insert(Prefix::IPV4.into(), self.standing(Prefix::IPV4).bits());
+        let mut entries: BTreeMap<Key, u32> = self
+            .values
+            .iter()
+            .map(|(&prefix, value)| (prefix.into(), self.standing(prefix).bits() | value & Named::ALL))
+            .collect();
+        if self.values.keys().any(|network| network.covers(Prefix::MAPPED)) {
+            entries.entry(Prefix::IPV4.into()).or_insert_with(|| self.standing(Prefix::IPV4).bits());
         }
         entries
     }
@@ -238,6 +279,25 @@ mod tests {
 
         let entries = policy(&["0.0.0.0/0"], &["::/0"]).entries();
         assert_eq!(lookup(&entries, "192.0.2.1".parse().unwrap()), Standing::OWN.bits());
+    }
+
+    #[test]
+    fn what_was_named_is_told_from_what_has_the_same_standing() {
+        let mut policy = policy(&["10.1.2.3"], &[]);
+        policy.name(prefix("10.0.0.0/8"), Named::Source);
+        policy.name(prefix("0.0.0.0/0"), Named::Respond);
+        policy.name(prefix("::/0"), Named::Respond);
+        let named = |named: Named| {
+            let entries = policy.entries();
+            entries
+                .into_iter()
+                .filter(move |&(_, value)| named.is_in(value))
+                .map(|(key, _)| Prefix::from(key).to_string())
+        };
+        assert_eq!(named(Named::Source).collect::<Vec<_>>(), ["10.0.0.0/8"]);
+        assert_eq!(named(Named::Respond).collect::<Vec<_>>(), ["::/0", "0.0.0.0/0"]);
+        let value = lookup(&policy.entries(), "10.1.2.3".parse().unwrap());
+        assert_eq!(Standing::from_bits(value), Standing::OWN.and(Standing::RESPOND));
     }
 
     #[test]

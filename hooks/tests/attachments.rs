@@ -25,8 +25,8 @@ use aya::{
     programs::{SchedClassifier, TcAttachType, Xdp, XdpMode as AyaXdpMode},
 };
 use instamp_hooks::{
-    Attachment, BPFFS_VARIABLE, Clock, Error, Hook, Hooks, Ingress, IngressChoice, Mechanism, Notice, Objects, Reason,
-    Request, Settings, Standing, TcChoice, TcMode, XdpMode, capabilities,
+    Attachment, BPFFS_VARIABLE, Clock, Error, Hook, Hooks, Ingress, IngressChoice, Mechanism, Notice, Objects, Prefix,
+    Reason, Request, Settings, Standing, TcChoice, TcMode, XdpMode, capabilities,
 };
 use instamp_trailer::{
     Footer, Phase, Trailer,
@@ -52,7 +52,7 @@ fn mechanisms(attachment: &Attachment) -> Vec<Option<Mechanism>> {
 fn each_way_of_attaching_stamps_both_directions_and_leaves_nothing() {
     let Some(world) = World::new() else { return };
     for (request, expected) in ways() {
-        let settings = Settings { point: 5, node: Some(0x1234), ..Settings::default() };
+        let settings = Settings { point: Some(5), node: Some(0x1234), ..Settings::default() };
         let request = Request { settings, ..request };
         let status = world.host.enter(|| {
             let hooks = world.hooks();
@@ -200,14 +200,15 @@ fn what_is_wrong_is_named_with_its_remedy() {
         let error = said(&Request { ingress: IngressChoice::Xdp, ..Request::new("bridge") });
         assert!(error.contains("the driver of bridge refuses native XDP"), "{error}");
         assert!(error.contains("--xdp-mode generic") && error.contains("--ingress tc"), "{error}");
-        let error = said(&Request { settings: Settings { point: 8, ..Settings::default() }, ..Request::new(NIC) });
+        let error =
+            said(&Request { settings: Settings { point: Some(8), ..Settings::default() }, ..Request::new(NIC) });
         assert!(error.contains("point 8"), "{error}");
         let error = hooks.detach(NIC).unwrap_err().to_string();
         assert!(error.contains("nic is not attached"), "{error}");
 
         let many = (0..1025_u32).map(|n| std::net::IpAddr::from(Ipv4Addr::from_bits(n << 8)).into());
         let error = said(&Request {
-            settings: Settings { sources: many.collect(), ..Settings::default() },
+            settings: Settings { sources: Some(many.collect()), ..Settings::default() },
             ..Request::new(NIC)
         });
         assert!(error.contains("more than the 1024"), "{error}");
@@ -226,7 +227,7 @@ fn several_devices_have_their_own_points_and_lives() {
     world.host.enter(|| {
         let hooks = world.hooks();
         for (point, device) in [(0, NIC), (1, "second"), (7, "third")] {
-            let settings = Settings { point, ..Settings::default() };
+            let settings = Settings { point: Some(point), ..Settings::default() };
             attach(&hooks, &Request { settings, ..Request::new(device) }).unwrap();
         }
         let points = || {
@@ -277,7 +278,7 @@ fn an_update_changes_site_and_policy_and_keeps_the_hooks() {
     world.host.enter(|| {
         let hooks = world.hooks();
         let wide = (0..700_u32).map(|n| std::net::IpAddr::from(Ipv4Addr::from_bits(n << 8)).into()).collect();
-        let before = Settings { sources: wide, ..Settings::default() };
+        let before = Settings { sources: Some(wide), ..Settings::default() };
         let before = attach(&hooks, &Request { settings: before, ..Request::new(NIC) }).unwrap();
         assert_eq!((before.site.point, before.site.respond_clock), (0, Clock::TAI.number()));
 
@@ -286,8 +287,13 @@ fn an_update_changes_site_and_policy_and_keeps_the_hooks() {
         let mut respond: Vec<_> =
             (0..700_u32).map(|n| std::net::IpAddr::from(Ipv4Addr::from_bits(0x6400_0000 | n << 8)).into()).collect();
         respond.push("192.0.2.0/24".parse().unwrap());
-        let settings =
-            Settings { point: 2, node: Some(9), sources: Vec::new(), respond, respond_clock: Clock::MONOTONIC };
+        let settings = Settings {
+            point: Some(2),
+            node: Some(9),
+            sources: Some(Vec::new()),
+            respond: Some(respond),
+            respond_clock: Some(Clock::MONOTONIC),
+        };
         let after = hooks.update(NIC, &settings).unwrap();
         assert_eq!((after.site.point, after.site.node), (2, 9));
         assert_eq!(after.site.respond_clock, Clock::MONOTONIC.number());
@@ -305,6 +311,48 @@ fn an_update_changes_site_and_policy_and_keeps_the_hooks() {
 }
 
 #[test]
+fn an_update_keeps_what_it_does_not_name_and_reads_the_addresses_anew() {
+    let Some(world) = World::new() else { return };
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        let prefixes = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Prefix>>();
+        let settings = Settings {
+            point: Some(3),
+            node: Some(9),
+            sources: Some(prefixes(&["172.16.0.0/12", "fd77::/64"])),
+            respond: Some(prefixes(&["0.0.0.0/0", "10.77.0.1"])),
+            respond_clock: Some(Clock::MONOTONIC),
+        };
+        let first = attach(&hooks, &Request { settings: settings.clone(), ..Request::new(NIC) }).unwrap();
+        let same = hooks.update(NIC, &Settings::default()).unwrap();
+        for attachment in [&first, &same] {
+            let site = attachment.site;
+            assert_eq!((site.point, site.node, site.respond_clock), (3, 9, Clock::MONOTONIC.number()));
+            assert_eq!(Some(&attachment.sources), settings.sources.as_ref());
+            assert_eq!(Some(&attachment.respond), settings.respond.as_ref());
+            assert_eq!(attachment.policy, first.policy);
+        }
+
+        world::run("ip", &["addr", "add", "192.0.2.9/32", "dev", NIC]);
+        world::run("ip", &["addr", "del", "10.77.0.1/24", "dev", NIC]);
+        let both = Standing::OWN.and(Standing::RESPOND);
+        let standing = |attachment: &Attachment, text: &str| attachment.policy.get(&text.parse().unwrap()).copied();
+        let moved = hooks.update(NIC, &Settings::default()).unwrap();
+        assert_eq!(standing(&moved, "192.0.2.9/32"), Some(both));
+        assert_eq!(standing(&moved, "10.77.0.1/32"), Some(Standing::RESPOND));
+
+        let respond = Some(prefixes(&["198.51.100.0/24"]));
+        let fewer = hooks.update(NIC, &Settings { respond: respond.clone(), ..Settings::default() }).unwrap();
+        assert_eq!((Some(&fewer.sources), Some(fewer.respond.clone())), (settings.sources.as_ref(), respond));
+        assert_eq!(standing(&fewer, "192.0.2.9/32"), Some(Standing::OWN));
+        let none = Settings { sources: Some(Vec::new()), respond: Some(Vec::new()), ..Settings::default() };
+        let none = hooks.update(NIC, &none).unwrap();
+        assert_eq!((none.sources.len(), none.respond.len(), none.site.point), (0, 0, 3));
+        assert!(none.policy.values().all(|&standing| standing == Standing::OWN), "{none:?}");
+    });
+}
+
+#[test]
 fn the_veth_of_a_container_allows_the_container_and_the_uplink_does_not() {
     let Some(world) = World::new() else { return };
     world.peer.ip(&["addr", "add", "fd77::2/64", "dev", world::FAR, "nodad"]);
@@ -315,7 +363,7 @@ fn the_veth_of_a_container_allows_the_container_and_the_uplink_does_not() {
         let own = |attachment: &Attachment, address: &str| attachment.policy.contains_key(&address.parse().unwrap());
         let uplink = attach(&hooks, &Request::new(NIC)).unwrap();
         assert!(own(&uplink, "10.77.0.1") && !own(&uplink, "10.77.0.2") && !own(&uplink, "fd77::2"));
-        let container = hooks.update(NIC, &Settings { point: 1, ..Settings::default() }).unwrap();
+        let container = hooks.update(NIC, &Settings { point: Some(1), ..Settings::default() }).unwrap();
         assert!(own(&container, "10.77.0.1") && own(&container, "10.77.0.2") && own(&container, "fd77::2"));
         // Of the container's devices only the one at the other end.
         assert!(!own(&container, "192.0.2.1"));

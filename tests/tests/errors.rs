@@ -157,7 +157,13 @@ fn devices_that_are_not_there_or_not_attached() {
     lab.attach("host", &["--dev", Lab::NIC, "--ingress", "xdp"]);
     fails(
         &mut host(&["attach", "--dev", Lab::NIC]),
-        &["nic0 is attached already", "xdp-ingress", "instamp attach --update", "instamp detach --dev nic0"],
+        &[
+            "nic0 is attached already",
+            "xdp-ingress",
+            "instamp attach --update",
+            "to be different",
+            "instamp detach --dev nic0",
+        ],
     );
     fails(&mut host(&["detach", "--dev", "nope"]), &["nope", "nic0"]);
 }

@@ -63,6 +63,16 @@ fn the_probes_of_strangers_in_transit() {
         // What routed containers send is the host's own where it is told so.
         let sources = ["--source", "172.29.0.0/24", "--source", "fd17:29::/64"];
         lab.attach("host", &[&["--dev", Lab::NIC, "--update"], &sources[..]].concat());
+        // What was not given has stayed; and is told as it was given, though the host's own addresses lie in it too.
+        let status = lab.instamp("host").arg("status").output().unwrap();
+        let status = String::from_utf8(status.stdout).unwrap();
+        let told = |label: &str| {
+            let line = status.lines().find_map(|line| line.trim_start().strip_prefix(label));
+            line.unwrap_or_else(|| panic!("{label}: {status}")).trim().to_owned()
+        };
+        assert_eq!(told("source "), "172.29.0.0/24, fd17:29::/64");
+        assert_eq!(told("respond "), "0.0.0.0/0, ::/0");
+        assert!(told("own ").contains("10.99.0.1/32"), "{status}");
         for destination in [Lab::REMOTE, Lab::REMOTE6] {
             probes(&lab, "c1", destination, &[]).all_corrected(PROBES);
         }

@@ -36,9 +36,9 @@ pub(crate) struct Options {
     tc: TcOption,
 
     /// Which attachment of this host it is: 0 is the uplink, 1 to 7 are others, such as a container's veth. At those the
-    /// addresses at the other end of a veth count as this host's own.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=7))]
-    point: u8,
+    /// addresses at the other end of a veth count as this host's own [default: 0].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=7))]
+    point: Option<u8>,
 
     /// The number of this host in its stamps [default: a hash of its boot, the same in all its namespaces]. Of two numbers
     /// the reader makes two hosts: where a namespace plays another host, as the remote of `instamp lab`, give it its own.
@@ -53,11 +53,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PREFIX")]
     respond: Vec<Prefix>,
 
-    /// The clock of the stamps that --respond allows. This host's own probes are always stamped in CLOCK_MONOTONIC.
-    #[arg(long, value_enum, value_name = "CLOCK", default_value_t)]
-    clock: ClockOption,
+    /// The clock of the stamps that --respond allows [default: tai]. This host's own probes are always stamped in
+    /// CLOCK_MONOTONIC.
+    #[arg(long, value_enum, value_name = "CLOCK")]
+    clock: Option<ClockOption>,
 
-    /// Change an existing attachment, which goes on stamping: point, node and prefixes become what is given here.
+    /// Change an existing attachment, which goes on stamping: each of --point, --node, --source, --respond and --clock
+    /// replaces what it was, and is kept where it is not given. This host's addresses are read anew. To have no --source
+    /// or --respond any more, detach and attach.
     #[arg(long)]
     update: bool,
 }
@@ -85,9 +88,8 @@ enum TcOption {
     Clsact,
 }
 
-#[derive(Clone, Copy, Default, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum)]
 enum ClockOption {
-    #[default]
     Tai,
     Monotonic,
 }
@@ -113,15 +115,20 @@ impl From<Options> for Request {
             settings: Settings {
                 point: options.point,
                 node: options.node,
-                sources: options.source,
-                respond: options.respond,
-                respond_clock: match options.clock {
+                sources: given(options.source),
+                respond: given(options.respond),
+                respond_clock: options.clock.map(|clock| match clock {
                     ClockOption::Tai => Clock::TAI,
                     ClockOption::Monotonic => Clock::MONOTONIC,
-                },
+                }),
             },
         }
     }
+}
+
+/// An option that was never given says nothing.
+fn given(prefixes: Vec<Prefix>) -> Option<Vec<Prefix>> {
+    (!prefixes.is_empty()).then_some(prefixes)
 }
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {

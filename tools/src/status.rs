@@ -57,16 +57,21 @@ fn write_text(out: &mut impl io::Write, attachment: &Attachment) -> io::Result<(
         }
         writeln!(out)?;
     }
-    for (label, standing) in [("own", Standing::OWN), ("respond", Standing::RESPOND)] {
-        let prefixes: Vec<_> = attachment
-            .policy
-            .iter()
-            .filter(|(_, held)| has(**held, standing))
-            .map(|(prefix, _)| prefix.to_string())
-            .collect();
-        if !prefixes.is_empty() {
-            writeln!(out, "  {label:<11}  {}", prefixes.join(", "))?;
-        }
+    let Attachment { policy, sources, respond, .. } = attachment;
+    let is_own = |prefix: &&Prefix| has(policy[*prefix], Standing::OWN) && !sources.contains(prefix);
+    write_prefixes(out, "own", policy.keys().filter(is_own))?;
+    write_prefixes(out, "source", sources)?;
+    write_prefixes(out, "respond", respond)
+}
+
+fn write_prefixes<'a>(
+    out: &mut impl io::Write,
+    label: &str,
+    prefixes: impl IntoIterator<Item = &'a Prefix>,
+) -> io::Result<()> {
+    let prefixes: Vec<_> = prefixes.into_iter().map(Prefix::to_string).collect();
+    if !prefixes.is_empty() {
+        writeln!(out, "  {label:<11}  {}", prefixes.join(", "))?;
     }
     Ok(())
 }
