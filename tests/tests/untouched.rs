@@ -76,6 +76,8 @@ fn the_probes_of_strangers_in_transit() {
         for destination in [Lab::REMOTE, Lab::REMOTE6] {
             probes(&lab, "c1", destination, &[]).all_corrected(PROBES);
         }
+        // Requests to them are then requests to the host.
+        lab.attach("host", &["--dev", Lab::NIC, "--update", "--respond", "192.0.2.0/24"]);
         unstamped(&probes(&lab, "remote", CONTAINER, &[]));
     }
 }
