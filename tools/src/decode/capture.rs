@@ -12,7 +12,8 @@ use super::link::Link;
 
 /// Room for the packets of ordinary captures.
 const BUFFER: usize = 1 << 16;
-/// What a packet or block may take at most: more is no capture of packets.
+/// What a packet or block may take at most, in bytes: more is no capture of packets. It is also the most memory that a length in
+/// the capture can claim: the buffer grows to it, once and no further, for the first packet that claims more than [`BUFFER`].
 const LARGEST_BLOCK: usize = 1 << 24;
 /// The type of a pcapng section header, a palindrome: the same in both byte orders.
 const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
