@@ -100,13 +100,14 @@ A line of a reply ends in
         less what a far end that stamps has spent, which is then told as remote=
   tx=   from the application's send call to the last stamp on the way out
   rx=   from the first stamp on the way in to the application's receive call
-so that time = net + tx + rx (+ remote); or in uncorrected= and the reason: no-stamps, no-request-stamp, no-reply-stamp,
-truncated, clock-mismatch, node-conflict, foreign-nonce.
+so that time = net + tx + rx (+ remote); or in uncorrected= and the reason: no-stamps,
+no-request-stamp, no-reply-stamp, truncated, clock-mismatch, node-conflict, foreign-nonce.
 
-A request that this host itself cannot send is an error and does not count as sent. Loss is of those that were sent: where
-none was, the summary tells none (--json: \"sent\":0, \"loss\":null).
+A request that this host itself cannot send is an error and does not count as sent. Loss is of those
+that were sent: where none was, the summary tells no loss (--json: \"sent\":0, \"loss\":null).
 
-Interrupting (SIGINT, SIGTERM) stops sending, awaits what is outstanding and prints the summary; a second time does not await.
+Interrupting (SIGINT, SIGTERM) stops sending, awaits what is outstanding and prints the summary; a
+second time does not await.
 SIGQUIT (Ctrl-\\) prints a line on standard error: how it stands.
 
 Examples:
