@@ -15,6 +15,8 @@ const BUFFER: usize = 1 << 16;
 /// What a packet or block may take at most, in bytes: more is no capture of packets. It is also the most memory that a length in
 /// the capture can claim: the buffer grows to it, once and no further, for the first packet that claims more than [`BUFFER`].
 const LARGEST_BLOCK: usize = 1 << 24;
+/// How many interfaces a section may describe: they are kept as long as it lasts.
+const MOST_INTERFACES: usize = 1 << 16;
 /// The type of a pcapng section header, a palindrome: the same in both byte orders.
 const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 /// The length of a pcap file's header, and less than that of any section header.
@@ -127,6 +129,7 @@ fn frame<'a>(block: &'a PcapBlockOwned<'_>, interfaces: &mut Vec<Interface>) -> 
             return Ok(None);
         }
         PcapBlockOwned::NG(Block::InterfaceDescription(block)) => {
+            ensure!(interfaces.len() < MOST_INTERFACES, "damaged: more than {MOST_INTERFACES} interfaces");
             interfaces.push(Interface::of_block(block));
             return Ok(None);
         }

@@ -279,6 +279,17 @@ fn packets_larger_than_the_buffer_are_read() {
     assert!(error.contains("longer than"), "{error}");
 }
 
+#[test]
+fn interfaces_without_end_are_no_capture() {
+    let mut file = pcapng(u32::to_le_bytes, 101, &[], 1_000_000, &[]);
+    let interface = block(1, u32::to_le_bytes, &[101, 0, 0, 0, 0, 0, 0, 0]);
+    file.extend(interface.repeat((1 << 16) - 1));
+    assert_eq!(printed(&file, false, false).error, None);
+    file.extend(interface);
+    let error = printed(&file, false, false).error.expect("an error");
+    assert!(error.contains("more than 65536 interfaces"), "{error}");
+}
+
 /// A reader that returns one byte at a time, as a pipe may.
 struct Trickle(Cursor<Vec<u8>>);
 
