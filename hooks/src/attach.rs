@@ -142,6 +142,10 @@ pub(crate) fn attach(
         refuse_foreign_xdp(link)?;
     }
 
+    if request.settings.point.is_none() && leads_to_container(here, link)? {
+        announce(Notice::ContainerAtUplink { device: link.name.clone() });
+    }
+
     let partial = pins.directory(here.namespace, link.ifindex, State::Partial);
     let made = build(here, link, &partial, objects, request, choice, announce)
         .and_then(|()| partial.become_state(State::Whole));
@@ -156,6 +160,13 @@ pub(crate) fn attach(
     // The device as it is now, with its program.
     let here = Here::look()?;
     Attachment::read(&here, here.device(&request.device)?, &directory)
+}
+
+/// Whether the device looks like the host's end of a container's veth. The uplink may be a veth too, where the host is a
+/// container itself, but then it has an address by which others reach it.
+fn leads_to_container(here: &Here, link: &Link) -> Result<bool, Error> {
+    let has_network = || here.route.has_network(link.ifindex).context("list the addresses of", &link.name);
+    Ok(link.peer.is_some() && !has_network()?)
 }
 
 fn build(

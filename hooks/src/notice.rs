@@ -20,6 +20,11 @@ pub enum Notice {
         /// The choice and its reason.
         choice: Choice,
     },
+    /// The device seems to lead to a container, but has the point of the uplink, since no other was asked for.
+    ContainerAtUplink {
+        /// The device.
+        device: String,
+    },
     /// The driver will reset the link, as network cards do when native XDP is attached.
     LinkReset {
         /// The device.
@@ -36,6 +41,11 @@ impl fmt::Display for Notice {
             Self::Chosen { device, choice: Choice { ingress, reason, .. } } => {
                 write!(f, "{device}: ingress by {ingress}: {reason}")
             }
+            Self::ContainerAtUplink { device } => write!(
+                f,
+                "{device} leads into another network namespace, whose probes are not stamped at point 0, the uplink: \
+                 for a container's veth use `--point 1` to 7, for an uplink `--point 0`"
+            ),
             Self::LinkReset { device } => {
                 write!(f, "{device}: attaching native XDP, for which many drivers take the link down for some seconds")
             }

@@ -371,6 +371,28 @@ fn the_veth_of_a_container_allows_the_container_and_the_uplink_does_not() {
 }
 
 #[test]
+fn the_veth_of_a_container_at_the_point_of_the_uplink_is_told() {
+    let Some(world) = World::new() else { return };
+    let (hooks, notices) = world.telling_hooks();
+    let is_told = |point| {
+        let settings = Settings { point, ..Settings::default() };
+        world.host.enter(|| attach(&hooks, &Request { settings, ..Request::new(NIC) }).unwrap());
+        world.host.enter(|| hooks.detach(NIC).unwrap());
+        notices.try_iter().any(|notice| notice == Notice::ContainerAtUplink { device: NIC.to_owned() })
+    };
+    assert!(!is_told(None), "a host has an address at its uplink");
+    world.host.ip(&["address", "flush", "dev", NIC, "scope", "global"]);
+    assert!(is_told(None), "link-local addresses are everywhere");
+    // Where each container is routed, all veths have the same address, of no network.
+    world.host.ip(&["address", "add", "10.77.0.1/32", "dev", NIC]);
+    assert!(is_told(None));
+    assert!(!is_told(Some(0)) && !is_told(Some(1)), "whoever says the point knows it");
+    world.host.ip(&["link", "add", "second", "type", "veth", "peer", "name", "other"]);
+    world.host.enter(|| attach(&hooks, &Request::new("second")).unwrap());
+    assert!(notices.try_iter().all(|notice| !matches!(notice, Notice::ContainerAtUplink { .. })), "both ends are here");
+}
+
+#[test]
 fn a_queueing_discipline_of_others_stays() {
     let Some(world) = World::new() else { return };
     let clsact = Request { tc: TcChoice::Clsact, ..Request::new(NIC) };

@@ -35,8 +35,8 @@ pub(crate) struct Options {
     #[arg(long, value_enum, value_name = "MODE", default_value_t, conflicts_with = "update")]
     tc: TcOption,
 
-    /// Which attachment of this host it is: 0 is the uplink, 1 to 7 are others, such as a container's veth. At those the
-    /// addresses at the other end of a veth count as this host's own [default: 0].
+    /// Which attachment of this host it is: 0 is the uplink, 1 to 7 are others, such as the host's end of a container's veth.
+    /// At those, and at 0 not, the addresses at the other end of a veth count as this host's own [default: 0].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=7))]
     point: Option<u8>,
 
@@ -45,7 +45,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N")]
     node: Option<u16>,
 
-    /// Stamp probes of these addresses as this host's own, such as those of routed containers. May be repeated.
+    /// Stamp probes of these addresses as this host's own: those of containers that are routed and not translated, or of the
+    /// containers on a bridge that is attached to. May be repeated.
     #[arg(long, value_name = "PREFIX")]
     source: Vec<Prefix>,
 

@@ -80,7 +80,21 @@ impl Route {
 
     /// The addresses of all devices. Of a point-to-point device its own end.
     pub(crate) fn addresses(&self) -> io::Result<Vec<IpAddr>> {
-        Ok(own_addresses(self.netlink.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?))
+        Ok(own_addresses(self.all_addresses()?))
+    }
+
+    /// Whether a device has an address in a network of several, as hosts have on the devices by which they reach others.
+    pub(crate) fn has_network(&self, ifindex: u32) -> io::Result<bool> {
+        Ok(self.all_addresses()?.iter().any(|answer| match answer {
+            RouteNetlinkMessage::NewAddress(message) => {
+                message.header.index == ifindex && is_in_network(message.header.prefix_len, &message.attributes)
+            }
+            _ => false,
+        }))
+    }
+
+    fn all_addresses(&self) -> io::Result<Vec<RouteNetlinkMessage>> {
+        self.netlink.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))
     }
 
     /// The addresses of a device in another network namespace; none where that one is out of reach.
@@ -180,6 +194,15 @@ fn own_addresses(answers: Vec<RouteNetlinkMessage>) -> Vec<IpAddr> {
         _ => None,
     });
     addresses.collect()
+}
+
+/// Every device has link-local addresses; container engines give the host's ends of veths addresses without a network.
+fn is_in_network(length: u8, attributes: &[AddressAttribute]) -> bool {
+    match own_address(attributes) {
+        Some(IpAddr::V4(address)) => length < 32 && !address.is_link_local(),
+        Some(IpAddr::V6(address)) => length < 128 && !address.is_unicast_link_local(),
+        None => false,
+    }
 }
 
 /// Not ours to look into, or gone.
