@@ -56,11 +56,11 @@ fn errors_are_told_once_and_exit_with_2() {
         (&["decode", "/"], "instamp: /: Is a directory (os error 21)\n"),
         (
             &["ping", "-6", "127.0.0.1"],
-            "instamp: 127.0.0.1 has no IPv6 address: leave out -4, -6 and an address in -I to use any\n",
+            "instamp: 127.0.0.1 has no IPv6 address: leave out -4 and -6, and an address in -I, to use any\n",
         ),
         (
             &["ping", "-I", "fe80::2%lo", "127.0.0.1"],
-            "instamp: 127.0.0.1 has no IPv6 address: leave out -4, -6 and an address in -I to use any\n",
+            "instamp: 127.0.0.1 has no IPv6 address: leave out -4 and -6, and an address in -I, to use any\n",
         ),
     ] {
         let output = output(arguments);

@@ -48,7 +48,7 @@ pub(super) async fn resolve(destination: &str, family: Family) -> anyhow::Result
             .collect(),
     };
     let Some(address) = addresses.into_iter().find(|address| family.allows(address)) else {
-        bail!("{host} has no {} address: leave out -4, -6 and an address in -I to use any", family.name());
+        bail!("{host} has no {} address: leave out -4 and -6, and an address in -I, to use any", family.name());
     };
     Ok((address, interface))
 }
@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn an_address_of_the_other_family_is_refused() {
-        let refused = Err("192.0.2.1 has no IPv6 address: leave out -4, -6 and an address in -I to use any".into());
+        let refused =
+            Err("192.0.2.1 has no IPv6 address: leave out -4 and -6, and an address in -I, to use any".into());
         assert_eq!(resolved("192.0.2.1", Family::V6), refused);
     }
 }
