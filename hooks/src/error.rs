@@ -21,7 +21,7 @@ pub enum Error {
     },
     /// There is nothing to pin to.
     #[error(
-        "no BPF file system is mounted at {path}: run `mount -t bpf -o mode=700 bpf {path}`, or name another mount in {BPFFS_VARIABLE}"
+        "no BPF file system is mounted at {path}: run `mount -t bpf -o mode=700 bpf {path}`, or name another mount in {BPFFS_VARIABLE}. `ip netns exec` hides it, and forgets what is mounted inside: use `nsenter --net=/run/netns/NAME` instead"
     )]
     NoBpffs {
         /// Where it was looked for.
