@@ -16,15 +16,8 @@ use crate::{
 
 /// The built programs: the name of the binary, which is also that of the object.
 const OBJECTS: [&str; 2] = ["xdp", "tc"];
-/// What the instructions may use: the third version of the instruction set (Linux 5.1), and reads of packets at any
-/// address, which the verifier allows where the processor does them well: x86-64 and arm64.
-const FLAGS: [&str; 5] = [
-    "-Dwarnings",
-    "-Cdebuginfo=2",
-    "-Clink-arg=--btf",
-    "-Ctarget-cpu=v3",
-    "-Clink-arg=--cpu-features=+allows-misaligned-mem-access",
-];
+/// The programs may use the third version of the instruction set (Linux 5.1), and bring their BTF.
+const FLAGS: [&str; 4] = ["-Dwarnings", "-Cdebuginfo=2", "-Clink-arg=--btf", "-Ctarget-cpu=v3"];
 
 /// What `cargo xtask bpf` is asked to do.
 #[derive(clap::Args)]

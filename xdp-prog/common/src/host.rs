@@ -36,8 +36,7 @@ impl Host for Kernel {
 
     #[inline(always)]
     fn standing(&self, address: Address) -> Standing {
-        let aligned = AlignedKey { _gap: 0, key: Key::new(128, address.words()) };
-        match POLICY.get(&aligned.key) {
+        match POLICY.get(&Key::new(128, address.words())) {
             Some(bits) => Standing::from_bits(*bits),
             None => Standing::STRANGER,
         }
@@ -53,13 +52,6 @@ impl Host for Kernel {
             _ => None,
         }
     }
-}
-
-/// The verifier wants every access to the stack aligned, and the compiler writes the address eight bytes at a time.
-#[repr(C, align(8))]
-struct AlignedKey {
-    _gap: u32,
-    key: Key<[u32; 4]>,
 }
 
 /// Counts the outcome of one packet at `hook`.

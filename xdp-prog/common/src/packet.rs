@@ -3,7 +3,7 @@
 use core::{arch::asm, mem::MaybeUninit, ops::Deref};
 
 use instamp_trailer::{Packet, View};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{Immutable, IntoBytes};
 
 use crate::Buffer;
 
@@ -83,29 +83,18 @@ fn checked(buffer: &impl Buffer, offset: u32, length: usize) -> Option<usize> {
 
 #[inline(always)]
 fn store<T: IntoBytes + Immutable>(buffer: &impl Buffer, offset: u32, value: T) -> Option<()> {
-    let stored = Stored { _gap: 0, value };
-    let from = &raw const stored.value;
     // SAFETY: a T is valid for reads of its size.
-    unsafe { buffer.store(offset, from.cast(), size_of::<T>() as u32) }.then_some(())
+    unsafe { buffer.store(offset, (&raw const value).cast(), size_of::<T>() as u32) }.then_some(())
 }
 
-/// A value that a helper copied out of a packet. The verifier wants every access to the stack aligned: its fields are read
-/// two bytes at a time, or lie at multiples of their size.
-#[repr(C, align(8))]
+/// A value that a helper copied out of a packet.
 pub(crate) struct Copied<T>(T);
 
-impl<T: FromBytes> Deref for Copied<T> {
+impl<T> Deref for Copied<T> {
     type Target = T;
 
     #[inline(always)]
     fn deref(&self) -> &T {
         &self.0
     }
-}
-
-/// A value that a helper copies into a packet. A record's time, which is written at once, lies four bytes behind its start.
-#[repr(C, align(8))]
-struct Stored<T> {
-    _gap: u32,
-    value: T,
 }

@@ -56,7 +56,8 @@ pub(crate) fn measure() {
 }
 
 fn measure_hook(hook: Hook) {
-    let (_, objects) = objects().swap_remove(0);
+    // Freshly built ones, where there are any.
+    let (_, objects) = objects().pop().expect("those in the tree");
     let mut program = Loaded::new(&objects, hook);
     let mut empty = Loaded::assembled(hook, &verdict(if hook == Hook::XDP_INGRESS { 2 } else { -1 }));
     let mut _first = None;
