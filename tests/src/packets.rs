@@ -48,13 +48,13 @@ pub struct Extras {
     pub ipv6_extensions: Vec<(u8, u8)>,
 }
 
-/// An IPv4 probe and its frame, as the examples have it.
+/// A prober, by one of the addresses that are kept for documentation.
 pub const PROBER4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-/// Whom it asks.
+/// Whom it probes.
 pub const TARGET4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2));
-/// The same of IPv6.
+/// A prober of IPv6.
 pub const PROBER6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
-/// Whom it asks.
+/// Whom it probes.
 pub const TARGET6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, 2));
 
 impl Frame {

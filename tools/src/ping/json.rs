@@ -143,13 +143,7 @@ mod tests {
     use instamp::{Uncorrected, prober::ErrorKind};
 
     use super::*;
-    use crate::ping::samples;
-
-    fn text(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
-        let mut out = Vec::new();
-        write(&mut out).expect("a vector");
-        String::from_utf8(out).expect("text")
-    }
+    use crate::ping::samples::{self, text};
 
     #[test]
     fn start_line() {

@@ -1,5 +1,7 @@
 //! Replies for tests: of a probe that was sent at 2146667417031 ns and took 42149 ns.
 
+use std::io;
+
 use instamp::{
     Bound, Clock, Hook, NetSource, Phase, Record, Uncorrected,
     prober::{ErrorKind, Event, Reply, Stamps},
@@ -66,4 +68,11 @@ pub(super) fn tally() -> Tally {
     tally.count(&Event::Timeout { seq: 2 });
     tally.count(&Event::Error { seq: Some(3), from: None, error: ErrorKind::HostUnreachable });
     tally
+}
+
+/// What `write` writes.
+pub(super) fn text(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+    let mut out = Vec::new();
+    write(&mut out).expect("a vector");
+    String::from_utf8(out).expect("text")
 }
