@@ -133,7 +133,7 @@ impl fmt::Display for Reason {
             Self::Software(kind) => {
                 write!(
                     f,
-                    "on a {kind} device, which is software, XDP costs microseconds per packet or is as late as TC"
+                    "on a {kind} device, which is software, native XDP makes every packet's way longer, and generic XDP is as late as TC"
                 )
             }
             Self::NoNativeXdp => f.write_str("the driver has no native XDP"),
