@@ -9,9 +9,10 @@ use std::{
 ///
 /// Acts in the network namespace that it runs in.
 #[derive(clap::Args)]
+#[group(required = true, multiple = false)]
 pub(crate) struct Options {
     /// The device.
-    #[arg(long, value_name = "IF", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(long, value_name = "IF")]
     dev: Option<String>,
 
     /// All devices of this network namespace. To find none is no error.

@@ -14,11 +14,26 @@ use serde::Serialize;
 ///
 /// Acts in the network namespace that it runs in.
 #[derive(clap::Args)]
+#[command(after_help = HELP)]
 pub(crate) struct Options {
     /// Print JSON Lines: one object for each attached device.
     #[arg(long)]
     json: bool,
 }
+
+const HELP: &str = "\
+Why packets are not stamped:
+  not-echo    no ICMP or ICMPv6 echo message: all other traffic
+  fragment    a fragment of an ICMP message
+  truncated   ends before its headers or its IP length say
+  no-trailer  somebody else's ping
+  version     a trailer of another version
+  odd-length  a message of odd length
+  counts      a trailer that contradicts itself
+  policy      neither from (request) nor to (reply) one of the host's own
+              addresses or a --source, and no --respond allows it
+  full        no free record: a larger --cap of `instamp ping` has more
+  unwritable  the kernel had no memory to copy the packet";
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let attachments = crate::hooks()?.status()?;

@@ -63,7 +63,7 @@ impl Hints {
             Subject::Full => {
                 let cap = u8::try_from(reply.stamps.len() + 4).unwrap_or(MAX_CAP).min(MAX_CAP);
                 let size = trailer_length(cap);
-                format!("a hook had no room for its stamp: the stages are not complete; use --cap {cap} -s {size}")
+                format!("a hook had no room for its stamp: the stages are not complete, and `net` may include part of this host; use --cap {cap} -s {size}")
             }
             Subject::NoUplink => {
                 "no stamp of the uplink (point 0), only of inner devices such as a container's veth: `net` includes the way \
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn a_full_trailer_calls_for_a_larger_one() {
         let full = Reply { full: true, ..samples::reply(1) };
-        let hint = "a hook had no room for its stamp: the stages are not complete; use --cap 6 -s 88";
+        let hint = "a hook had no room for its stamp: the stages are not complete, and `net` may include part of this host; use --cap 6 -s 88";
         assert_eq!(Hints::new(64).after(&full).as_deref(), Some(hint));
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Options {
 
     /// From one request to the next; 0 is a flood: each request follows the reply to the one before, or 10 ms
     /// without one
-    #[arg(short = 'i', long, value_name = "TIME", default_value = "1", value_parser = parse_duration)]
+    #[arg(allow_negative_numbers = true, short = 'i', long, value_name = "TIME", default_value = "1", value_parser = parse_duration)]
     pub(super) interval: Duration,
 
     /// How long to wait for each reply; what comes later counts as received and as late

@@ -110,7 +110,7 @@ impl fmt::Display for Picture<'_> {
         }
         writeln!(f)?;
         self.legend(f, total)?;
-        writeln!(f, "  round trip {}", Nanoseconds(rtt))
+        writeln!(f, "  round trip {}; medians need not add up", Nanoseconds(rtt))
     }
 }
 
@@ -174,7 +174,7 @@ impl Domain {
     fn meaning(self) -> &'static str {
         match self {
             Self::Host => "kernel and application here",
-            Self::Network => "outside of all stamping hosts, both ways",
+            Self::Network => "beyond the outermost stamps, both ways",
             Self::Remote => "between the stamps of the far end",
             Self::NetworkAndRemote => "outside of this host",
         }
