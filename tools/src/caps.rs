@@ -10,7 +10,8 @@ use serde::Serialize;
 
 /// Shows what devices can do, and what `instamp attach` would choose and why.
 ///
-/// Acts in the network namespace that it runs in. Needs no privilege but for TCX, which is unknown without it.
+/// Acts in the network namespace that it runs in. Without the privilege to attach it cannot ask for TCX, nor say what would be
+/// chosen; the rest needs none.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// The device [default: all of them].
@@ -47,7 +48,7 @@ fn write_text(out: &mut impl io::Write, device: &Capabilities) -> io::Result<()>
         "attach",
         match &device.choice {
             Ok(Choice { ingress, tc, reason }) => format!("ingress by {ingress}: {reason}; TC by {tc}"),
-            Err(error) => format!("no: {:#}", ChainOf(error)),
+            Err(error) => format!("not possible: {:#}", ChainOf(error)),
         },
     )?;
     line("native XDP", known(device.xdp.as_ref().map(|xdp| xdp.native)))?;
