@@ -9,7 +9,8 @@ use aya_ebpf::{
 };
 use instamp_trailer::{Address, Clock, Hook, Host, Refusal, Site, Standing};
 
-/// One entry: what this attachment writes into its stamps. Its bound is 0 until the loader has written it.
+/// One entry: what this attachment writes into its stamps. Until the loader has written it there is no clock in it, and
+/// nothing is stamped.
 #[btf_map]
 static SITE: Array<Site, 1> = Array::new();
 
@@ -62,7 +63,7 @@ pub(crate) fn count(hook: Hook, outcome: Result<(), Refusal>) {
         Err(refusal) => refusal as u32,
     };
     if let Some(counter) = COUNTERS.get_ptr_mut(hook.number() as u32 * OUTCOMES + outcome) {
-        // SAFETY: the entry is this CPU's own, and the program is not preempted by another of its kind on this CPU.
+        // SAFETY: the entry is this CPU's own, and belongs to this hook, which runs with softirqs off.
         unsafe { *counter += 1 };
     }
 }

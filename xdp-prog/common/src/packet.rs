@@ -60,8 +60,8 @@ impl<B: Buffer> Packet for Copying<'_, B> {
     }
 }
 
-/// The verifier takes a variable offset into a packet only up to a bound that it can see. No Ethernet frame that holds a
-/// whole message is longer.
+/// The verifier takes a variable offset into a packet only up to a bound that it can see. What lies behind it is read by
+/// copying where the packet has several parts, as the kernel makes packets of that size.
 const MAX_OFFSET: u32 = 0x7fff;
 
 /// The address of `length` bytes at `offset`, or `None` where not all of them are in the first part.
