@@ -1,0 +1,1 @@
+//! The published model of a network card's clock.

@@ -1,0 +1,1 @@
+//! Hardware timestamps of network cards on Linux.
