@@ -1,0 +1,157 @@
+//! The model, and the conversion with it.
+
+use crate::Refusal;
+
+/// 1 as a fraction: [`Model::rate`] and [`Model::growth`] are multiples of 2^-36.
+///
+/// With this scale a product with any time in range fits 63 bits, and the rounding of a rate (at most 2^-37) is below 0.5 ns
+/// over the whole range.
+pub const ONE: u64 = 1 << SHIFT;
+const SHIFT: u32 = 36;
+
+/// How far from the reference a time can be converted: 2^36 ns, 68.7 s.
+pub const MAX_RANGE_NS: u64 = 1 << 36;
+
+/// Rates are smaller than this: 2^-10 as a fraction, 976 ppm.
+pub const MAX_RATE: i64 = 1 << (SHIFT - 10);
+
+/// Growths are smaller than this: 2^-9 as a fraction, which a wrong rate cannot exceed.
+pub const MAX_GROWTH: u64 = 1 << (SHIFT - 9);
+
+/// Errors are smaller than this: 2^40 ns, 18 minutes.
+pub const MAX_ERROR_NS: u64 = 1 << 40;
+
+/// Reference times are smaller than this: 2^62 ns, 146 years.
+const MAX_TIME_NS: u64 = 1 << 62;
+
+/// What a clock is known to be, as one process measured it and all others use it.
+///
+/// *Device time* is that of the card, *system time* is `CLOCK_MONOTONIC` of the initial time namespace: the clock that
+/// `bpf_ktime_get_ns` reads. All are nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Model {
+    /// How good the model is.
+    pub state: State,
+    /// Changes whenever a model does not continue the one before. A conversion is *confirmed* once a later model of the same
+    /// epoch has an [`as_of_ns`](Self::as_of_ns) at or behind the time that was converted.
+    pub epoch: u64,
+    /// A device time.
+    pub device_ref_ns: u64,
+    /// The system time at [`device_ref_ns`](Self::device_ref_ns).
+    pub system_ref_ns: u64,
+    /// How much faster the system's clock runs than the device's, in 2^-36: system seconds per device second, less one.
+    pub rate: i64,
+    /// How far the system time at the reference can be off.
+    pub error_ns: u64,
+    /// By how much the error grows with the distance from the reference, in either direction, in 2^-36 ns per ns.
+    pub growth: u64,
+    /// The first device time that the model holds for.
+    pub valid_from_ns: u64,
+    /// The last device time that the model holds for.
+    pub valid_until_ns: u64,
+    /// The system time after which nobody may use the model any more, so that none outlives its writer.
+    pub void_after_ns: u64,
+    /// The device time of the last reading that agreed with the model.
+    pub as_of_ns: u64,
+    /// Half the shortest reading: what would have to be added to the error without any assumption on asymmetry.
+    pub asymmetry_ns: u64,
+    /// The system time at which the model was published.
+    pub published_ns: u64,
+}
+
+/// How good a model is. What is unknown here is refused, as a later version may mean anything by it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct State(pub u64);
+
+impl State {
+    /// There is no valid model.
+    pub const WITHDRAWN: Self = Self(0);
+    /// Readings keep agreeing with the model.
+    pub const LOCKED: Self = Self(1);
+    /// Readings fail or are late: the model goes on alone, and its error grows.
+    pub const HOLDOVER: Self = Self(2);
+}
+
+/// A device time in the system's time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Converted {
+    /// System time.
+    pub time_ns: u64,
+    /// The true time is at most this far from it, to either side.
+    pub bound_ns: u64,
+}
+
+impl Model {
+    /// What is published where there is no model.
+    pub const NONE: Self = Self {
+        state: State::WITHDRAWN,
+        epoch: 0,
+        device_ref_ns: 0,
+        system_ref_ns: 0,
+        rate: 0,
+        error_ns: 0,
+        growth: 0,
+        valid_from_ns: 0,
+        valid_until_ns: 0,
+        void_after_ns: 0,
+        as_of_ns: 0,
+        asymmetry_ns: 0,
+        published_ns: 0,
+    };
+
+    /// Converts a time of the device to the system's. `now_ns` is the system's time now.
+    ///
+    /// The same integers come out everywhere: times are rounded to the nearest nanosecond, halves up, and the bound is
+    /// rounded up, with one more nanosecond for the rounding of the time.
+    ///
+    /// # Errors
+    ///
+    /// Why the time cannot be converted; the first that holds, in the order in which they are listed here:
+    /// [`Withdrawn`](Refusal::Withdrawn), [`Malformed`](Refusal::Malformed), [`Stale`](Refusal::Stale),
+    /// [`OutOfRange`](Refusal::OutOfRange), [`Future`](Refusal::Future).
+    #[inline(always)]
+    pub fn convert(&self, device_ns: u64, now_ns: u64) -> Result<Converted, Refusal> {
+        if self.state == State::WITHDRAWN {
+            return Err(Refusal::Withdrawn);
+        }
+        if !self.is_well_formed() {
+            return Err(Refusal::Malformed);
+        }
+        if now_ns > self.void_after_ns {
+            return Err(Refusal::Stale);
+        }
+        if device_ns < self.valid_from_ns || device_ns > self.valid_until_ns {
+            return Err(Refusal::OutOfRange);
+        }
+        let is_before = device_ns < self.device_ref_ns;
+        let distance = if is_before { self.device_ref_ns - device_ns } else { device_ns - self.device_ref_ns };
+        if distance > MAX_RANGE_NS {
+            return Err(Refusal::OutOfRange);
+        }
+        // All of this fits: |elapsed| <= 2^36, |rate| < 2^26 and growth < 2^27.
+        let elapsed = if is_before { -distance.cast_signed() } else { distance.cast_signed() };
+        let drift = (elapsed.wrapping_mul(self.rate).wrapping_add(1 << (SHIFT - 1))) >> SHIFT;
+        let time = self.system_ref_ns.cast_signed().wrapping_add(elapsed).wrapping_add(drift);
+        if time < 0 {
+            return Err(Refusal::OutOfRange);
+        }
+        let grown = distance.wrapping_mul(self.growth).wrapping_add(ONE - 1) >> SHIFT;
+        let converted =
+            Converted { time_ns: time.cast_unsigned(), bound_ns: self.error_ns.wrapping_add(grown).wrapping_add(1) };
+        if converted.time_ns.saturating_sub(converted.bound_ns) > now_ns {
+            return Err(Refusal::Future);
+        }
+        Ok(converted)
+    }
+
+    /// Whether the numbers are ones that a writer publishes.
+    #[inline(always)]
+    pub fn is_well_formed(&self) -> bool {
+        self.state.0 <= State::HOLDOVER.0
+            && self.rate > -MAX_RATE
+            && self.rate < MAX_RATE
+            && self.growth < MAX_GROWTH
+            && self.error_ns < MAX_ERROR_NS
+            && self.system_ref_ns < MAX_TIME_NS
+    }
+}
