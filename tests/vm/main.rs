@@ -1,9 +1,11 @@
-//! The first program of a virtual machine: checks that the hooks work on its kernel.
+//! The first program of a virtual machine: checks what works on its kernel and with its network cards.
 
 mod card;
+mod comparison;
 mod lab;
+mod phc2sys;
 
-use std::{fs, panic, path::Path, time::Instant};
+use std::{env, fs, panic, path::Path, time::Instant};
 
 use instamp_tests::{
     agreement,
@@ -18,6 +20,10 @@ use nix::{
 
 /// The variable that names the way in which TC programs attach on this kernel.
 const TC: &str = "TC_MECHANISM";
+
+/// What can be checked, by the names in the variable `CHECKS`.
+const CHECKS: [(&str, fn()); 4] =
+    [("agreement", agreement), ("lab", lab::check), ("card", card::check), ("comparison", comparison::check)];
 
 /// Packets at each hook: enough for everything that can become of one.
 const PACKETS: usize = 5_000;
@@ -39,7 +45,8 @@ fn run() {
     }
     mount_new("bpf", instamp_hooks::BPFFS);
     load_modules();
-    for (name, check) in [("agreement", agreement as fn()), ("lab", lab::check), ("network card", card::check)] {
+    for wanted in env::var("CHECKS").expect("what to check").split(',') {
+        let (name, check) = CHECKS.into_iter().find(|(name, _)| *name == wanted).expect("a check of this name");
         let start = Instant::now();
         check();
         println!("guest: {name}: {:.1?}", start.elapsed());

@@ -1,5 +1,5 @@
-//! What the tests on other kernels boot: an emulator and kernels, unpacked from Debian's packages into the target folder.
-//! Nothing of it is installed, and apt's configuration stays as it is.
+//! What the tests in virtual machines take: an emulator, kernels and linuxptp, unpacked from Debian's packages into the target
+//! folder. Nothing of it is installed, and apt's configuration stays as it is.
 
 use std::{
     fs,
@@ -18,6 +18,12 @@ const NEW: &str = "bookworm-backports";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The package that depends on the kernel of its suite.
 const KERNEL: &str = "linux-image-amd64";
+/// What is unpacked with the packages that it needs: the folder, the package, and the suite that it is taken from.
+const PROGRAMS: [(&str, &str, &str); 2] = [
+    ("qemu", "qemu-system-x86", NEW),
+    // Its phc2sys is what the tests compare the clock model with.
+    ("linuxptp", "linuxptp", OLD),
+];
 
 /// Fetches what is missing. Quick where nothing is.
 ///
@@ -25,20 +31,23 @@ const KERNEL: &str = "linux-image-amd64";
 ///
 /// It cannot be had: this is not Debian on x86-64, say, or there is no network.
 pub(crate) fn fetch() -> Result<()> {
-    let emulator = folder().join("qemu");
-    let kernels = [OLD, NEW].map(|suite| (suite, folder().join(format!("linux-{suite}"))));
-    if emulator.exists() && kernels.iter().all(|(_, kernel)| kernel.exists()) {
+    let programs = PROGRAMS.map(|(name, package, suite)| (folder().join(name), package, suite));
+    let kernels = [OLD, NEW].map(|suite| (folder().join(format!("linux-{suite}")), suite));
+    let paths = || programs.iter().map(|(path, ..)| path).chain(kernels.iter().map(|(path, _)| path));
+    if paths().all(|path| path.exists()) {
         return Ok(());
     }
-    eprintln!("setup: fetching an emulator and kernels for the tests into {}: 200 MB", folder().display());
-    let apt = Apt::update()?;
-    if !emulator.exists() {
-        let packages = apt.packages_with_dependencies("qemu-system-x86")?;
-        unpack(&packages, &emulator)?;
+    eprintln!("setup: fetching for the tests in virtual machines, 200 MB in all if nothing is there, into:");
+    for path in paths().filter(|path| !path.exists()) {
+        eprintln!("setup:   {}", path.display());
     }
-    for (suite, kernel) in kernels.iter().filter(|(_, kernel)| !kernel.exists()) {
+    let apt = Apt::update()?;
+    for (path, package, suite) in programs.iter().filter(|(path, ..)| !path.exists()) {
+        unpack(&apt.packages_with_dependencies(package, suite)?, path)?;
+    }
+    for (path, suite) in kernels.iter().filter(|(path, _)| !path.exists()) {
         let package = apt.kernel(suite)?;
-        unpack(&[apt.package(&package)?], kernel)?;
+        unpack(&[apt.package(&package)?], path)?;
     }
     apt.remove()
 }
@@ -95,10 +104,10 @@ impl Apt {
         command
     }
 
-    /// Downloads the newest version of a package, and what it depends on and this machine lacks.
-    fn packages_with_dependencies(&self, name: &str) -> Result<Vec<PathBuf>> {
+    /// Downloads the newest version of a package in a suite, and what it depends on and this machine lacks.
+    fn packages_with_dependencies(&self, name: &str, suite: &str) -> Result<Vec<PathBuf>> {
         self.remove_packages()?;
-        run(self.command("apt-get").arg(format!("--target-release={NEW}")).args([
+        run(self.command("apt-get").arg(format!("--target-release={suite}")).args([
             "install",
             "--download-only",
             "--reinstall",

@@ -29,7 +29,7 @@ enum Task {
     /// Shows where the time of 20 round trips went, in a lab that is made for it and removed again.
     Demo,
     /// Runs every test, as root or through sudo.
-    Test,
+    Test(test::Options),
     /// Measures cost, exactness, added RTT and behaviour under floods, and prints JSON Lines.
     Bench(bench::Options),
     /// Builds the BPF objects in the tree from their sources.
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Setup => setup::everything(),
         Task::Demo => demo::demo(),
-        Task::Test => test::test(),
+        Task::Test(options) => test::test(&options),
         Task::Bench(options) => bench::bench(&options),
         Task::Bpf(options) => bpf::run_task(&options),
     };

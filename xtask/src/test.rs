@@ -11,9 +11,17 @@ use crate::{
 /// What the tests look for in the environment, which sudo resets.
 const VARIABLES: [&str; 4] = ["CARGO", "CI", "INSTAMP_BIN", "INSTAMP_BPF_OBJECTS"];
 
+/// What is tested.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only what runs in virtual machines: other kernels, and network cards with hardware clocks
+    #[arg(long)]
+    vm: bool,
+}
+
 /// Sets up, builds the command and the BPF objects, compares those with the ones in the tree, and runs all tests, each
 /// that needs BPF programs on both.
-pub(crate) fn test() -> Result<()> {
+pub(crate) fn test(options: &Options) -> Result<()> {
     setup::testing()?;
     bpf::check()?;
     run(cargo().args(["build", "--locked", "--package", "instamp-tools"]))?;
@@ -22,8 +30,12 @@ pub(crate) fn test() -> Result<()> {
         let runner = format!("target.'cfg(all())'.runner = 'sudo --preserve-env={}'", VARIABLES.join(","));
         tests.args(["--config", &runner]);
     }
-    run(tests
-        .args(["test", "--locked", "--workspace", "--no-fail-fast"])
-        .env("INSTAMP_BIN", target().join("debug/instamp"))
-        .env("INSTAMP_BPF_OBJECTS", bpf::fresh()))
+    tests.args(["test", "--locked", "--no-fail-fast"]);
+    if options.vm {
+        // With what they print: the figures that they measured.
+        tests.args(["--package", "instamp-tests", "--test", "vm", "--", "--nocapture"]);
+    } else {
+        tests.arg("--workspace");
+    }
+    run(tests.env("INSTAMP_BIN", target().join("debug/instamp")).env("INSTAMP_BPF_OBJECTS", bpf::fresh()))
 }

@@ -38,10 +38,11 @@ pub struct Kernel {
     modules: PathBuf,
 }
 
-/// The emulator.
+/// The emulator, and programs for what runs in it.
 #[derive(Debug)]
 pub struct Emulator {
     folder: PathBuf,
+    linuxptp: PathBuf,
 }
 
 /// The emulator, and the kernel of a suite of Debian. Where they are missing, the test is skipped.
@@ -52,19 +53,16 @@ pub struct Emulator {
 pub fn machine(suite: &str) -> Option<(Emulator, Kernel)> {
     let folder = target().join("vm");
     let emulator = folder.join("qemu");
+    let linuxptp = folder.join("linuxptp");
     let kernel = folder.join(format!("linux-{suite}"));
-    if !emulator.exists() || !kernel.exists() {
-        privilege::skip(&format!(
-            "needs {} and {}, which `cargo xtask setup` fetches",
-            emulator.display(),
-            kernel.display()
-        ));
+    if let Some(missing) = [&emulator, &linuxptp, &kernel].into_iter().find(|path| !path.exists()) {
+        privilege::skip(&format!("needs {}, which `cargo xtask setup` fetches", missing.display()));
         return None;
     }
     let modules = the_only_entry(&kernel.join("lib/modules"));
     let release = modules.file_name().and_then(|name| name.to_str()).expect("a release").to_owned();
     let image = kernel.join(format!("boot/vmlinuz-{release}"));
-    Some((Emulator { folder: emulator }, Kernel { release, image, modules }))
+    Some((Emulator { folder: emulator, linuxptp }, Kernel { release, image, modules }))
 }
 
 /// The target folder, in which this test was built.
@@ -87,6 +85,11 @@ impl Kernel {
 }
 
 impl Emulator {
+    /// The program of linuxptp that steers one clock by another.
+    pub fn phc2sys(&self) -> PathBuf {
+        self.linuxptp.join("usr/sbin/phc2sys")
+    }
+
     /// Boots `kernel`, lets it run `/init` with these variables, and returns when the machine is off. Two network cards
     /// that have hardware clocks, driven by igb, are on one wire.
     ///
