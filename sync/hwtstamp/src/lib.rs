@@ -1,1 +1,27 @@
 //! Hardware timestamps of network cards on Linux.
+//!
+//! | subject | items |
+//! |---|---|
+//! | times that carry their clock in the type | [`Time`], [`Span`], [`Reading`], [`Timescale`] |
+//! | the system's clocks | [`SystemClock`], [`system`], [`StepWatch`] |
+//! | the card's clock, a PHC | [`PhcDevice`], [`Method`], [`Frequency`] |
+//! | what a card can stamp, and what it is set to | [`Interface`], [`Setting`], [`ConfigGuard`] |
+//! | stamps of a socket's packets | [`socket`] |
+//!
+//! Every [`Error`] names the operation and the device, and says what to do where that is known.
+#![cfg(target_os = "linux")]
+
+mod clock;
+mod error;
+mod frequency;
+mod phc;
+mod reading;
+mod sys;
+mod time;
+
+pub use clock::{CrossClock, Monotonic, MonotonicRaw, Phc, Realtime, SystemClock, Tai, Timescale};
+pub use error::{Cause, Error, Operation};
+pub use frequency::Frequency;
+pub use phc::{Access, Method, PhcCapabilities, PhcDevice, PreciseReading};
+pub use reading::Reading;
+pub use time::{Span, Time};

@@ -1,0 +1,351 @@
+//! The hardware clock of a network card.
+
+use std::{
+    fs::{File, OpenOptions},
+    marker::PhantomData,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::{errno::Errno, sys::stat::minor};
+
+use crate::{
+    Cause, CrossClock, Error, Frequency, MonotonicRaw, Operation, Phc, Reading, Realtime, Span, SystemClock as _, Time,
+    Timescale, error::Context as _, sys,
+};
+
+/// What a PHC is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading its time. The frequency can be read as well from Linux 6.15 on.
+    Read,
+    /// Reading and adjusting.
+    Write,
+}
+
+/// The ways of reading a PHC next to a clock of the system, from the best to the one that always works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    /// `PTP_SYS_OFFSET_PRECISE`: hardware latches both at one instant, so the window is empty. Few cards can.
+    Precise,
+    /// `PTP_SYS_OFFSET_EXTENDED`: the driver reads the system's clock right before and after it reads the card.
+    Extended,
+    /// `PTP_SYS_OFFSET`: the kernel reads the system's clock before and after it calls the driver.
+    Basic,
+}
+
+/// What a PHC can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PhcCapabilities {
+    /// The largest frequency adjustment, of either sign.
+    pub max_frequency: Frequency,
+    /// Whether [`Method::Precise`] is there.
+    pub precise: bool,
+    /// Whether it gives a pulse per second to the kernel.
+    pub pps: bool,
+    /// How many external events it can stamp at a time.
+    pub external_timestamps: u32,
+    /// How many periodic signals it can give.
+    pub periodic_outputs: u32,
+}
+
+/// What [`Method::Precise`] reads: all three at one instant.
+pub struct PreciseReading<D = Phc> {
+    /// The card's time.
+    pub device: Time<D>,
+    /// The system's time.
+    pub realtime: Time<Realtime>,
+    /// The time of the processor's oscillator.
+    pub monotonic_raw: Time<MonotonicRaw>,
+}
+
+/// An open PHC, whose times are marked with `C`.
+///
+/// ```no_run
+/// use hwtstamp::{Access, Method, Monotonic, PhcDevice};
+///
+/// # fn main() -> Result<(), hwtstamp::Error> {
+/// let phc = PhcDevice::open_index(0, Access::Read)?;
+/// let readings = phc.cross_read::<Monotonic>(Method::Extended, 10)?;
+/// let shortest = readings.iter().min_by_key(|reading| reading.window());
+/// println!("{shortest:?}");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct PhcDevice<C = Phc> {
+    file: File,
+    path: PathBuf,
+    index: u32,
+    clock: PhantomData<fn() -> C>,
+}
+
+impl PhcDevice {
+    /// Opens `/dev/ptpN`.
+    ///
+    /// # Errors
+    ///
+    /// As [`PhcDevice::open`].
+    pub fn open_index(index: u32, access: Access) -> Result<Self, Error> {
+        Self::open(format!("/dev/ptp{index}"), access)
+    }
+
+    /// Opens the PHC at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, it is something else, or the caller may not.
+    pub fn open(path: impl AsRef<Path>, access: Access) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let failed = |cause: Cause| Error::new(Operation::Open, path.display().to_string(), cause);
+        // A path that names something else, such as a pipe, must not hold the caller up.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(access == Access::Write)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(|error| failed(error.into()))?;
+        let metadata = file.metadata().map_err(|error| failed(error.into()))?;
+        if !metadata.file_type().is_char_device() {
+            return Err(failed(Errno::ENOTTY.into()));
+        }
+        sys::ptp::capabilities(file.as_fd()).map_err(|errno| failed(errno.into()))?;
+        let index = u32::try_from(minor(metadata.rdev())).map_err(|_| failed(Errno::ENOTTY.into()))?;
+        Ok(Self { file, path: path.to_owned(), index, clock: PhantomData })
+    }
+}
+
+impl<C: Timescale> PhcDevice<C> {
+    /// The same device, with its times marked by `D` from now on: so times of two PHCs do not mix.
+    ///
+    /// ```compile_fail,E0308
+    /// use hwtstamp::{PhcDevice, Timescale};
+    ///
+    /// enum Left {}
+    /// impl Timescale for Left {
+    ///     const NAME: &'static str = "left PHC";
+    /// }
+    /// enum Right {}
+    /// impl Timescale for Right {
+    ///     const NAME: &'static str = "right PHC";
+    /// }
+    ///
+    /// fn offset(left: PhcDevice, right: PhcDevice) -> Result<hwtstamp::Span, hwtstamp::Error> {
+    ///     let (left, right) = (left.marked::<Left>(), right.marked::<Right>());
+    ///     Ok(left.read()? - right.read()?)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn marked<D: Timescale>(self) -> PhcDevice<D> {
+        let Self { file, path, index, clock: _ } = self;
+        PhcDevice { file, path, index, clock: PhantomData }
+    }
+
+    /// The path by which it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The N of `/dev/ptpN`.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// What it can do.
+    ///
+    /// # Errors
+    ///
+    /// Where the device is gone.
+    pub fn capabilities(&self) -> Result<PhcCapabilities, Error> {
+        let found = sys::ptp::capabilities(self.as_fd()).context(Operation::Capabilities, self.name())?;
+        let count = |number: libc::c_int| u32::try_from(number).unwrap_or(0);
+        Ok(PhcCapabilities {
+            max_frequency: max_frequency(found.max_adj),
+            precise: found.cross_timestamping != 0,
+            pps: found.pps != 0,
+            external_timestamps: count(found.n_ext_ts),
+            periodic_outputs: count(found.n_per_out),
+        })
+    }
+
+    /// What it shows now. The reading takes a microsecond or more: see [`PhcDevice::cross_read`] for when it was taken.
+    ///
+    /// # Errors
+    ///
+    /// Where the device is gone.
+    pub fn read(&self) -> Result<Time<C>, Error> {
+        let time = self.clock().read().context(Operation::Read, self.name())?;
+        Time::from_parts(time.tv_sec(), time.tv_nsec()).ok_or_else(|| self.senseless(Operation::Read))
+    }
+
+    /// Up to 25 readings next to the clock `S`, in the order in which they were taken.
+    ///
+    /// [`Method::Precise`] gives one, whatever `samples` is, and knows `CLOCK_REALTIME` and `CLOCK_MONOTONIC_RAW`;
+    /// [`Method::Extended`] knows `CLOCK_REALTIME`, and from Linux 6.12 on the monotonic clocks; [`Method::Basic`] knows
+    /// `CLOCK_REALTIME`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_unsupported`] where the kernel, the driver or the method cannot; where `samples` is 0 or above 25; where
+    /// the device is gone.
+    pub fn cross_read<S: CrossClock>(&self, method: Method, samples: u32) -> Result<Vec<Reading<S, C>>, Error> {
+        let failed = |cause| Error::new(Operation::CrossRead, self.name(), cause);
+        if samples == 0 || samples > sys::ptp::MOST as u32 {
+            return Err(failed(Cause::Unsupported("one call takes 1 to 25 readings")));
+        }
+        match method {
+            Method::Precise => {
+                let reading = self.precise()?;
+                let system = S::of_precise(&reading)
+                    .ok_or_else(|| failed(Cause::Unsupported("the precise method does not know this clock")))?;
+                Ok(vec![Reading { before: system, device: reading.device, after: system }])
+            }
+            Method::Extended => self.extended(samples),
+            Method::Basic if S::ID == Realtime::ID => self.basic(samples),
+            Method::Basic => Err(failed(Cause::Unsupported("the basic method knows CLOCK_REALTIME alone"))),
+        }
+    }
+
+    /// One reading by [`Method::Precise`], against both clocks that it knows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_unsupported`] on most cards; where the device is gone.
+    pub fn precise(&self) -> Result<PreciseReading<C>, Error> {
+        let found = sys::ptp::precise(self.as_fd()).context(Operation::CrossRead, self.name())?;
+        Ok(PreciseReading {
+            device: self.time(found.device)?,
+            realtime: self.time(found.sys_realtime)?,
+            monotonic_raw: self.time(found.sys_monoraw)?,
+        })
+    }
+
+    fn extended<S: CrossClock>(&self, samples: u32) -> Result<Vec<Reading<S, C>>, Error> {
+        let cause = |errno| match errno {
+            // Before the kernel took a reserved field for the number of the clock, it demanded zero there.
+            Errno::EINVAL if S::ID != Realtime::ID => {
+                Cause::Unsupported("before Linux 6.12 the extended method knows CLOCK_REALTIME alone")
+            }
+            errno => errno.into(),
+        };
+        let triples = sys::ptp::extended(self.as_fd(), S::ID, samples)
+            .map_err(cause)
+            .context(Operation::CrossRead, self.name())?;
+        let reading = |&[before, device, after]: &[libc::ptp_clock_time; 3]| {
+            Ok(Reading { before: self.time(before)?, device: self.time(device)?, after: self.time(after)? })
+        };
+        triples.iter().take(samples as usize).map(reading).collect()
+    }
+
+    fn basic<S: CrossClock>(&self, samples: u32) -> Result<Vec<Reading<S, C>>, Error> {
+        let times = sys::ptp::basic(self.as_fd(), samples).context(Operation::CrossRead, self.name())?;
+        // System, device, system, device, ..., system: each reading shares its ends with its neighbours.
+        let reading = |window: &[libc::ptp_clock_time]| match *window {
+            [before, device, after] => {
+                Ok(Reading { before: self.time(before)?, device: self.time(device)?, after: self.time(after)? })
+            }
+            _ => unreachable!("windows are of the size asked for"),
+        };
+        times.windows(3).step_by(2).take(samples as usize).map(reading).collect()
+    }
+
+    /// The best method that reads it next to the clock `S`, found by trying; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Where the device is gone.
+    pub fn best_method<S: CrossClock>(&self) -> Result<Option<Method>, Error> {
+        for method in [Method::Precise, Method::Extended, Method::Basic] {
+            match self.cross_read::<S>(method, 1) {
+                Ok(_) => return Ok(Some(method)),
+                Err(error) if error.is_unsupported() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The largest frequency adjustment, of either sign.
+    ///
+    /// # Errors
+    ///
+    /// Where the device is gone.
+    pub fn max_frequency(&self) -> Result<Frequency, Error> {
+        self.capabilities().map(|capabilities| capabilities.max_frequency)
+    }
+
+    /// The frequency adjustment that was last made by anybody through the kernel: zero when there was none, and
+    /// whatever the hardware may have been set to before.
+    ///
+    /// # Errors
+    ///
+    /// Before Linux 6.15, unless it was opened for [`Access::Write`]; where the device is gone.
+    pub fn frequency(&self) -> Result<Frequency, Error> {
+        let now = self.clock().adjust(sys::clock::no_change()).context(Operation::GetFrequency, self.name())?;
+        Ok(Frequency::from_scaled_ppm(now.freq))
+    }
+
+    /// Makes it run faster than its oscillator, or slower. It needs [`Access::Write`].
+    ///
+    /// # Errors
+    ///
+    /// Beyond [`PhcDevice::max_frequency`]; without write access; while virtual clocks follow it.
+    pub fn set_frequency(&self, frequency: Frequency) -> Result<(), Error> {
+        self.clock().adjust(sys::clock::frequency(frequency)).context(Operation::SetFrequency, self.name())?;
+        Ok(())
+    }
+
+    /// Moves it forward, or back where `span` is negative, at once. It needs [`Access::Write`].
+    ///
+    /// # Errors
+    ///
+    /// Without write access; while virtual clocks follow it.
+    pub fn step(&self, span: Span) -> Result<(), Error> {
+        self.clock().adjust(sys::clock::step(span)).context(Operation::Step, self.name())?;
+        Ok(())
+    }
+
+    /// Sets it. Late by the time that setting takes: [`PhcDevice::step`] is exact. It needs [`Access::Write`].
+    ///
+    /// # Errors
+    ///
+    /// Without write access; while virtual clocks follow it; where the driver does not know the time.
+    pub fn set(&self, time: Time<C>) -> Result<(), Error> {
+        let (seconds, nanoseconds) = time.parts();
+        self.clock().set(seconds, nanoseconds).context(Operation::Set, self.name())
+    }
+
+    fn clock(&self) -> sys::clock::Clock<'_> {
+        sys::clock::Clock::of_device(&self.file)
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn time<T>(&self, time: libc::ptp_clock_time) -> Result<Time<T>, Error> {
+        Time::from_parts(time.sec, time.nsec.into()).ok_or_else(|| self.senseless(Operation::CrossRead))
+    }
+
+    fn senseless(&self, operation: Operation) -> Error {
+        Error::new(operation, self.name(), Cause::Malformed("a time beyond the year 2262, or no time at all"))
+    }
+}
+
+impl<C> AsFd for PhcDevice<C> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// The kernel gives the limit in whole parts per billion.
+fn max_frequency(ppb: libc::c_int) -> Frequency {
+    // Rounded down: the kernel compares after its own conversion, and refuses what exceeds the limit.
+    Frequency::from_scaled_ppm(i64::from(ppb) * 65_536 / 1_000)
+}
