@@ -29,6 +29,13 @@ pub enum Error {
         /// Who holds it, if it has said so.
         holder: Option<u32>,
     },
+    /// Others could put their files in the place of the model's.
+    #[error("{path} belongs to another user or can be written to by others, who could publish there: \
+        take another directory, or `chown` and `chmod go-w` this one", path = path.display())]
+    Open {
+        /// The directory.
+        path: PathBuf,
+    },
     /// What is at the path is no model, or one of another version or device.
     #[error("{path} holds no model of {device} in version {version} of the format: is it the right file?",
         path = path.display(), version = crate::layout::VERSION)]
@@ -45,10 +52,10 @@ pub enum Error {
         name: String,
     },
     /// A model that no reader would take.
-    #[error("the model of {device} cannot be published, its numbers are out of range: {model:?}")]
+    #[error("publish to {path}: the numbers of the model are out of range: {model:?}", path = path.display())]
     Malformed {
-        /// The clock.
-        device: Device,
+        /// The file or BPF map.
+        path: PathBuf,
         /// The model.
         model: Box<crate::Model>,
     },

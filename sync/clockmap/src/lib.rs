@@ -26,6 +26,8 @@ mod directory;
 #[cfg(feature = "std")]
 mod error;
 #[cfg(feature = "std")]
+mod files;
+#[cfg(feature = "std")]
 mod memory;
 #[cfg(feature = "std")]
 mod reader;

@@ -144,6 +144,12 @@ impl Model {
         Ok(converted)
     }
 
+    /// Whether this model shows that a conversion of `device_ns` with an `earlier` one was right: none of the clocks was
+    /// stepped before that time.
+    pub fn confirms(&self, earlier: &Self, device_ns: u64) -> bool {
+        self.state != State::WITHDRAWN && self.epoch == earlier.epoch && self.as_of_ns >= device_ns
+    }
+
     /// Whether the numbers are ones that a writer publishes.
     #[inline(always)]
     pub fn is_well_formed(&self) -> bool {

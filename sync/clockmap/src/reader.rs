@@ -1,13 +1,41 @@
 //! Reading a model that another process publishes.
 
-use crate::{Converted, Device, Directory, Error, Model, Refusal};
+use std::{
+    fs::{self, File, Metadata, OpenOptions},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::OFlag;
+
+use crate::{
+    Converted, Device, Directory, Error, Model, Refusal, State,
+    error::Context as _,
+    layout::{self, SIZE},
+    memory::Shared,
+};
+
+/// A write takes some tens of nanoseconds, an attempt about ten. A writer that has lost its processor in the middle of one is
+/// not waited for.
+const ATTEMPTS: u32 = 1000;
 
 /// A view of the model that another process publishes. Any number of them, in any number of processes without privilege.
 ///
-/// It waits for nobody and makes no system call while the model is valid.
+/// It waits for nobody, and makes no system call as long as the model is valid. Otherwise it looks whether there is another
+/// file by now, and goes on with that.
 pub struct Reader {
     device: Device,
-    directory: Directory,
+    path: PathBuf,
+    view: View,
+}
+
+/// One file, which its name may not lead to any more.
+struct View {
+    memory: Shared,
+    file: (u64, u64),
 }
 
 impl Reader {
@@ -17,7 +45,9 @@ impl Reader {
     ///
     /// There is no file, it cannot be read, or it is none of a model of this clock.
     pub fn open(directory: &Directory, device: Device) -> Result<Self, Error> {
-        Ok(Self { device, directory: directory.clone() })
+        let path = directory.file(device);
+        let view = View::open(&path, device)?;
+        Ok(Self { device, path, view })
     }
 
     /// The clock.
@@ -31,18 +61,71 @@ impl Reader {
     ///
     /// [`Refusal::Foreign`] or [`Refusal::Unfinished`].
     pub fn model(&mut self) -> Result<Model, Refusal> {
-        let _ = &self.directory;
-        Err(Refusal::Unfinished)
+        match self.read() {
+            Ok(model) if model.state != State::WITHDRAWN => Ok(model),
+            _ if self.follow() => self.read(),
+            other => other,
+        }
     }
 
     /// Converts a time of the device to the system's, as [`Model::convert`] does.
     ///
-    /// `now_ns` is the system's time in the initial time namespace.
+    /// `now_ns` is the system's time in the initial time namespace. In another one, what `/proc/self/timens_offsets` adds to
+    /// `CLOCK_MONOTONIC` must be taken off.
     ///
     /// # Errors
     ///
     /// Why the time cannot be converted.
     pub fn convert(&mut self, device_ns: u64, now_ns: u64) -> Result<Converted, Refusal> {
-        self.model()?.convert(device_ns, now_ns)
+        match self.model()?.convert(device_ns, now_ns) {
+            Err(Refusal::Stale) if self.follow() => self.model()?.convert(device_ns, now_ns),
+            result => result,
+        }
     }
+
+    fn read(&self) -> Result<Model, Refusal> {
+        layout::read(&self.view.memory, self.device.number(), ATTEMPTS)
+    }
+
+    /// Goes on with the file that the name leads to now, if that is another one and a model of this clock.
+    fn follow(&mut self) -> bool {
+        let is_same = fs::metadata(&self.path).is_ok_and(|metadata| identity(&metadata) == self.view.file);
+        if is_same {
+            return false;
+        }
+        let Ok(view) = View::open(&self.path, self.device) else { return false };
+        self.view = view;
+        true
+    }
+}
+
+impl View {
+    fn open(path: &Path, device: Device) -> Result<Self, Error> {
+        let foreign = || Error::Foreign { device, path: path.to_owned() };
+        // To open what is no file must not wait for anything.
+        let file =
+            OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path).context("open", path)?;
+        let metadata = file.metadata().context("look at", path)?;
+        if !holds_model(&metadata) {
+            return Err(foreign());
+        }
+        let view = Self { memory: map(&file, path)?, file: identity(&metadata) };
+        match layout::read(&view.memory, device.number(), 1) {
+            Err(Refusal::Foreign) => Err(foreign()),
+            _ => Ok(view),
+        }
+    }
+}
+
+fn map(file: &File, path: &Path) -> Result<Shared, Error> {
+    Shared::map(file.as_fd()).context("map", path)
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Whether it is a file with room for a model. No writer makes a file shorter.
+pub(crate) fn holds_model(metadata: &Metadata) -> bool {
+    metadata.is_file() && metadata.len() == SIZE as u64
 }

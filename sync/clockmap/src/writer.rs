@@ -1,10 +1,24 @@
 //! Publishing a model.
 
-use crate::{Device, Directory, Error, Model};
+use std::{fs::File, path::PathBuf};
+
+use crate::{
+    Device, Directory, Error, Model, State, files, layout,
+    memory::Owned,
+};
 
 /// The one publisher of a clock's model. It withdraws the model when it is dropped.
+///
+/// A write is a fixed number of stores to memory: no reader can make it wait.
 pub struct Writer {
     device: Device,
+    path: PathBuf,
+    memory: Owned,
+    /// What the epochs that are published here are counted from.
+    first_epoch: u64,
+    last: Model,
+    /// Dropped after the model is withdrawn.
+    _lock: File,
 }
 
 impl Writer {
@@ -13,10 +27,20 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// Another process publishes there, or the file cannot be made.
+    /// Another process publishes there, the directory is open to others' writing, or the file cannot be made.
     pub fn create(directory: &Directory, device: Device) -> Result<Self, Error> {
-        let _ = directory;
-        Ok(Self { device })
+        let folder = files::open_directory(directory.path())?;
+        let lock = files::lock(&folder, directory, device)?;
+        let memory = files::open_model(&folder, directory, device)?;
+        Ok(Self::begin(device, directory.file(device), memory, lock))
+    }
+
+    /// Goes on in memory that has its header, and that only the holder of the lock writes to.
+    pub(crate) fn begin(device: Device, path: PathBuf, memory: Owned, lock: File) -> Self {
+        let first_epoch = layout::epoch(&memory).wrapping_add(1);
+        let mut writer = Self { device, path, memory, first_epoch, last: Model::NONE, _lock: lock };
+        writer.withdraw(0);
+        writer
     }
 
     /// The clock.
@@ -24,18 +48,32 @@ impl Writer {
         self.device
     }
 
-    /// Publishes a model. Its epoch, counted from 0, is counted on from that of the predecessor.
+    /// Publishes a model, with its epoch added to that of the predecessor.
     ///
     /// # Errors
     ///
     /// The numbers of the model are out of range; what was published before stays.
     pub fn publish(&mut self, model: &Model) -> Result<(), Error> {
-        let _ = model;
+        if !model.is_well_formed() {
+            return Err(Error::Malformed { path: self.path.clone(), model: Box::new(*model) });
+        }
+        self.write(*model);
         Ok(())
     }
 
-    /// Says that there is no valid model any more. `now_ns` is the system's time.
+    /// Says that there is no valid model any more, since `now_ns` of the system's time.
     pub fn withdraw(&mut self, now_ns: u64) {
-        let _ = now_ns;
+        self.write(Model { state: State::WITHDRAWN, published_ns: now_ns, ..self.last });
+    }
+
+    fn write(&mut self, model: Model) {
+        layout::write(&self.memory, &Model { epoch: self.first_epoch.wrapping_add(model.epoch), ..model });
+        self.last = model;
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.withdraw(self.last.published_ns);
     }
 }
