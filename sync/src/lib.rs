@@ -1,1 +1,25 @@
 //! Models and steers the hardware clock of a network card (PHC) against the system's clock.
+//!
+//! Pure logic: no input or output, and no clock is read here. Readings come in, models and adjustments go out.
+//!
+//! | subject | items |
+//! |---|---|
+//! | what comes in | [`Cycle`], [`CrossTimestamp`], [`Bridge`] from `CLOCK_REALTIME` to `CLOCK_MONOTONIC` |
+//! | the model and its bound | [`Tracker`], [`Config`], [`Update`], [`State`], [`Event`] |
+//! | steering | [`Clock`], [`servo`] |
+//!
+//! `docs/clocks.md` derives the bound.
+
+mod bridge;
+mod config;
+mod cycle;
+pub mod servo;
+mod tracker;
+mod update;
+
+pub use bridge::{Bridge, Sandwich};
+pub use config::Config;
+pub use cycle::{Clock, CrossTimestamp, Cycle};
+pub use instamp_clockmap::Model;
+pub use tracker::Tracker;
+pub use update::{Event, Reason, Sample, State, Update};
