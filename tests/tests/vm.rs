@@ -94,6 +94,11 @@ fn hooks_on_linux_6_12_or_later() {
 }
 
 #[test]
-fn comparison_on_linux_6_12_or_later() {
-    alone(NEW, "comparison");
+fn clocks_on_linux_6_1() {
+    shared(OLD, "clocks,phc");
+}
+
+#[test]
+fn clocks_on_linux_6_12_or_later() {
+    alone(NEW, "clocks,phc,comparison");
 }

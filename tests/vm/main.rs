@@ -1,8 +1,10 @@
 //! The first program of a virtual machine: checks what works on its kernel and with its network cards.
 
 mod card;
+mod clocks;
 mod comparison;
 mod lab;
+mod phc;
 mod phc2sys;
 
 use std::{env, fs, panic, path::Path, time::Instant};
@@ -22,8 +24,14 @@ use nix::{
 const TC: &str = "TC_MECHANISM";
 
 /// What can be checked, by the names in the variable `CHECKS`.
-const CHECKS: [(&str, fn()); 4] =
-    [("agreement", agreement), ("lab", lab::check), ("card", card::check), ("comparison", comparison::check)];
+const CHECKS: &[(&str, fn())] = &[
+    ("agreement", agreement),
+    ("lab", lab::check),
+    ("card", card::check),
+    ("clocks", clocks::found),
+    ("phc", phc::check),
+    ("comparison", comparison::check),
+];
 
 /// Packets at each hook: enough for everything that can become of one.
 const PACKETS: usize = 5_000;
@@ -46,7 +54,7 @@ fn run() {
     mount_new("bpf", instamp_hooks::BPFFS);
     load_modules();
     for wanted in env::var("CHECKS").expect("what to check").split(',') {
-        let (name, check) = CHECKS.into_iter().find(|(name, _)| *name == wanted).expect("a check of this name");
+        let (name, check) = CHECKS.iter().find(|(name, _)| *name == wanted).expect("a check of this name");
         let start = Instant::now();
         check();
         println!("guest: {name}: {:.1?}", start.elapsed());

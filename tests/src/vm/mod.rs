@@ -117,9 +117,11 @@ impl Emulator {
     fn command(&self, kernel: &Kernel, initramfs: &Path, variables: &[(&str, &str)]) -> Command {
         let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|name| self.folder.join(name));
         let firmware = ["usr/share/qemu", "usr/share/seabios"].map(|name| self.folder.join(name));
-        // What the kernel does not know itself, it hands to /init.
+        // Some boots would take the emulated counter of cycles for unstable, and read time from a device instead, which
+        // takes longer. What the kernel does not know itself, it hands to /init.
         let variables = variables.iter().map(|(name, value)| format!(" {name}={value}"));
-        let line: String = ["console=ttyS0 quiet panic=-1".to_owned()].into_iter().chain(variables).collect();
+        let line: String =
+            ["console=ttyS0 quiet panic=-1 tsc=reliable".to_owned()].into_iter().chain(variables).collect();
         let mut command = Command::new(self.folder.join("usr/bin/qemu-system-x86_64"));
         command
             .env("LD_LIBRARY_PATH", env::join_paths(libraries).expect("no colon in a path"))
