@@ -14,8 +14,10 @@ use crate::{
     process::{output, root, run, target},
 };
 
-/// The built programs: the name of the binary, which is also that of the object.
-const OBJECTS: [&str; 2] = ["xdp", "tc"];
+/// The built programs: the name of the binary, which is also that of the object, and the folder of the object in the tree.
+const OBJECTS: [(&str, &str); 3] = [("xdp", HOOKS), ("tc", HOOKS), ("clock", "tests/bpf")];
+/// The objects that the library brings with it. The file that says what built all of them is here.
+const HOOKS: &str = "hooks/bpf";
 /// The programs may use the third version of the instruction set (Linux 5.1), and bring their BTF.
 const FLAGS: [&str; 4] = ["-Dwarnings", "-Cdebuginfo=2", "-Clink-arg=--btf", "-Ctarget-cpu=v3"];
 
@@ -41,11 +43,6 @@ pub(crate) fn check() -> Result<()> {
     run_task(&Options { check: true })
 }
 
-/// Where the objects in the tree lie.
-fn kept() -> PathBuf {
-    root().join("hooks/bpf")
-}
-
 /// Where the objects lie that were built last, for the tests that run on them as well.
 pub(crate) fn fresh() -> PathBuf {
     target().join("bpf/objects")
@@ -55,7 +52,7 @@ fn object(folder: &Path, name: &str) -> PathBuf {
     folder.join(name).with_extension("o")
 }
 
-/// Builds both objects, and returns their folder.
+/// Builds the objects, and returns their folder.
 fn build(toolchain: &BpfToolchain) -> Result<PathBuf> {
     let target = target().join("bpf");
     let sources = root().join("xdp-prog");
@@ -69,7 +66,7 @@ fn build(toolchain: &BpfToolchain) -> Result<PathBuf> {
         .arg(&target))?;
     let folder = fresh();
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    for name in OBJECTS {
+    for (name, _) in OBJECTS {
         // DWARF goes, BTF stays.
         run(toolchain
             .llvm_tool("llvm-objcopy")
@@ -102,18 +99,18 @@ fn flags(toolchain: &BpfToolchain) -> Result<Vec<String>> {
 fn versions(toolchain: &BpfToolchain) -> String {
     let versions = &toolchain.versions;
     format!(
-        "# What built the objects in this folder, by `cargo xtask bpf`.\nrustc = \"{}\"\nllvm = \"{}\"\nbpf-linker = \"{}\"\n",
+        "# What built the objects in the tree, by `cargo xtask bpf`.\nrustc = \"{}\"\nllvm = \"{}\"\nbpf-linker = \"{}\"\n",
         versions.rustc, versions.llvm, versions.bpf_linker
     )
 }
 
 fn versions_file() -> PathBuf {
-    kept().join("tools.toml")
+    root().join(HOOKS).join("tools.toml")
 }
 
 fn keep(built: &Path, versions: &str) -> Result<()> {
-    for name in OBJECTS {
-        let (from, to) = (object(built, name), object(&kept(), name));
+    for (name, folder) in OBJECTS {
+        let (from, to) = (object(built, name), object(&root().join(folder), name));
         fs::copy(&from, &to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
     }
     let file = versions_file();
@@ -131,8 +128,8 @@ fn compare(toolchain: &BpfToolchain, built: &Path, versions: &str) -> Result<()>
         );
         return Ok(());
     }
-    for name in OBJECTS {
-        let kept = object(&kept(), name);
+    for (name, folder) in OBJECTS {
+        let kept = object(&root().join(folder), name);
         let old = disassembly(toolchain, &kept)?;
         let new = disassembly(toolchain, &object(built, name))?;
         if old != new {

@@ -24,13 +24,7 @@ use nix::{
     unistd::{UnlinkatFlags, geteuid, unlinkat},
 };
 
-use crate::{
-    Device, Directory, Error, Refusal,
-    error::Context as _,
-    layout::{self, SIZE},
-    memory::Owned,
-    reader::holds_model,
-};
+use crate::{Device, Directory, Error, error::Context as _, layout, memory::Owned, reader::holds_model};
 
 const DIRECTORY_MODE: u32 = 0o755;
 const MODEL_MODE: u32 = 0o644;
@@ -114,7 +108,7 @@ fn usable(file: File, device: Device) -> io::Result<Option<Owned>> {
     }
     file.set_permissions(Permissions::from_mode(MODEL_MODE))?;
     let memory = Owned::map(file.as_fd())?;
-    Ok((layout::read(&memory, device.number(), 1) != Err(Refusal::Foreign)).then_some(memory))
+    Ok(layout::is_of(&memory, device).then_some(memory))
 }
 
 /// Makes a file under another name, and gives it its own when it is whole.
@@ -126,19 +120,10 @@ fn make_model(folder: &File, name: &str, device: Device) -> io::Result<Owned> {
     }
     let file = open(folder, &partial, OFlag::O_CREAT | OFlag::O_EXCL, MODEL_MODE)?;
     file.set_permissions(Permissions::from_mode(MODEL_MODE))?;
-    file.write_all_at(&empty(device), 0)?;
+    file.write_all_at(&layout::empty(device).map(u64::to_ne_bytes).concat(), 0)?;
     let memory = Owned::map(file.as_fd())?;
     renameat(folder, partial.as_str(), folder, name)?;
     Ok(memory)
-}
-
-/// The bytes of a model that was not published yet.
-pub(crate) fn empty(device: Device) -> [u8; SIZE] {
-    let mut bytes = [0; SIZE];
-    for (bytes, word) in bytes.chunks_exact_mut(size_of::<u64>()).zip(layout::header(device.number())) {
-        bytes.copy_from_slice(&word.to_ne_bytes());
-    }
-    bytes
 }
 
 /// Opens a file in a directory for reading and writing, and nothing that a link leads to.

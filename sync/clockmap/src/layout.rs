@@ -12,7 +12,7 @@
 //! Words 0 to 3 never change. The order of all accesses, which [`read`] and [`write()`] keep, is what makes torn models
 //! impossible; every access is to one whole word.
 
-use core::array;
+use core::{array, hint};
 
 use crate::{Model, Refusal, State};
 
@@ -26,7 +26,10 @@ pub const WORDS: usize = SEQUENCE + 1 + MODEL_WORDS;
 /// The number of bytes.
 pub const SIZE: usize = WORDS * size_of::<u64>();
 
-const SEQUENCE: usize = 4;
+/// The index of the word that says whose model it is.
+pub const DEVICE: usize = 3;
+/// The index of the sequence.
+pub const SEQUENCE: usize = 4;
 const MODEL_WORDS: usize = 13;
 
 /// Memory that a model can be read from.
@@ -45,26 +48,51 @@ pub trait WordsMut: Words {
 }
 
 /// The words that never change.
-pub const fn header(device: u64) -> [u64; SEQUENCE] {
-    [MAGIC, VERSION, SIZE as u64, device]
+#[cfg(feature = "std")]
+const fn header(device: crate::Device) -> [u64; SEQUENCE] {
+    [MAGIC, VERSION, SIZE as u64, device.number()]
 }
 
-/// Reads a model of the device with the number, in at most as many attempts.
+/// The words of a model that was not published yet. All behind the header are 0: [`State::WITHDRAWN`].
+#[cfg(feature = "std")]
+pub(crate) fn empty(device: crate::Device) -> [u64; WORDS] {
+    let header = header(device);
+    array::from_fn(|index| header.get(index).copied().unwrap_or(0))
+}
+
+/// Makes the memory that of a device's model, as the kernel makes maps of zeros.
+#[cfg(feature = "bpf")]
+pub(crate) fn claim(words: &impl WordsMut, device: crate::Device) {
+    for (index, value) in header(device).into_iter().enumerate() {
+        words.store(index, value);
+    }
+}
+
+/// Whether the memory is that of the device's model in this version.
+#[cfg(feature = "std")]
+pub(crate) fn is_of(words: &impl Words, device: crate::Device) -> bool {
+    has_header(words) && words.load(DEVICE) == device.number()
+}
+
+#[inline(always)]
+fn has_header(words: &impl Words) -> bool {
+    words.load(0) == MAGIC && words.load(1) == VERSION && words.load(2) == SIZE as u64
+}
+
+/// Reads the model, in at most as many attempts.
 ///
 /// # Errors
 ///
 /// [`Refusal::Foreign`] or [`Refusal::Unfinished`].
 #[inline(always)]
-pub fn read(words: &impl Words, device: u64, attempts: u32) -> Result<Model, Refusal> {
-    let expected = header(device);
-    for (index, expected) in expected.into_iter().enumerate() {
-        if words.load(index) != expected {
-            return Err(Refusal::Foreign);
-        }
+pub fn read(words: &impl Words, attempts: u32) -> Result<Model, Refusal> {
+    if !has_header(words) {
+        return Err(Refusal::Foreign);
     }
     for _ in 0..attempts {
         let before = words.load(SEQUENCE);
         if before & 1 == 1 {
+            hint::spin_loop();
             continue;
         }
         // What follows sees at least what the writer wrote before it wrote this sequence.

@@ -1,40 +1,86 @@
 //! The memory of a model as a BPF map, which programs in the kernel convert with.
 
-use std::{io, path::Path};
+use std::{
+    fs::File,
+    io,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+};
 
-use crate::{Device, Error, Writer};
+use aya::maps::{Array, MapData, MapType};
 
-/// A BPF map of one model: an array of one entry that user space can map.
+use crate::{
+    Device, Error, Writer,
+    error::Context as _,
+    layout::{self, SIZE, WORDS},
+    memory::Owned,
+};
+
+/// The flag of a map that user space can map (`BPF_F_MMAPABLE` in linux/bpf.h).
+const MMAPABLE: u32 = 1 << 10;
+
+/// The BPF map of one model: an array of one entry that user space can map, pinned to a BPF file system.
+///
+/// # Minimum kernel version
+///
+/// Linux 5.5.
+#[derive(Debug)]
 pub struct ClockMap {
     device: Device,
+    path: PathBuf,
+    map: MapData,
 }
 
 impl ClockMap {
-    /// A new map, which holds no model.
+    /// Makes a map that holds no model yet, and pins it.
     ///
     /// # Errors
     ///
-    /// The kernel makes none: Linux before 5.5, or no privilege.
-    pub fn create(device: Device) -> io::Result<Self> {
-        Ok(Self { device })
+    /// The kernel makes none, or there is a pin at the path.
+    pub fn create(path: &Path, device: Device) -> Result<Self, Error> {
+        let map = Array::<MapData, [u64; WORDS]>::create(1, MMAPABLE);
+        let map = map.map_err(io::Error::other).context("create a BPF map for", path)?;
+        map.pin(path).map_err(io::Error::other).context("pin a BPF map to", path)?;
+        Self::open(path, device)
     }
 
-    /// The map that is pinned at a path.
+    /// Opens the map that is pinned at a path.
     ///
     /// # Errors
     ///
-    /// There is none, or it is none of a model of this clock.
+    /// There is none, or it is none for a model.
     pub fn open(path: &Path, device: Device) -> Result<Self, Error> {
-        let _ = path;
-        Ok(Self { device })
+        let map = MapData::from_pin(path).map_err(io::Error::other).context("open the BPF map at", path)?;
+        Self::of(map, path.to_owned(), device)
     }
 
-    /// Becomes the publisher of the clock's model to the map, as [`Writer::create`] does for a file.
+    /// Takes the map that a loader has made for its programs.
+    ///
+    /// # Errors
+    ///
+    /// It is none for a model.
+    pub fn adopt(map: MapData, device: Device) -> Result<Self, Error> {
+        Self::of(map, format!("the BPF map of {device}, which is not pinned").into(), device)
+    }
+
+    fn of(map: MapData, path: PathBuf, device: Device) -> Result<Self, Error> {
+        let info = map.info().map_err(io::Error::other).context("look at", &path)?;
+        let is_ours = info.map_type().is_ok_and(|kind| kind == MapType::Array)
+            && info.map_flags() & MMAPABLE != 0
+            && info.value_size() as usize == SIZE
+            && info.max_entries() == 1;
+        if is_ours { Ok(Self { device, path, map }) } else { Err(Error::Foreign { device, path }) }
+    }
+
+    /// Becomes the publisher of the clock's model to the map, as [`Writer::create`] does for a file. Only the holder of the
+    /// lock may do so.
     ///
     /// # Errors
     ///
     /// The map cannot be mapped.
-    pub fn writer(self) -> Result<Writer, Error> {
-        Writer::create(&crate::Directory::new(""), self.device)
+    pub fn writer(self, lock: File) -> Result<Writer, Error> {
+        let memory = Owned::map(self.map.fd().as_fd()).context("map", &self.path)?;
+        layout::claim(&memory, self.device);
+        Ok(Writer::begin(self.device, self.path, memory, lock))
     }
 }

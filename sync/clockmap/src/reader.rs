@@ -1,7 +1,7 @@
 //! Reading a model that another process publishes.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, Metadata, OpenOptions},
     os::{
         fd::AsFd as _,
         unix::fs::{MetadataExt as _, OpenOptionsExt as _},
@@ -84,7 +84,7 @@ impl Reader {
     }
 
     fn read(&self) -> Result<Model, Refusal> {
-        layout::read(&self.view.memory, self.device.number(), ATTEMPTS)
+        layout::read(&self.view.memory, ATTEMPTS)
     }
 
     /// Goes on with the file that the name leads to now, if that is another one and a model of this clock.
@@ -109,16 +109,12 @@ impl View {
         if !holds_model(&metadata) {
             return Err(foreign());
         }
-        let view = Self { memory: map(&file, path)?, file: identity(&metadata) };
-        match layout::read(&view.memory, device.number(), 1) {
-            Err(Refusal::Foreign) => Err(foreign()),
-            _ => Ok(view),
+        let memory = Shared::map(file.as_fd()).context("map", path)?;
+        if !layout::is_of(&memory, device) {
+            return Err(foreign());
         }
+        Ok(Self { memory, file: identity(&metadata) })
     }
-}
-
-fn map(file: &File, path: &Path) -> Result<Shared, Error> {
-    Shared::map(file.as_fd()).context("map", path)
 }
 
 fn identity(metadata: &Metadata) -> (u64, u64) {

@@ -2,10 +2,7 @@
 
 use std::{fs::File, path::PathBuf};
 
-use crate::{
-    Device, Directory, Error, Model, State, files, layout,
-    memory::Owned,
-};
+use crate::{Device, Directory, Error, Model, State, files, layout, memory::Owned};
 
 /// The one publisher of a clock's model. It withdraws the model when it is dropped.
 ///
