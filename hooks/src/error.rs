@@ -133,6 +133,14 @@ pub enum Error {
         /// How many fit.
         most: usize,
     },
+    /// There is one publisher of a clock.
+    #[error("{device} is already published to {path} by another process: stop that one first")]
+    AlreadyPublished {
+        /// The clock.
+        device: instamp_clockmap::Device,
+        /// The pin of its map.
+        path: PathBuf,
+    },
     /// Anything else, told by the interface that failed.
     #[error("{operation} {object}")]
     System {

@@ -117,6 +117,17 @@ impl Hooks {
         attached.map(|(link, directory)| Attachment::read(&here, link, directory)).collect()
     }
 
+    /// Becomes the publisher of a clock's model to the BPF map that programs convert with. The map is made where there is none,
+    /// and stays as long as it is published to or anything is attached.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyPublished`].
+    pub fn clock_writer(&self, device: instamp_clockmap::Device) -> Result<instamp_clockmap::Writer, Error> {
+        let (pins, _) = self.enter()?;
+        pins.clocks().writer(device)
+    }
+
     /// Removes what is dead or half made, as every other method does first.
     ///
     /// # Errors

@@ -30,6 +30,7 @@ mod attach;
 mod attachment;
 mod caps;
 mod choice;
+mod clock;
 mod device;
 mod error;
 mod hooks;

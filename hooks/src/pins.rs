@@ -6,6 +6,7 @@
 //!     SITE, POLICY, COUNTERS              the maps, shared by the programs
 //!     xdp_ingress, tc_ingress, tc_egress  the links; none for filters of `clsact`, which need no pins to stay
 //!     clsact                              a directory: the queueing discipline is ours to remove
+//! instamp/clock                                the maps of published clocks: see `clock.rs`
 //! ```
 //!
 //! A BPF file system refuses names with a dot.
@@ -30,12 +31,14 @@ use nix::{
 
 use crate::{
     Error, Notice,
+    clock::Clocks,
     error::{Context as _, failed},
 };
 
 const DIRECTORY: &str = "instamp";
 const PARTIAL: &str = "_partial";
 const CLSACT: &str = "clsact";
+const CLOCK: &str = "clock";
 
 /// Bits of the mode of a directory.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -118,12 +121,18 @@ impl Pins {
         Ok(directories)
     }
 
-    /// Removes empty directories, which a command leaves that ends between making one and filling it.
+    /// The maps of published clocks.
+    pub(crate) fn clocks(&self) -> Clocks {
+        Clocks::new(self.root.join(CLOCK))
+    }
+
+    /// Removes empty directories, which a command leaves that ends between making one and filling it, and the maps of clocks
+    /// that nobody publishes and nobody can need.
     pub(crate) fn prune(&self) -> Result<(), Error> {
         for namespace in names(&self.root)?.iter().filter_map(|name| number::<u64>(name)) {
             remove_if_empty(&self.root.join(namespace.to_string()))?;
         }
-        Ok(())
+        if self.directories()?.is_empty() { self.clocks().remove_unused() } else { Ok(()) }
     }
 }
 
@@ -143,8 +152,7 @@ fn try_lock(root: &Path, announce: &dyn Fn(Notice)) -> Result<Option<Flock<File>
     let Some(found) = present(fs::symlink_metadata(root)).context("look at", root.display())? else { return Ok(None) };
     require_owner(root, &found)?;
     require_unwritable(root, &found)?;
-    let open = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(root);
-    let Some(directory) = present(open).context("open", root.display())? else { return Ok(None) };
+    let Some(directory) = present(open_directory(root)).context("open", root.display())? else { return Ok(None) };
     let lock = match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
         Err((directory, Errno::EWOULDBLOCK)) => {
             announce(Notice::Waiting { path: root.to_owned() });
@@ -239,7 +247,12 @@ impl Directory {
     }
 }
 
-fn remove_if_empty(directory: &Path) -> Result<(), Error> {
+/// Opens a directory, and nothing that a link leads to.
+pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)
+}
+
+pub(crate) fn remove_if_empty(directory: &Path) -> Result<(), Error> {
     match fs::remove_dir(directory) {
         Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
         result => gone(result).context("remove", directory.display()),
@@ -247,11 +260,11 @@ fn remove_if_empty(directory: &Path) -> Result<(), Error> {
 }
 
 /// To remove what is not there is no failure.
-fn gone(result: io::Result<()>) -> io::Result<()> {
+pub(crate) fn gone(result: io::Result<()>) -> io::Result<()> {
     present(result).map(|_| ())
 }
 
-fn names(directory: &Path) -> Result<Vec<String>, Error> {
+pub(crate) fn names(directory: &Path) -> Result<Vec<String>, Error> {
     let entries = present(fs::read_dir(directory)).context("list", directory.display())?;
     let names = entries.into_iter().flatten().map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));
     names.collect::<io::Result<_>>().context("list", directory.display())

@@ -2,6 +2,7 @@
 
 pub mod agreement;
 pub mod capture;
+pub mod conversion;
 pub mod lab;
 pub mod packets;
 pub mod ping;

@@ -1,4 +1,4 @@
-//! Converts the times in a packet: a program that tests and times what other programs do with their stamps.
+//! Converts the times in a packet's context: a program that tests and times what other programs do with their stamps.
 #![no_std]
 #![no_main]
 
@@ -9,20 +9,16 @@ use instamp_bpf_clock::convert;
 #[btf_map]
 static CONVERTED: Array<[u64; 2], 1> = Array::new();
 
-/// Where a test run leaves the payload alone: behind the Ethernet header.
-const TIMES: usize = 14;
-
-/// Converts the first 8 bytes of the packet behind its Ethernet header, as a time of the device, at the time in the 8 bytes
-/// behind them, both in the machine's byte order. Returns 0, or the number of the refusal; -1 where the packet is too short.
+/// Converts the hardware timestamp in the packet's context, at the time in the first 8 bytes of its control block, both in the
+/// machine's byte order. Returns 0, or the number of the refusal.
 #[classifier]
 pub(crate) fn convert_time(context: TcContext) -> i32 {
-    let times = context.data() + TIMES;
-    if times + size_of::<[u64; 2]>() > context.data_end() {
-        return -1;
-    }
-    // SAFETY: both lie inside the packet, which is the program's alone while it runs.
-    let [device_ns, now_ns] = unsafe { (times as *const [u64; 2]).read_unaligned() };
-    match convert(device_ns, now_ns) {
+    let packet = context.skb.skb;
+    // SAFETY: the context is the program's while it runs, and the verifier checks what is read of it.
+    let device_ns = unsafe { (*packet).hwtstamp };
+    // SAFETY: as above.
+    let [low, high, ..] = unsafe { (*packet).cb };
+    match convert(device_ns, u64::from(high) << 32 | u64::from(low)) {
         Ok(converted) => {
             if let Some(result) = CONVERTED.get_ptr_mut(0) {
                 // SAFETY: the entry is there, and its only reader waits for the end of the program.
