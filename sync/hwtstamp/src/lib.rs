@@ -14,14 +14,27 @@
 mod clock;
 mod error;
 mod frequency;
+mod interface;
+mod inventory;
+mod numbered;
 mod phc;
 mod reading;
+mod setting;
+pub mod socket;
 mod sys;
+pub mod system;
 mod time;
+mod watch;
 
 pub use clock::{CrossClock, Monotonic, MonotonicRaw, Phc, Realtime, SystemClock, Tai, Timescale};
 pub use error::{Cause, Error, Operation};
 pub use frequency::Frequency;
+pub use interface::{Discovery, Interface, Timestamping};
+pub use inventory::{Holder, holders, phc_name, phcs};
+pub use numbered::{Numbered, Set};
 pub use phc::{Access, Method, PhcCapabilities, PhcDevice, PreciseReading};
 pub use reading::Reading;
+pub use setting::{Change, ConfigGuard, RxFilter, Setting, TxMode};
+pub use socket::StampFlag;
 pub use time::{Span, Time};
+pub use watch::StepWatch;

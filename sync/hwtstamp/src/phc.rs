@@ -196,7 +196,7 @@ impl<C: Timescale> PhcDevice<C> {
     /// the device is gone.
     pub fn cross_read<S: CrossClock>(&self, method: Method, samples: u32) -> Result<Vec<Reading<S, C>>, Error> {
         let failed = |cause| Error::new(Operation::CrossRead, self.name(), cause);
-        if samples == 0 || samples > sys::ptp::MOST as u32 {
+        if samples == 0 || samples as usize > sys::ptp::MOST {
             return Err(failed(Cause::Unsupported("one call takes 1 to 25 readings")));
         }
         match method {
@@ -218,7 +218,15 @@ impl<C: Timescale> PhcDevice<C> {
     ///
     /// [`Error::is_unsupported`] on most cards; where the device is gone.
     pub fn precise(&self) -> Result<PreciseReading<C>, Error> {
-        let found = sys::ptp::precise(self.as_fd()).context(Operation::CrossRead, self.name())?;
+        let cause = |errno| {
+            // The kernel says so of a device that is gone, too: but that one has no capabilities any more.
+            if errno == Errno::ENODEV && self.capabilities().is_ok() {
+                Cause::Unsupported("the card is compared with a clock source that the system does not run on")
+            } else {
+                errno.into()
+            }
+        };
+        let found = sys::ptp::precise(self.as_fd()).map_err(cause).context(Operation::CrossRead, self.name())?;
         Ok(PreciseReading {
             device: self.time(found.device)?,
             realtime: self.time(found.sys_realtime)?,
@@ -227,12 +235,13 @@ impl<C: Timescale> PhcDevice<C> {
     }
 
     fn extended<S: CrossClock>(&self, samples: u32) -> Result<Vec<Reading<S, C>>, Error> {
-        let cause = |errno| match errno {
+        let cause = |errno| {
             // Before the kernel took a reserved field for the number of the clock, it demanded zero there.
-            Errno::EINVAL if S::ID != Realtime::ID => {
+            if errno == Errno::EINVAL && S::ID != Realtime::ID {
                 Cause::Unsupported("before Linux 6.12 the extended method knows CLOCK_REALTIME alone")
+            } else {
+                errno.into()
             }
-            errno => errno.into(),
         };
         let triples = sys::ptp::extended(self.as_fd(), S::ID, samples)
             .map_err(cause)
@@ -265,6 +274,8 @@ impl<C: Timescale> PhcDevice<C> {
             match self.cross_read::<S>(method, 1) {
                 Ok(_) => return Ok(Some(method)),
                 Err(error) if error.is_unsupported() => {}
+                // Some cards take part only now and then; what else is wrong, the next method tells.
+                Err(_) if method == Method::Precise => {}
                 Err(error) => return Err(error),
             }
         }
@@ -285,7 +296,8 @@ impl<C: Timescale> PhcDevice<C> {
     ///
     /// # Errors
     ///
-    /// Before Linux 6.15, unless it was opened for [`Access::Write`]; where the device is gone.
+    /// Before Linux 6.15 (and kernels that have its change), unless it was opened for [`Access::Write`]; where the device is
+    /// gone.
     pub fn frequency(&self) -> Result<Frequency, Error> {
         let now = self.clock().adjust(sys::clock::no_change()).context(Operation::GetFrequency, self.name())?;
         Ok(Frequency::from_scaled_ppm(now.freq))

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Phc, Span, Time, Timescale};
+use crate::{Phc, Span, SystemClock, Time, Timescale};
 
 /// A reading of the clock `D`, and what the clock `S` showed before and after it.
 ///
@@ -50,6 +50,25 @@ impl<S, D> Reading<S, D> {
     }
 }
 
+impl<S: SystemClock, D: SystemClock> Reading<S, D> {
+    /// Reads one clock of the system between two readings of another.
+    ///
+    /// ```
+    /// use hwtstamp::{Monotonic, Reading, Realtime};
+    ///
+    /// let reading = Reading::<Monotonic, Realtime>::sandwich();
+    /// assert!(reading.before <= reading.after);
+    /// ```
+    #[must_use]
+    pub fn sandwich() -> Self {
+        // Named in the order of reading, whatever that of the fields is.
+        let before = S::now();
+        let device = D::now();
+        let after = S::now();
+        Self { before, device, after }
+    }
+}
+
 impl<S, D> Copy for Reading<S, D> {}
 impl<S, D> Clone for Reading<S, D> {
     fn clone(&self) -> Self {
@@ -72,7 +91,7 @@ impl<S: Timescale, D: Timescale> fmt::Debug for Reading<S, D> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Monotonic;
+    use crate::{Monotonic, MonotonicRaw};
 
     #[test]
     fn a_window_has_a_middle() {
@@ -80,5 +99,15 @@ mod tests {
             Reading::<Monotonic> { before: Time::from_ns(100), device: Time::from_ns(7), after: Time::from_ns(201) };
         assert_eq!(reading.window(), Span::from_ns(101));
         assert_eq!(reading.midpoint(), Time::from_ns(150));
+    }
+
+    #[test]
+    fn clocks_of_the_system_are_read_in_order() {
+        let (first, second) =
+            (Reading::<Monotonic, MonotonicRaw>::sandwich(), Reading::<Monotonic, MonotonicRaw>::sandwich());
+        for reading in [first, second] {
+            assert!(reading.window() >= Span::ZERO, "{reading:?}");
+        }
+        assert!(first.after <= second.before && first.device <= second.device);
     }
 }

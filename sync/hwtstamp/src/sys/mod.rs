@@ -3,4 +3,6 @@
 //! These functions know the kernel's structures and nothing else; what the numbers mean is told by their callers.
 
 pub(crate) mod clock;
+pub(crate) mod interface;
 pub(crate) mod ptp;
+pub(crate) mod socket;

@@ -1,0 +1,242 @@
+//! Which packets a card stamps: one setting for the whole card, whoever uses it.
+
+use std::fmt;
+
+use crate::{Cause, Error, Interface, Operation, inventory, numbered::numbered};
+
+numbered! {
+    /// Which packets get a transmit timestamp: the kernel's `enum hwtstamp_tx_types`.
+    TxMode {
+        /// None.
+        OFF = libc::HWTSTAMP_TX_OFF, "off";
+        /// Those whose sender asks for it.
+        ON = libc::HWTSTAMP_TX_ON, "on";
+        /// Likewise, and the card writes the time into PTP's Sync messages.
+        ONESTEP_SYNC = libc::HWTSTAMP_TX_ONESTEP_SYNC, "onestep-sync";
+        /// Likewise, and into its peer delay responses.
+        ONESTEP_P2P = libc::HWTSTAMP_TX_ONESTEP_P2P, "onestep-p2p";
+    }
+}
+
+numbered! {
+    /// Which packets get a receive timestamp: the kernel's `enum hwtstamp_rx_filters`.
+    RxFilter {
+        /// None.
+        NONE = libc::HWTSTAMP_FILTER_NONE, "none";
+        /// All: what measurement needs, and what cards made for PTP alone refuse.
+        ALL = libc::HWTSTAMP_FILTER_ALL, "all";
+        /// More than was asked for.
+        SOME = libc::HWTSTAMP_FILTER_SOME, "some";
+        /// PTP version 1 over UDP, all event messages.
+        PTP_V1_L4_EVENT = libc::HWTSTAMP_FILTER_PTP_V1_L4_EVENT, "ptpv1-l4-event";
+        /// PTP version 1 over UDP, Sync.
+        PTP_V1_L4_SYNC = libc::HWTSTAMP_FILTER_PTP_V1_L4_SYNC, "ptpv1-l4-sync";
+        /// PTP version 1 over UDP, delay requests.
+        PTP_V1_L4_DELAY_REQ = libc::HWTSTAMP_FILTER_PTP_V1_L4_DELAY_REQ, "ptpv1-l4-delay-req";
+        /// PTP version 2 over UDP, all event messages.
+        PTP_V2_L4_EVENT = libc::HWTSTAMP_FILTER_PTP_V2_L4_EVENT, "ptpv2-l4-event";
+        /// PTP version 2 over UDP, Sync.
+        PTP_V2_L4_SYNC = libc::HWTSTAMP_FILTER_PTP_V2_L4_SYNC, "ptpv2-l4-sync";
+        /// PTP version 2 over UDP, delay requests.
+        PTP_V2_L4_DELAY_REQ = libc::HWTSTAMP_FILTER_PTP_V2_L4_DELAY_REQ, "ptpv2-l4-delay-req";
+        /// PTP version 2 over Ethernet, all event messages.
+        PTP_V2_L2_EVENT = libc::HWTSTAMP_FILTER_PTP_V2_L2_EVENT, "ptpv2-l2-event";
+        /// PTP version 2 over Ethernet, Sync.
+        PTP_V2_L2_SYNC = libc::HWTSTAMP_FILTER_PTP_V2_L2_SYNC, "ptpv2-l2-sync";
+        /// PTP version 2 over Ethernet, delay requests.
+        PTP_V2_L2_DELAY_REQ = libc::HWTSTAMP_FILTER_PTP_V2_L2_DELAY_REQ, "ptpv2-l2-delay-req";
+        /// PTP version 2 over any transport, all event messages.
+        PTP_V2_EVENT = libc::HWTSTAMP_FILTER_PTP_V2_EVENT, "ptpv2-event";
+        /// PTP version 2 over any transport, Sync.
+        PTP_V2_SYNC = libc::HWTSTAMP_FILTER_PTP_V2_SYNC, "ptpv2-sync";
+        /// PTP version 2 over any transport, delay requests.
+        PTP_V2_DELAY_REQ = libc::HWTSTAMP_FILTER_PTP_V2_DELAY_REQ, "ptpv2-delay-req";
+        /// NTP packets.
+        NTP_ALL = libc::HWTSTAMP_FILTER_NTP_ALL, "ntp-all";
+    }
+}
+
+/// Which packets a card stamps: the kernel's `struct hwtstamp_config`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Of those that are sent.
+    pub tx: TxMode,
+    /// Of those that are received.
+    pub rx: RxFilter,
+}
+
+impl Setting {
+    /// Nothing is stamped: how cards start.
+    pub const OFF: Self = Self { tx: TxMode::OFF, rx: RxFilter::NONE };
+
+    /// Whether all packets that `wanted` stamps are stamped with this setting too.
+    #[must_use]
+    pub fn covers(self, wanted: Self) -> bool {
+        (wanted.tx == TxMode::OFF || wanted.tx == self.tx)
+            && (wanted.rx == RxFilter::NONE || wanted.rx == self.rx || self.rx == RxFilter::ALL)
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "transmit {}, receive {}", self.tx, self.rx)
+    }
+}
+
+/// A change of a card's setting, with what is needed to undo it later, even in another process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The network interface.
+    pub interface: String,
+    /// What was in force before.
+    pub found: Setting,
+    /// What the driver has made of the setting asked for: drivers may stamp more.
+    pub made: Setting,
+}
+
+impl Change {
+    /// Asks for `wanted`, unless what is in force covers that already.
+    ///
+    /// A card that somebody else has set is not touched: a setting other than [`Setting::OFF`] is not ours.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::Owned`] where somebody else has set the card otherwise; where the driver has no timestamps, cannot stamp
+    /// these packets, or does not tell what is in force; without privilege.
+    pub fn make(interface: &Interface, wanted: Setting) -> Result<Self, Error> {
+        let found = interface.setting()?;
+        let made = if found.covers(wanted) {
+            found
+        } else if found == Setting::OFF {
+            interface.set(Operation::Configure, wanted)?
+        } else {
+            return Err(Error::new(Operation::Configure, interface.name(), Cause::Owned(owner(interface, found))));
+        };
+        Ok(Self { interface: interface.name().to_owned(), found, made })
+    }
+
+    /// Whether there is anything to undo.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        self.found != self.made
+    }
+
+    /// Puts back what was found.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::Owned`] where somebody else has changed the setting since, which is then left as it is; where the interface is
+    /// gone; without privilege.
+    pub fn undo(&self) -> Result<(), Error> {
+        if !self.is_change() {
+            return Ok(());
+        }
+        let interface = Interface::open(&self.interface)?;
+        let now = interface.setting()?;
+        if now == self.found {
+            return Ok(());
+        }
+        if now != self.made {
+            let cause = Cause::Owned(format!("somebody has changed it to {now} since: left as it is"));
+            return Err(Error::new(Operation::Restore, &self.interface, cause));
+        }
+        let restored = interface.set(Operation::Restore, self.found)?;
+        if restored != self.found {
+            return Err(Error::new(
+                Operation::Restore,
+                &self.interface,
+                Cause::Malformed("the driver made something else of it"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn owner(interface: &Interface, found: Setting) -> String {
+    let phc = interface.timestamping().ok().flatten().and_then(|timestamping| timestamping.phc);
+    let holders = phc.map(inventory::holders).unwrap_or_default();
+    let holders: Vec<_> = holders.iter().map(ToString::to_string).collect();
+    let who = if holders.is_empty() { "nobody has its clock open".to_owned() } else { holders.join(", ") };
+    format!(
+        "somebody else has set it ({found}; {who}): stop that first, or run `hwstamp_ctl -i {} -t 0 -r 0` if it is a leftover",
+        interface.name()
+    )
+}
+
+/// A change of a card's setting that is undone when this is dropped.
+///
+/// ```no_run
+/// use hwtstamp::{ConfigGuard, Interface, RxFilter, Setting, TxMode};
+///
+/// # fn main() -> Result<(), hwtstamp::Error> {
+/// let card = Interface::open("eth1")?;
+/// let guard = ConfigGuard::set(&card, Setting { tx: TxMode::ON, rx: RxFilter::NONE })?;
+/// // ... send packets and receive their timestamps ...
+/// guard.restore()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping it undoes the change"]
+pub struct ConfigGuard {
+    change: Option<Change>,
+}
+
+impl ConfigGuard {
+    /// Makes the [`Change`], until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`Change::make`].
+    pub fn set(interface: &Interface, wanted: Setting) -> Result<Self, Error> {
+        Change::make(interface, wanted).map(|change| Self { change: Some(change) })
+    }
+
+    /// Puts back what was found, and says whether that worked, which dropping cannot.
+    ///
+    /// # Errors
+    ///
+    /// As [`Change::undo`].
+    pub fn restore(mut self) -> Result<(), Error> {
+        self.change.take().map_or(Ok(()), |change| change.undo())
+    }
+
+    /// Leaves the change in force: to be [undone](Change::undo) later, perhaps by another process.
+    #[must_use = "it alone can undo the change"]
+    pub fn keep(mut self) -> Change {
+        self.change.take().expect("the change leaves only with the guard")
+    }
+
+    /// What was found, and what is in force.
+    #[must_use]
+    pub fn change(&self) -> &Change {
+        self.change.as_ref().expect("the change leaves only with the guard")
+    }
+}
+
+impl Drop for ConfigGuard {
+    fn drop(&mut self) {
+        if let Some(change) = self.change.take() {
+            // Whoever wants to know calls `restore`.
+            let _ = change.undo();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stamped_already_needs_no_change() {
+        let setting = |tx, rx| Setting { tx, rx };
+        let on_all = setting(TxMode::ON, RxFilter::ALL);
+        assert!(on_all.covers(on_all) && on_all.covers(Setting::OFF));
+        assert!(on_all.covers(setting(TxMode::ON, RxFilter::PTP_V2_EVENT)));
+        assert!(on_all.covers(setting(TxMode::OFF, RxFilter::NTP_ALL)));
+        assert!(!on_all.covers(setting(TxMode::ONESTEP_SYNC, RxFilter::NONE)));
+        assert!(!Setting::OFF.covers(setting(TxMode::ON, RxFilter::NONE)));
+        assert!(!setting(TxMode::ON, RxFilter::PTP_V2_EVENT).covers(on_all));
+        assert_eq!(on_all.to_string(), "transmit on, receive all");
+    }
+}
