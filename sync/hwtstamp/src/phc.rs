@@ -218,7 +218,7 @@ impl<C: Timescale> PhcDevice<C> {
     ///
     /// [`Error::is_unsupported`] on most cards; where the device is gone.
     pub fn precise(&self) -> Result<PreciseReading<C>, Error> {
-        let cause = |errno| {
+        let cause = |errno: Errno| {
             // The kernel says so of a device that is gone, too: but that one has no capabilities any more.
             if errno == Errno::ENODEV && self.capabilities().is_ok() {
                 Cause::Unsupported("the card is compared with a clock source that the system does not run on")
@@ -235,7 +235,7 @@ impl<C: Timescale> PhcDevice<C> {
     }
 
     fn extended<S: CrossClock>(&self, samples: u32) -> Result<Vec<Reading<S, C>>, Error> {
-        let cause = |errno| {
+        let cause = |errno: Errno| {
             // Before the kernel took a reserved field for the number of the clock, it demanded zero there.
             if errno == Errno::EINVAL && S::ID != Realtime::ID {
                 Cause::Unsupported("before Linux 6.12 the extended method knows CLOCK_REALTIME alone")
