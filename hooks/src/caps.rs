@@ -2,13 +2,15 @@
 
 use std::fs;
 
+use hwtstamp::Interface;
+
 use crate::{
     Choice, Error, IngressChoice, TcChoice, XdpMode,
     device::{Here, XDP_BASIC},
     error::Context as _,
     kernel,
     netlink::{
-        generic::{Generic, Netdev, TsInfo},
+        generic::{Generic, Netdev},
         route::Link,
     },
 };
@@ -86,7 +88,8 @@ pub fn capabilities(device: Option<&str>) -> Result<Vec<Capabilities>, Error> {
 
 fn of_link(generic: &Generic, link: &Link) -> Result<Capabilities, Error> {
     let netdev = generic.netdev(link.ifindex).context("ask for the XDP features of", &link.name)?;
-    let timestamping = generic.timestamping(link.ifindex).context("ask for the timestamping of", &link.name)?;
+    let timestamping = Interface::open(&link.name).and_then(|interface| interface.timestamping());
+    let timestamping = timestamping.context("find out about", &link.name)?;
     let choice =
         link.require_ethernet().and_then(|()| link.choose(IngressChoice::Auto, XdpMode::Native, TcChoice::Auto));
     Ok(Capabilities {
@@ -134,8 +137,16 @@ fn names(bits: Option<u64>, names: &[(u64, &'static str)]) -> Vec<&'static str> 
     names.iter().filter(|(bit, _)| bits & bit != 0).map(|&(_, name)| name).collect()
 }
 
-impl From<TsInfo> for Timestamping {
-    fn from(TsInfo { phc, modes, tx_types, rx_filters }: TsInfo) -> Self {
-        Self { phc, modes, tx_types, rx_filters }
+impl From<hwtstamp::Timestamping> for Timestamping {
+    fn from(found: hwtstamp::Timestamping) -> Self {
+        fn texts<T: ToString>(items: impl Iterator<Item = T>) -> Vec<String> {
+            items.map(|item| item.to_string()).collect()
+        }
+        Self {
+            phc: found.phc,
+            modes: texts(found.flags.iter()),
+            tx_types: texts(found.tx_modes.iter()),
+            rx_filters: texts(found.rx_filters.iter()),
+        }
     }
 }

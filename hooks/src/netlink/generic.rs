@@ -1,10 +1,10 @@
-//! What drivers can do: the generic netlink families `netdev` and `ethtool`.
+//! What drivers can do with XDP: the generic netlink family `netdev`.
 
-use std::{fmt::Debug, io, marker::PhantomData};
+use std::io;
 
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, NLA_F_NESTED, NLA_TYPE_MASK, Nla as _, NlasIterator, Parseable as _,
-    ParseableParametrized, parse_string, parse_u32, parse_u64,
+    DecodeError, DefaultNla, Emitable, NLA_TYPE_MASK, Nla as _, NlasIterator, Parseable as _, ParseableParametrized,
+    parse_u64,
 };
 use netlink_packet_generic::{
     GenlFamily, GenlHeader, GenlMessage,
@@ -28,15 +28,6 @@ pub(crate) struct Netdev {
     pub(crate) xsk_features: Option<u64>,
 }
 
-/// What the `ethtool` family says of a device's timestamping.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TsInfo {
-    pub(crate) phc: Option<u32>,
-    pub(crate) modes: Vec<String>,
-    pub(crate) tx_types: Vec<String>,
-    pub(crate) rx_filters: Vec<String>,
-}
-
 /// The numbers of the `netdev` family: `include/uapi/linux/netdev.h`.
 mod netdev {
     pub(super) const DEV_GET: u8 = 1;
@@ -44,19 +35,6 @@ mod netdev {
     pub(super) const XDP_FEATURES: u16 = 3;
     pub(super) const XDP_RX_METADATA_FEATURES: u16 = 5;
     pub(super) const XSK_FEATURES: u16 = 6;
-}
-
-/// The numbers of the `ethtool` family: `include/uapi/linux/ethtool_netlink.h`.
-mod ethtool {
-    pub(super) const TSINFO_GET: u8 = 25;
-    pub(super) const HEADER: u16 = 1;
-    pub(super) const HEADER_DEV_INDEX: u16 = 1;
-    pub(super) const TIMESTAMPING: u16 = 2;
-    pub(super) const TX_TYPES: u16 = 3;
-    pub(super) const RX_FILTERS: u16 = 4;
-    pub(super) const PHC_INDEX: u16 = 5;
-    pub(super) const BITSET_BITS: u16 = 3;
-    pub(super) const BIT_NAME: u16 = 2;
 }
 
 impl Generic {
@@ -67,23 +45,13 @@ impl Generic {
     /// `None` where the kernel (before 6.3) or the device does not take part.
     pub(crate) fn netdev(&self, ifindex: u32) -> io::Result<Option<Netdev>> {
         let index = DefaultNla::new(netdev::IFINDEX, ifindex.to_ne_bytes().to_vec());
-        let answer = self.ask(Message::<NetdevFamily>::new(netdev::DEV_GET, vec![index]))?;
+        let answer = self.ask(Message::new(netdev::DEV_GET, vec![index]))?;
         answer.map(|attributes| Netdev::parse(&attributes).map_err(io::Error::other)).transpose()
     }
 
-    /// `None` where the kernel or the device does not take part.
-    pub(crate) fn timestamping(&self, ifindex: u32) -> io::Result<Option<TsInfo>> {
-        let index = DefaultNla::new(ethtool::HEADER_DEV_INDEX, ifindex.to_ne_bytes().to_vec());
-        let mut header = vec![0; index.buffer_len()];
-        index.emit(&mut header);
-        let header = DefaultNla::new(ethtool::HEADER | NLA_F_NESTED, header);
-        let answer = self.ask(Message::<EthtoolFamily>::new(ethtool::TSINFO_GET, vec![header]))?;
-        answer.map(|attributes| TsInfo::parse(&attributes).map_err(io::Error::other)).transpose()
-    }
-
     /// The attributes of the answer; `None` where there is no such family, or no support for the request.
-    fn ask<F: Family>(&self, message: Message<F>) -> io::Result<Option<Vec<DefaultNla>>> {
-        let Some(family) = self.family(F::NAME)? else { return Ok(None) };
+    fn ask(&self, message: Message) -> io::Result<Option<Vec<DefaultNla>>> {
+        let Some(family) = self.family(Message::family_name())? else { return Ok(None) };
         let mut message = GenlMessage::from_payload(message);
         message.set_resolved_family_id(family);
         match self.netlink.request(message, 0) {
@@ -123,85 +91,28 @@ impl Netdev {
     }
 }
 
-impl TsInfo {
-    fn parse(attributes: &[DefaultNla]) -> Result<Self, DecodeError> {
-        let mut info = Self::default();
-        for attribute in attributes {
-            let (kind, value) = parts(attribute);
-            match kind {
-                ethtool::TIMESTAMPING => info.modes = bit_names(&value)?,
-                ethtool::TX_TYPES => info.tx_types = bit_names(&value)?,
-                ethtool::RX_FILTERS => info.rx_filters = bit_names(&value)?,
-                ethtool::PHC_INDEX => info.phc = Some(parse_u32(&value)?),
-                _ => {}
-            }
-        }
-        Ok(info)
-    }
-}
-
-/// The names of the bits in a bit set without a mask, which lists only those that are set.
-fn bit_names(bit_set: &[u8]) -> Result<Vec<String>, DecodeError> {
-    let mut names = Vec::new();
-    for bits in NlasIterator::new(bit_set) {
-        let bits = bits?;
-        if bits.kind() != ethtool::BITSET_BITS {
-            continue;
-        }
-        for bit in NlasIterator::new(bits.value()) {
-            for part in NlasIterator::new(bit?.value()) {
-                let part = part?;
-                if part.kind() == ethtool::BIT_NAME {
-                    names.push(parse_string(part.value())?);
-                }
-            }
-        }
-    }
-    Ok(names)
-}
-
 fn parts(attribute: &DefaultNla) -> (u16, Vec<u8>) {
     let mut value = vec![0; attribute.value_len()];
     attribute.emit_value(&mut value);
     (attribute.kind() & NLA_TYPE_MASK, value)
 }
 
-/// A family of generic netlink.
-trait Family: Debug + Clone {
-    const NAME: &'static str;
-}
-
-#[derive(Debug, Clone)]
-struct NetdevFamily;
-
-impl Family for NetdevFamily {
-    const NAME: &'static str = "netdev";
-}
-
-#[derive(Debug, Clone)]
-struct EthtoolFamily;
-
-impl Family for EthtoolFamily {
-    const NAME: &'static str = "ethtool";
-}
-
 /// A request, or an answer, with its attributes as they are.
 #[derive(Debug, Clone)]
-struct Message<F> {
+struct Message {
     command: u8,
     attributes: Vec<DefaultNla>,
-    family: PhantomData<F>,
 }
 
-impl<F> Message<F> {
+impl Message {
     fn new(command: u8, attributes: Vec<DefaultNla>) -> Self {
-        Self { command, attributes, family: PhantomData }
+        Self { command, attributes }
     }
 }
 
-impl<F: Family> GenlFamily for Message<F> {
+impl GenlFamily for Message {
     fn family_name() -> &'static str {
-        F::NAME
+        "netdev"
     }
 
     fn command(&self) -> u8 {
@@ -213,7 +124,7 @@ impl<F: Family> GenlFamily for Message<F> {
     }
 }
 
-impl<F> Emitable for Message<F> {
+impl Emitable for Message {
     fn buffer_len(&self) -> usize {
         self.attributes.as_slice().buffer_len()
     }
@@ -223,7 +134,7 @@ impl<F> Emitable for Message<F> {
     }
 }
 
-impl<F> ParseableParametrized<[u8], GenlHeader> for Message<F> {
+impl ParseableParametrized<[u8], GenlHeader> for Message {
     fn parse_with_param(buffer: &[u8], header: GenlHeader) -> Result<Self, DecodeError> {
         let attributes = NlasIterator::new(buffer).map(|attribute| DefaultNla::parse(&attribute?));
         Ok(Self::new(header.cmd, attributes.collect::<Result<_, _>>()?))
