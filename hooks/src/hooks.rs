@@ -86,7 +86,8 @@ impl Hooks {
     /// [`Error::UnknownDevice`] and [`Error::NotAttached`].
     pub fn detach(&self, device: &str) -> Result<(), Error> {
         let (pins, here) = self.enter()?;
-        dismantle(&here, attached(&pins, &here, device)?)
+        dismantle(&here, attached(&pins, &here, device)?)?;
+        pins.prune()
     }
 
     /// Detaches from all devices of this network namespace, and tells their names.
@@ -102,6 +103,7 @@ impl Hooks {
             dismantle(&here, directory)?;
             detached.extend(name);
         }
+        pins.prune()?;
         Ok(detached)
     }
 
