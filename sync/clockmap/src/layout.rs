@@ -183,3 +183,178 @@ impl Model {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use loom::{
+        model::Builder,
+        sync::{Arc, atomic},
+        thread,
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Device;
+
+    /// Memory that one process alone knows. After some stores its writer is dead.
+    struct Local {
+        words: [Cell<u64>; WORDS],
+        stores_left: Cell<usize>,
+    }
+
+    impl Local {
+        fn new(words: [u64; WORDS]) -> Self {
+            Self { words: words.map(Cell::new), stores_left: Cell::new(usize::MAX) }
+        }
+    }
+
+    impl Words for Local {
+        fn load(&self, index: usize) -> u64 {
+            self.words[index].get()
+        }
+
+        fn fence(&self) {}
+    }
+
+    impl WordsMut for Local {
+        fn store(&self, index: usize, value: u64) {
+            if let Some(left) = self.stores_left.get().checked_sub(1) {
+                self.stores_left.set(left);
+                self.words[index].set(value);
+            }
+        }
+    }
+
+    /// A model, all numbers of which are one.
+    fn uniform(number: u64) -> Model {
+        Model::from_words([number; MODEL_WORDS])
+    }
+
+    const DEVICE: Device = Device::Phc(7);
+
+    #[test]
+    fn what_is_written_is_read() {
+        let memory = Local::new(empty(DEVICE));
+        assert_eq!(read(&memory, 1), Ok(Model::NONE));
+        assert!(is_of(&memory, DEVICE));
+        assert!(!is_of(&memory, Device::Phc(8)));
+        let model = Model::from_words(array::from_fn(|index| index as u64));
+        write(&memory, &model);
+        assert_eq!(read(&memory, 1), Ok(model));
+        assert_eq!(memory.words.each_ref().map(Cell::get)[..SEQUENCE + 1], [MAGIC, 1, 144, 7, 2]);
+        assert_eq!(epoch(&memory), model.epoch);
+    }
+
+    #[test]
+    fn a_writer_that_dies_between_two_stores_leaves_the_old_the_new_or_none() {
+        let stores = MODEL_WORDS + 2;
+        for done in 0..=stores {
+            let memory = Local::new(empty(DEVICE));
+            write(&memory, &uniform(1));
+            memory.stores_left.set(done);
+            write(&memory, &uniform(2));
+            let expected = match done {
+                0 => Ok(uniform(1)),
+                _ if done == stores => Ok(uniform(2)),
+                _ => Err(Refusal::Unfinished),
+            };
+            assert_eq!(read(&memory, 3), expected, "after {done} stores");
+            memory.stores_left.set(usize::MAX);
+            write(&memory, &uniform(3));
+            assert_eq!(read(&memory, 1), Ok(uniform(3)), "the next writer, after {done} stores");
+        }
+    }
+
+    #[test]
+    fn the_sequence_may_wrap() {
+        let mut words = empty(DEVICE);
+        words[SEQUENCE] = u64::MAX;
+        let memory = Local::new(words);
+        assert_eq!(read(&memory, 1), Err(Refusal::Unfinished));
+        write(&memory, &uniform(1));
+        assert_eq!(memory.load(SEQUENCE), 0);
+        assert_eq!(read(&memory, 1), Ok(uniform(1)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_memory_is_a_model_or_refused(words: [u64; WORDS], device_ns: u64, now_ns: u64) {
+            prop_assert_eq!(read(&Local::new(words), 3), Err(Refusal::Foreign));
+            let mut words = words;
+            words[..SEQUENCE].copy_from_slice(&header(DEVICE));
+            let expected = if words[SEQUENCE] % 2 == 0 {
+                Ok(Model::from_words(words[SEQUENCE + 1..].try_into().expect("as many")))
+            } else {
+                Err(Refusal::Unfinished)
+            };
+            let model = read(&Local::new(words), 3);
+            prop_assert_eq!(model, expected);
+            let _ = model.map(|model| model.convert(device_ns, now_ns));
+        }
+
+        #[test]
+        fn a_change_of_any_word_of_the_header_is_seen(index in 0..DEVICE_INDEX, value: u64) {
+            let mut words = empty(DEVICE);
+            prop_assume!(words[index] != value);
+            words[index] = value;
+            prop_assert_eq!(read(&Local::new(words), 1), Err(Refusal::Foreign));
+        }
+    }
+
+    const DEVICE_INDEX: usize = super::DEVICE;
+
+    /// Memory as weak as the language allows. Two words of the model stand for all of them, since the number of executions
+    /// grows with their power.
+    struct Weak {
+        sequence: atomic::AtomicU64,
+        model: [atomic::AtomicU64; 2],
+    }
+
+    impl Words for Weak {
+        fn load(&self, index: usize) -> u64 {
+            match index.checked_sub(SEQUENCE) {
+                None => header(DEVICE)[index],
+                Some(0) => self.sequence.load(atomic::Ordering::Relaxed),
+                Some(word @ 1..=2) => self.model[word - 1].load(atomic::Ordering::Relaxed),
+                Some(_) => 0,
+            }
+        }
+
+        fn fence(&self) {
+            atomic::fence(atomic::Ordering::AcqRel);
+        }
+    }
+
+    impl WordsMut for Weak {
+        fn store(&self, index: usize, value: u64) {
+            match index - SEQUENCE {
+                0 => self.sequence.store(value, atomic::Ordering::Relaxed),
+                word @ 1..=2 => self.model[word - 1].store(value, atomic::Ordering::Relaxed),
+                _ => {}
+            }
+        }
+    }
+
+    /// Every order in which the two can run, and every value that a load may return in it.
+    #[test]
+    fn no_order_of_a_writer_and_a_reader_tears_a_model() {
+        let mut builder = Builder::new();
+        builder.preemption_bound = Some(4);
+        builder.check(|| {
+            let memory = Arc::new(Weak { sequence: Default::default(), model: Default::default() });
+            let written = Arc::clone(&memory);
+            let writer = thread::spawn(move || {
+                write(&*written, &uniform(1));
+                write(&*written, &uniform(2));
+            });
+            match read(&*memory, 2) {
+                Ok(model) => assert_eq!(model.state.0, model.epoch, "torn"),
+                Err(refusal) => assert_eq!(refusal, Refusal::Unfinished),
+            }
+            writer.join().expect("the writer");
+            assert_eq!(read(&*memory, 1).map(|model| (model.state.0, model.epoch)), Ok((2, 2)));
+        });
+    }
+}

@@ -161,3 +161,171 @@ impl Model {
             && self.system_ref_ns < MAX_TIME_NS
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// 10 ppm, and 10 ppb.
+    const TEN_PPM: i64 = 687_195;
+    const TEN_PPB: u64 = 687;
+
+    const DEVICE_NS: u64 = 1_700_000_000_000_000_000;
+    const SYSTEM_NS: u64 = 86_400_000_000_000;
+    const EXACT: Model = Model {
+        state: State::LOCKED,
+        device_ref_ns: DEVICE_NS,
+        system_ref_ns: SYSTEM_NS,
+        error_ns: 150,
+        valid_from_ns: DEVICE_NS - 10_000_000_000,
+        valid_until_ns: DEVICE_NS + 60_000_000_000,
+        void_after_ns: SYSTEM_NS + 60_000_000_000,
+        ..Model::NONE
+    };
+    const SLOW: Model = Model { rate: TEN_PPM, growth: TEN_PPB, ..EXACT };
+    const FAST: Model = Model { rate: -TEN_PPM, growth: TEN_PPB, ..EXACT };
+    const WORST: Model = Model { rate: MAX_RATE - 1, growth: MAX_GROWTH - 1, error_ns: MAX_ERROR_NS - 1, ..EXACT };
+    const NOW_NS: u64 = SYSTEM_NS + 50_000_000_000;
+
+    fn ok(time_ns: u64, bound_ns: u64) -> Result<Converted, Refusal> {
+        Ok(Converted { time_ns, bound_ns })
+    }
+
+    /// The numbers were made by another program, with integers of any size.
+    #[test]
+    fn golden_vectors() {
+        for (model, offset_ns, expected) in [
+            (EXACT, 0, ok(86_400_000_000_000, 151)),
+            (EXACT, 1_000_000_000, ok(86_401_000_000_000, 151)),
+            (EXACT, -1_000_000_000, ok(86_399_000_000_000, 151)),
+            (EXACT, -10_000_000_001, Err(Refusal::OutOfRange)),
+            (SLOW, 1_000_000_000, ok(86_401_000_010_000, 161)),
+            (SLOW, -1_000_000_000, ok(86_398_999_990_000, 161)),
+            (SLOW, 50_000, ok(86_400_000_050_001, 152)),
+            (SLOW, 49_999, ok(86_400_000_049_999, 152)),
+            (SLOW, -50_000, ok(86_399_999_949_999, 152)),
+            (SLOW, -50_001, ok(86_399_999_949_998, 152)),
+            (FAST, 1_000_000_000, ok(86_400_999_990_000, 161)),
+            (FAST, -1_000_000_000, ok(86_399_000_010_000, 161)),
+            (FAST, 50_000, ok(86_400_000_049_999, 152)),
+            (FAST, 50_001, ok(86_400_000_050_000, 152)),
+            (WORST, 30_000_000_000, ok(86_430_029_296_875, 1_099_570_221_526)),
+            (WORST, -10_000_000_000, ok(86_389_990_234_375, 1_099_531_159_026)),
+        ] {
+            let device_ns = DEVICE_NS.checked_add_signed(offset_ns).expect("in range");
+            assert_eq!(model.convert(device_ns, NOW_NS), expected, "{offset_ns} from the reference of {model:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_refused_with_the_first_reason_that_holds() {
+        let until = EXACT.valid_until_ns;
+        let void = EXACT.void_after_ns;
+        for (model, device_ns, now_ns, expected) in [
+            (Model::NONE, DEVICE_NS, NOW_NS, Refusal::Withdrawn),
+            (Model { state: State(3), ..EXACT }, DEVICE_NS, void + 1, Refusal::Malformed),
+            (Model { rate: MAX_RATE, ..EXACT }, DEVICE_NS, NOW_NS, Refusal::Malformed),
+            (Model { rate: -MAX_RATE, ..EXACT }, DEVICE_NS, NOW_NS, Refusal::Malformed),
+            (Model { rate: i64::MIN, ..EXACT }, DEVICE_NS, NOW_NS, Refusal::Malformed),
+            (Model { growth: MAX_GROWTH, ..EXACT }, DEVICE_NS, NOW_NS, Refusal::Malformed),
+            (Model { error_ns: MAX_ERROR_NS, ..EXACT }, DEVICE_NS, NOW_NS, Refusal::Malformed),
+            (Model { system_ref_ns: MAX_TIME_NS, ..EXACT }, DEVICE_NS, NOW_NS, Refusal::Malformed),
+            (EXACT, until + 1, void + 1, Refusal::Stale),
+            (EXACT, until + 1, void, Refusal::OutOfRange),
+            (EXACT, EXACT.valid_from_ns - 1, void, Refusal::OutOfRange),
+            (Model { valid_until_ns: u64::MAX, ..EXACT }, DEVICE_NS + MAX_RANGE_NS + 1, void, Refusal::OutOfRange),
+            (Model { valid_from_ns: 0, ..EXACT }, DEVICE_NS - MAX_RANGE_NS - 1, void, Refusal::OutOfRange),
+            (Model { system_ref_ns: 0, ..EXACT }, DEVICE_NS - 1, 0, Refusal::OutOfRange),
+            (EXACT, until, SYSTEM_NS + 59_999_999_848, Refusal::Future),
+        ] {
+            assert_eq!(model.convert(device_ns, now_ns), Err(expected), "{device_ns} at {now_ns} by {model:?}");
+        }
+        assert_eq!(EXACT.convert(until, SYSTEM_NS + 59_999_999_849), ok(86_460_000_000_000, 151));
+    }
+
+    #[test]
+    fn later_models_of_the_same_epoch_confirm_what_they_have_seen() {
+        let later = Model { as_of_ns: DEVICE_NS, ..EXACT };
+        assert!(later.confirms(&EXACT, DEVICE_NS));
+        assert!(!later.confirms(&EXACT, DEVICE_NS + 1));
+        assert!(!later.confirms(&Model { epoch: 1, ..EXACT }, DEVICE_NS));
+        assert!(!Model { state: State::WITHDRAWN, ..later }.confirms(&EXACT, DEVICE_NS));
+    }
+
+    prop_compose! {
+        fn arbitrary()(words in any::<[u64; 12]>(), state in 0_u64..4) -> Model {
+            let [epoch, device_ref_ns, system_ref_ns, rate, error_ns, growth, from, until, void, as_of, asymmetry, published] = words;
+            Model {
+                state: State(state),
+                epoch,
+                device_ref_ns,
+                system_ref_ns,
+                rate: rate.cast_signed(),
+                error_ns,
+                growth,
+                valid_from_ns: from,
+                valid_until_ns: until,
+                void_after_ns: void,
+                as_of_ns: as_of,
+                asymmetry_ns: asymmetry,
+                published_ns: published,
+            }
+        }
+    }
+
+    prop_compose! {
+        fn well_formed()(
+            model in arbitrary(),
+            device_ref_ns in MAX_RANGE_NS..u64::MAX - MAX_RANGE_NS,
+            system_ref_ns in 2 * MAX_RANGE_NS..MAX_TIME_NS,
+            rate in -MAX_RATE + 1..MAX_RATE,
+            error_ns in 0..MAX_ERROR_NS,
+            growth in 0..MAX_GROWTH,
+        ) -> Model {
+            Model {
+                state: State::HOLDOVER,
+                device_ref_ns,
+                system_ref_ns,
+                rate,
+                error_ns,
+                growth,
+                valid_from_ns: 0,
+                valid_until_ns: u64::MAX,
+                void_after_ns: u64::MAX,
+                ..model
+            }
+        }
+    }
+
+    proptest! {
+        /// In debug builds, which the tests are, nothing overflows either.
+        #[test]
+        fn nothing_panics(model in arbitrary(), device_ns: u64, now_ns: u64, offset in -1_000_000_i64..1_000_000) {
+            let _ = model.convert(device_ns, now_ns);
+            let _ = model.convert(model.device_ref_ns.wrapping_add_signed(offset), now_ns);
+        }
+
+        #[test]
+        fn the_arithmetic_is_that_of_integers_of_any_size(
+            model in well_formed(),
+            offset in -MAX_RANGE_NS.cast_signed()..=MAX_RANGE_NS.cast_signed(),
+        ) {
+            let (offset_wide, rate, growth) = (i128::from(offset), i128::from(model.rate), i128::from(model.growth));
+            let one = i128::from(ONE);
+            let time = i128::from(model.system_ref_ns) + offset_wide + (offset_wide * rate + one / 2).div_euclid(one);
+            let bound = i128::from(model.error_ns) + (offset_wide.abs() * growth + one - 1) / one + 1;
+            let converted = model.convert(model.device_ref_ns.wrapping_add_signed(offset), u64::MAX);
+            let converted = converted.map(|Converted { time_ns, bound_ns }| (i128::from(time_ns), i128::from(bound_ns)));
+            prop_assert_eq!(converted, Ok((time, bound)));
+        }
+
+        #[test]
+        fn time_goes_on_as_the_device_goes_on(model in well_formed(), offset in 0..MAX_RANGE_NS.cast_signed()) {
+            let at = |offset| model.convert(model.device_ref_ns.wrapping_add_signed(offset), u64::MAX).expect("in range");
+            prop_assert!(at(offset).time_ns <= at(offset + 1).time_ns);
+            prop_assert!(at(-offset - 1).time_ns <= at(-offset).time_ns);
+        }
+    }
+}

@@ -45,7 +45,7 @@ impl Writer {
         self.device
     }
 
-    /// Publishes a model, with its epoch added to that of the predecessor.
+    /// Publishes a model. Its epoch is counted on from that of the predecessor, and changes with every withdrawal in any case.
     ///
     /// # Errors
     ///
@@ -60,6 +60,9 @@ impl Writer {
 
     /// Says that there is no valid model any more, since `now_ns` of the system's time.
     pub fn withdraw(&mut self, now_ns: u64) {
+        if self.last.state != State::WITHDRAWN {
+            self.first_epoch = self.first_epoch.wrapping_add(1);
+        }
         self.write(Model { state: State::WITHDRAWN, published_ns: now_ns, ..self.last });
     }
 
