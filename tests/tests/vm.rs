@@ -95,10 +95,10 @@ fn hooks_on_linux_6_12_or_later() {
 
 #[test]
 fn clocks_on_linux_6_1() {
-    shared(OLD, "clocks,phc");
+    shared(OLD, "conversion,clocks,phc,settings,stamping");
 }
 
 #[test]
 fn clocks_on_linux_6_12_or_later() {
-    alone(NEW, "clocks,phc,comparison");
+    alone(NEW, "conversion,clocks,phc,settings,stamping");
 }

@@ -6,7 +6,7 @@ use instamp_tests::lab::instamp;
 use serde_json::Value;
 
 /// `instamp caps` finds the clock of each card.
-pub(crate) fn found() {
+pub(crate) fn check() {
     let output = instamp().args(["caps", "--json"]).output().expect("start instamp");
     let text = String::from_utf8(output.stdout).expect("text");
     let devices = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
@@ -18,8 +18,6 @@ pub(crate) fn found() {
         assert!(Path::new(&format!("/dev/ptp{clock}")).exists(), "no device file of {name}");
         println!("guest: ptp{clock}: {}", name.trim_end());
     }
-    println!(
-        "guest: clocksource {}",
-        fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource").expect("sysfs")
-    );
+    let source = fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource").expect("sysfs");
+    println!("guest: the system's clocks count by {}", source.trim_end());
 }

@@ -1,49 +1,85 @@
-//! How far the offsets that are measured on a card's clock scatter: those of phc2sys.
+//! How far the offsets scatter that `instamp sync` and phc2sys measure on the same card's clock.
 
-use std::{fmt, path::Path};
+use std::fmt;
 
-use crate::phc2sys;
+use crate::{phc::median, phc2sys::Phc2sys, sync::Sync};
 
+const PHC: &str = "/dev/ptp0";
 /// Both read as often, and as many times for one offset.
 const RATE: u32 = 10;
 const READINGS: u32 = 5;
-/// Offsets of a round that count, after those in which the servo settles.
+/// Offsets of a round that count, after those in which servo and model settle.
 const OFFSETS: usize = 60;
 const SETTLING: usize = 20;
+/// Rounds of each, in turn.
+const ROUNDS: usize = 5;
 
-/// Offsets around zero, in ns.
-pub(crate) struct Spread {
-    deviation: f64,
+/// The offsets of one round around zero, in ns.
+#[derive(Clone, Copy)]
+struct Spread {
+    deviation: u64,
     p95: u64,
 }
 
 impl Spread {
-    /// The standard deviation about their mean, and what 95 % of their distances to zero do not exceed.
+    /// The standard deviation, and what 95 % of the distances to zero do not exceed.
     fn of(offsets: &[i64]) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a clock that is steered")]
-        let [count, sum, squares] = [
-            offsets.len() as f64,
-            offsets.iter().sum::<i64>() as f64,
-            offsets.iter().map(|offset| offset * offset).sum::<i64>() as f64,
-        ];
+        let count = i64::try_from(offsets.len()).expect("few");
+        let mean = offsets.iter().sum::<i64>() / count;
+        let variance = offsets.iter().map(|offset| (offset - mean).pow(2)).sum::<i64>() / count;
         let mut distances: Vec<_> = offsets.iter().map(|offset| offset.unsigned_abs()).collect();
         distances.sort_unstable();
-        let mean = sum / count;
-        Self { deviation: (squares / count - mean * mean).sqrt(), p95: distances[distances.len() * 95 / 100] }
+        Self { deviation: variance.isqrt().unsigned_abs(), p95: distances[distances.len() * 95 / 100] }
+    }
+
+    /// The median of each over some rounds.
+    fn median(rounds: &[Self]) -> Self {
+        let of = |member: fn(&Self) -> u64| median(&mut rounds.iter().map(member).collect::<Vec<_>>());
+        Self { deviation: of(|round| round.deviation), p95: of(|round| round.p95) }
     }
 }
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "deviation {:.1} ns, p95 {} ns", self.deviation, self.p95)
+        write!(f, "deviation {} ns, p95 {} ns", self.deviation, self.p95)
     }
 }
 
-/// phc2sys locks.
+/// Those of `instamp sync` scatter no more. What the one measures is how far a reading is from what the model before it
+/// expected, what the other measures is how far it is from where it has steered the clock: both are errors of the forecast
+/// from one reading to the next.
 pub(crate) fn check() {
-    let updates = phc2sys::steer_system(Path::new("/dev/ptp0"), RATE, READINGS, SETTLING + OFFSETS);
+    let mut rounds = Vec::new();
+    for round in 1..=ROUNDS {
+        let spreads = [modelled(), steered()];
+        println!("guest: sync round {round}: {}; phc2sys: {}", spreads[0], spreads[1]);
+        rounds.push(spreads);
+    }
+    let [sync, phc2sys] =
+        [0, 1].map(|program: usize| Spread::median(&rounds.iter().map(|round| round[program]).collect::<Vec<_>>()));
+    println!(
+        "guest: sync spread: {sync}; phc2sys: {phc2sys} (medians of {ROUNDS} rounds of {OFFSETS} offsets, under emulation)"
+    );
+    assert!(sync.deviation <= phc2sys.deviation, "more deviation than phc2sys");
+    assert!(sync.p95 <= phc2sys.p95, "a larger p95 than phc2sys");
+}
+
+fn modelled() -> Spread {
+    let [rate, readings, count] = [RATE.to_string(), READINGS.to_string(), (SETTLING + OFFSETS).to_string()];
+    let sync = Sync::start(&["--phc", PHC, "-R", &rate, "-N", &readings, "--count", &count]);
+    let updates: Vec<_> = sync.rest().into_iter().filter(|line| line["type"] == "update").collect();
+    assert_eq!(updates.len(), SETTLING + OFFSETS);
+    let offset = |update: &serde_json::Value| {
+        assert_eq!(update["state"], "locked", "{update}");
+        update["offset_ns"].as_i64().expect("an offset")
+    };
+    Spread::of(&updates[SETTLING..].iter().map(offset).collect::<Vec<_>>())
+}
+
+fn steered() -> Spread {
+    let updates: Vec<_> = Phc2sys::start(PHC, RATE, READINGS).take(SETTLING + OFFSETS).collect();
+    assert_eq!(updates.len(), SETTLING + OFFSETS, "phc2sys has ended");
     let settled = &updates[SETTLING..];
     assert!(settled.iter().all(|update| update.locked), "phc2sys does not lock: {updates:?}");
-    let spread = Spread::of(&settled.iter().map(|update| update.offset).collect::<Vec<_>>());
-    println!("guest: phc2sys spread: {spread}");
+    Spread::of(&settled.iter().map(|update| update.offset).collect::<Vec<_>>())
 }

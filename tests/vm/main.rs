@@ -1,16 +1,22 @@
 //! The first program of a virtual machine: checks what works on its kernel and with its network cards.
 
+mod bound;
 mod card;
 mod clocks;
 mod comparison;
 mod lab;
+mod modelling;
 mod phc;
 mod phc2sys;
+mod settings;
+mod stamping;
+mod steering;
+mod sync;
 
 use std::{env, fs, panic, path::Path, time::Instant};
 
 use instamp_tests::{
-    agreement,
+    agreement, conversion,
     programs::{HOOKS, objects},
     vm::{Initramfs, PASSED, STARTED},
 };
@@ -28,13 +34,20 @@ const CHECKS: &[(&str, fn())] = &[
     ("agreement", agreement),
     ("lab", lab::check),
     ("card", card::check),
-    ("clocks", clocks::found),
+    ("conversion", conversion),
+    ("clocks", clocks::check),
     ("phc", phc::check),
+    ("settings", settings::check),
+    ("stamping", stamping::check),
+    ("steering", steering::check),
+    ("modelling", modelling::check),
     ("comparison", comparison::check),
 ];
 
 /// Packets at each hook: enough for everything that can become of one.
 const PACKETS: usize = 5_000;
+/// Times and models.
+const CONVERSIONS: usize = 20_000;
 
 fn main() {
     println!("{STARTED}");
@@ -68,6 +81,19 @@ fn agreement() {
             agreement::compare(origin, &objects, hook, PACKETS, seed);
         }
         agreement::compare_large(&objects, (3000..9000).step_by(50));
+    }
+}
+
+/// A program in the kernel converts times as the library does, also while the model is written.
+fn conversion() {
+    for (origin, object) in conversion::objects() {
+        let outcomes = conversion::compare(origin, &object, CONVERSIONS, 1);
+        let written = conversion::compare_while_written(&object, CONVERSIONS);
+        println!(
+            "guest: converted {} and refused {} as natively, {written} while the model was written ({origin})",
+            outcomes[0],
+            outcomes[1..].iter().sum::<usize>()
+        );
     }
 }
 

@@ -76,7 +76,8 @@ fn read<S: CrossClock>(phc: &PhcDevice, method: Method) -> Result<(), Error> {
     Ok(())
 }
 
-fn median<T: Ord + Copy>(values: &mut [T]) -> T {
+/// The middle one of some values.
+pub(crate) fn median<T: Ord + Copy>(values: &mut [T]) -> T {
     values.sort_unstable();
     values[values.len() / 2]
 }

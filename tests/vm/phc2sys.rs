@@ -1,35 +1,53 @@
-//! linuxptp's phc2sys: steers the system's clock by a card's, and says by how much they differed.
+//! linuxptp's phc2sys, which makes `CLOCK_REALTIME` follow a card's clock and says by how much they differed.
 
 use std::{
-    io::{BufRead as _, BufReader},
-    path::Path,
-    process::{Command, Stdio},
+    io::{BufRead as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command, Stdio},
 };
+
+/// One that runs. Dropping it kills it; the clock keeps the frequency that it had last.
+pub(crate) struct Phc2sys {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
 
 /// One line of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Update {
-    /// What the system's clock was ahead, in ns.
+    /// By how much the system's clock was ahead, in ns.
     pub(crate) offset: i64,
     /// Whether it steers by small changes of the rate: its state `s2`.
     pub(crate) locked: bool,
 }
 
-/// Runs it until it has written `count` lines. `CLOCK_REALTIME` follows the card's clock.
-pub(crate) fn steer_system(phc: &Path, rate: u32, readings: u32, count: usize) -> Vec<Update> {
-    let mut child = Command::new("phc2sys")
-        .arg("-s")
-        .arg(phc)
-        .args(["-c", "CLOCK_REALTIME", "-O", "0", "-R", &rate.to_string(), "-N", &readings.to_string(), "-m", "-q"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("start phc2sys");
-    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let updates: Vec<_> = lines.map(|line| parse(&line.expect("text"))).take(count).collect();
-    child.kill().expect("still running");
-    child.wait().expect("a child");
-    assert_eq!(updates.len(), count, "phc2sys ended early");
-    updates
+impl Phc2sys {
+    /// Starts it on a card's clock. Each update takes the shortest of the `readings`.
+    pub(crate) fn start(phc: &str, updates_per_second: u32, readings: u32) -> Self {
+        let mut child = Command::new("phc2sys")
+            .args(["-s", phc, "-c", "CLOCK_REALTIME", "-O", "0", "-m", "-q"])
+            .args(["-R", &updates_per_second.to_string(), "-N", &readings.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start phc2sys");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        Self { child, lines }
+    }
+}
+
+impl Iterator for Phc2sys {
+    type Item = Update;
+
+    fn next(&mut self) -> Option<Update> {
+        self.lines.next().map(|line| parse(&line.expect("text")))
+    }
+}
+
+impl Drop for Phc2sys {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// `phc2sys[35.123]: CLOCK_REALTIME phc offset        12 s2 freq    +100 delay    800`

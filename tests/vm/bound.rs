@@ -1,0 +1,94 @@
+//! Whether conversions are as right as they say: compared with readings that this program makes itself.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use hwtstamp::{Access, Method, Monotonic, PhcDevice, Realtime, Span, SystemClock as _, Time};
+use instamp_clockmap::{Device, Directory, Reader};
+
+use crate::phc::{is_old, median};
+
+const DURATION: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(5);
+const READINGS: u32 = 5;
+/// Sandwiches of `CLOCK_REALTIME` between two readings of `CLOCK_MONOTONIC`, of which some are short.
+const SANDWICHES: usize = 200;
+
+/// A time of the card's clock, and two of `CLOCK_MONOTONIC` between which it was read.
+struct Witness {
+    before: Time<Monotonic>,
+    device_ns: u64,
+    after: Time<Monotonic>,
+}
+
+/// While a daemon publishes the models of both cards there, every conversion agrees with a reading: what it gives, widened
+/// by its bound, meets the time in which the reading was made.
+pub(crate) fn holds(directory: &Directory, index: u32) {
+    let phc = PhcDevice::open_index(index, Access::Read).expect("open");
+    let mut reader = Reader::open(directory, Device::Phc(index)).expect("a model");
+    let [mut bounds, mut distances] = [Vec::new(), Vec::new()];
+    let start = Instant::now();
+    while start.elapsed() < DURATION {
+        for Witness { before, device_ns, after } in witnesses(&phc) {
+            let now = ns(Monotonic::now());
+            let converted = reader.convert(device_ns, now).unwrap_or_else(|refusal| panic!("{device_ns}: {refusal}"));
+            let [earliest, latest] = [converted.time_ns - converted.bound_ns, converted.time_ns + converted.bound_ns];
+            assert!(
+                earliest <= ns(after) && ns(before) <= latest,
+                "read from {before:?} to {after:?}, but {converted:?} by {:?}",
+                reader.model()
+            );
+            bounds.push(converted.bound_ns);
+            distances.push(ns(before.midpoint(after)).abs_diff(converted.time_ns));
+        }
+        thread::sleep(PAUSE);
+    }
+    println!(
+        "guest: /dev/ptp{index}: {} conversions within their bounds: bound {} ns, {} ns from the middle of a reading (medians, under emulation)",
+        bounds.len(),
+        median(&mut bounds),
+        median(&mut distances)
+    );
+}
+
+/// Some readings of a card's clock, in `CLOCK_MONOTONIC` also where the kernel reads only `CLOCK_REALTIME` next to it.
+fn witnesses(phc: &PhcDevice) -> Vec<Witness> {
+    if is_old() {
+        let (least, most) = realtime_ahead();
+        let readings = phc.cross_read::<Realtime>(Method::Extended, READINGS).expect("readable");
+        let monotonic = |time: Time<Realtime>, ahead: Span| Time::from_ns(time.as_ns()) - ahead;
+        let witness = readings.into_iter().map(|reading| Witness {
+            before: monotonic(reading.before, most),
+            device_ns: ns(reading.device),
+            after: monotonic(reading.after, least),
+        });
+        return witness.collect();
+    }
+    let readings = phc.cross_read::<Monotonic>(Method::Extended, READINGS).expect("readable");
+    let witness = readings.into_iter().map(|reading| Witness {
+        before: reading.before,
+        device_ns: ns(reading.device),
+        after: reading.after,
+    });
+    witness.collect()
+}
+
+/// The least and the most that `CLOCK_REALTIME` can be ahead of `CLOCK_MONOTONIC`, which is the same until it is stepped.
+fn realtime_ahead() -> (Span, Span) {
+    let (mut least, mut most) = (Span::from_ns(i64::MIN), Span::MAX);
+    for _ in 0..SANDWICHES {
+        let (before, time, after) = (Monotonic::now(), Realtime::now(), Monotonic::now());
+        let ahead = |monotonic: Time<Monotonic>| Span::from_ns(time.as_ns()) - Span::from_ns(monotonic.as_ns());
+        least = least.max(ahead(after));
+        most = most.min(ahead(before));
+    }
+    assert!(least <= most, "CLOCK_REALTIME was stepped");
+    (least, most)
+}
+
+/// The nanoseconds of a time, as models have them.
+pub(crate) fn ns<C>(time: Time<C>) -> u64 {
+    time.as_ns().try_into().expect("behind the clock's beginning")
+}

@@ -1,0 +1,38 @@
+//! What cards are set to stamp.
+
+use hwtstamp::{Cause, Change, ConfigGuard, Interface, RxFilter, Setting, TxMode};
+use nix::errno::Errno;
+
+/// What PTP daemons want.
+pub(crate) const PTP_EVENTS: Setting = Setting { tx: TxMode::ON, rx: RxFilter::PTP_V2_EVENT };
+
+const CARD: &str = "eth0";
+
+/// A card is set, others' settings are refused and left, and what was found is put back.
+pub(crate) fn check() {
+    let card = Interface::open(CARD).expect("a card");
+    let found = card.discover().expect("an answer");
+    assert_eq!((found.driver.as_deref(), found.setting, found.is_owned()), (Some("igb"), Some(Setting::OFF), false));
+    let phc = found.timestamping.and_then(|timestamping| timestamping.phc).expect("a clock");
+    let names: Vec<_> = Interface::of_phc(phc).expect("an answer").iter().map(|card| card.name().to_owned()).collect();
+    assert_eq!(names, [CARD]);
+
+    let error = Change::make(&card, Setting { rx: RxFilter::ALL, ..PTP_EVENTS }).expect_err("made for PTP alone");
+    assert_eq!(error.raw_os_error(), Some(Errno::ERANGE as i32), "{error}");
+    println!("guest: refused: {error}");
+    assert_eq!(card.setting().expect("an answer"), Setting::OFF);
+
+    let guard = ConfigGuard::set(&card, PTP_EVENTS).expect("it can");
+    let made = guard.change().made;
+    assert!(made.covers(PTP_EVENTS) && card.setting().expect("an answer") == made, "{made}");
+    drop(ConfigGuard::set(&card, PTP_EVENTS).expect("set already"));
+    assert_eq!(card.setting().expect("an answer"), made, "what another has set is left");
+    let error = Change::make(&card, Setting { tx: TxMode::ONESTEP_SYNC, ..PTP_EVENTS }).expect_err("set by another");
+    assert!(matches!(error.cause(), Cause::Owned(_)), "{error}");
+    println!("guest: refused: {error}");
+    guard.restore().expect("put back");
+    assert_eq!(card.setting().expect("an answer"), Setting::OFF);
+
+    drop(ConfigGuard::set(&card, PTP_EVENTS).expect("it can"));
+    assert_eq!(card.setting().expect("an answer"), Setting::OFF);
+}

@@ -1,0 +1,70 @@
+//! `instamp sync` while it runs.
+
+use std::{
+    io::{BufRead as _, BufReader, Lines},
+    process::{Child, ChildStdout, Stdio},
+};
+
+use instamp_tests::lab::instamp;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+/// One daemon. Dropping it kills it.
+pub(crate) struct Sync {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Sync {
+    /// Starts it with these options.
+    pub(crate) fn start(options: &[&str]) -> Self {
+        let mut child =
+            instamp().args(["sync", "--json"]).args(options).stdout(Stdio::piped()).spawn().expect("start instamp");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        Self { child, lines }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next update whose `state` is `locked`.
+    pub(crate) fn locked(&mut self) -> Value {
+        self.find(|line| line["type"] == "update" && line["state"] == "locked").expect("it runs until it is ended")
+    }
+
+    /// Ends it as Ctrl-C does, and returns the lines that are left, a summary for each clock among them.
+    pub(crate) fn end(self) -> Vec<Value> {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).expect("it runs");
+        self.rest()
+    }
+
+    /// Waits until it ends by itself: all lines.
+    pub(crate) fn rest(mut self) -> Vec<Value> {
+        let lines: Vec<_> = self.by_ref().collect();
+        let status = self.child.wait().expect("a child");
+        assert!(status.success(), "{status}: {:?}", lines.last());
+        lines
+    }
+}
+
+impl Iterator for Sync {
+    type Item = Value;
+
+    fn next(&mut self) -> Option<Value> {
+        let line = self.lines.next()?.expect("text");
+        Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}")))
+    }
+}
+
+impl Drop for Sync {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
