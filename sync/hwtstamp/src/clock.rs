@@ -48,6 +48,9 @@ macro_rules! system_clocks {
 
 system_clocks! {
     /// `CLOCK_MONOTONIC`: never stepped; NTP daemons change its rate.
+    ///
+    /// In a time namespace (`unshare -T`) a process reads it shifted, but what the kernel reads next to a PHC is not: the
+    /// two are the same only in the initial time namespace. So is it with [`MonotonicRaw`].
     Monotonic = CLOCK_MONOTONIC;
     /// `CLOCK_MONOTONIC_RAW`: the processor's oscillator, which nobody steers.
     MonotonicRaw = CLOCK_MONOTONIC_RAW;

@@ -160,7 +160,10 @@ impl Operation {
             (O::Discover | O::GetSetting | O::Configure | O::Restore, Errno::ENODEV) => {
                 "no such network interface in this network namespace"
             }
-            (O::Read | O::CrossRead | O::Step | O::Set, Errno::ENODEV) => "the device is gone: open it anew",
+            (O::Enable, Errno::EINVAL) => "the kernel does not know one of the flags, or not for this kind of socket",
+            (O::Capabilities | O::Read | O::CrossRead | O::SetFrequency | O::Step | O::Set, Errno::ENODEV) => {
+                "the device is gone: open it anew"
+            }
             _ => return None,
         })
     }

@@ -11,6 +11,9 @@
 //! Every [`Error`] names the operation and the device, and says what to do where that is known.
 #![cfg(target_os = "linux")]
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("hwtstamp is for 64-bit Linux: the structures of others have seconds that end in the year 2038");
+
 mod clock;
 mod error;
 mod frequency;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Cause, Error, Interface, Operation, inventory, numbered::numbered};
+use crate::{Cause, Error, Holder, Interface, Operation, inventory, numbered::numbered};
 
 numbered! {
     /// Which packets get a transmit timestamp: the kernel's `enum hwtstamp_tx_types`.
@@ -104,15 +104,24 @@ impl Change {
     /// [`Cause::Owned`] where somebody else has set the card otherwise; where the driver has no timestamps, cannot stamp
     /// these packets, or does not tell what is in force; without privilege.
     pub fn make(interface: &Interface, wanted: Setting) -> Result<Self, Error> {
-        let found = interface.setting()?;
+        Self::make_on(interface, wanted)
+    }
+
+    fn make_on(card: &impl Card, wanted: Setting) -> Result<Self, Error> {
+        let found = card.setting()?;
         let made = if found.covers(wanted) {
             found
         } else if found == Setting::OFF {
-            interface.set(Operation::Configure, wanted)?
+            card.set(Operation::Configure, wanted)?
         } else {
-            return Err(Error::new(Operation::Configure, interface.name(), Cause::Owned(owner(interface, found))));
+            let cause = Cause::Owned(format!(
+                "somebody else has set it ({found}; {}): stop that first, or run `hwstamp_ctl -i {} -t 0 -r 0` if it is a leftover",
+                users(&card.holders()),
+                card.name()
+            ));
+            return Err(Error::new(Operation::Configure, card.name(), cause));
         };
-        Ok(Self { interface: interface.name().to_owned(), found, made })
+        Ok(Self { interface: card.name().to_owned(), found, made })
     }
 
     /// Whether there is anything to undo.
@@ -121,46 +130,70 @@ impl Change {
         self.found != self.made
     }
 
-    /// Puts back what was found.
+    /// Puts back what was found, on the interface that has the name now, in this network namespace.
     ///
     /// # Errors
     ///
     /// [`Cause::Owned`] where somebody else has changed the setting since, which is then left as it is; where the interface is
     /// gone; without privilege.
     pub fn undo(&self) -> Result<(), Error> {
+        self.undo_on(&Interface::open(&self.interface)?)
+    }
+
+    fn undo_on(&self, card: &impl Card) -> Result<(), Error> {
+        let failed = |cause| Err(Error::new(Operation::Restore, card.name(), cause));
         if !self.is_change() {
             return Ok(());
         }
-        let interface = Interface::open(&self.interface)?;
-        let now = interface.setting()?;
+        let now = card.setting()?;
         if now == self.found {
             return Ok(());
         }
         if now != self.made {
-            let cause = Cause::Owned(format!("somebody has changed it to {now} since: left as it is"));
-            return Err(Error::new(Operation::Restore, &self.interface, cause));
+            return failed(Cause::Owned(format!("somebody has changed it to {now} since: left as it is")));
         }
-        let restored = interface.set(Operation::Restore, self.found)?;
-        if restored != self.found {
-            return Err(Error::new(
-                Operation::Restore,
-                &self.interface,
-                Cause::Malformed("the driver made something else of it"),
-            ));
+        if card.set(Operation::Restore, self.found)? != self.found {
+            return failed(Cause::Malformed("the driver made something else of the setting that it had before"));
         }
         Ok(())
     }
 }
 
-fn owner(interface: &Interface, found: Setting) -> String {
-    let phc = interface.timestamping().ok().flatten().and_then(|timestamping| timestamping.phc);
-    let holders = phc.map(inventory::holders).unwrap_or_default();
+fn users(holders: &[Holder]) -> String {
+    if holders.is_empty() {
+        return "nobody has its clock open, as far as one may see".to_owned();
+    }
     let holders: Vec<_> = holders.iter().map(ToString::to_string).collect();
-    let who = if holders.is_empty() { "nobody has its clock open".to_owned() } else { holders.join(", ") };
-    format!(
-        "somebody else has set it ({found}; {who}): stop that first, or run `hwstamp_ctl -i {} -t 0 -r 0` if it is a leftover",
-        interface.name()
-    )
+    format!("its clock is open in {}", holders.join(", "))
+}
+
+/// What changes need of an interface.
+trait Card {
+    fn name(&self) -> &str;
+    fn setting(&self) -> Result<Setting, Error>;
+    /// What the driver made of `setting`.
+    fn set(&self, operation: Operation, setting: Setting) -> Result<Setting, Error>;
+    /// Who has its clock open.
+    fn holders(&self) -> Vec<Holder>;
+}
+
+impl Card for Interface {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn setting(&self) -> Result<Setting, Error> {
+        self.setting()
+    }
+
+    fn set(&self, operation: Operation, setting: Setting) -> Result<Setting, Error> {
+        self.set(operation, setting)
+    }
+
+    fn holders(&self) -> Vec<Holder> {
+        let phc = self.timestamping().ok().flatten().and_then(|timestamping| timestamping.phc);
+        phc.map(inventory::holders).unwrap_or_default()
+    }
 }
 
 /// A change of a card's setting that is undone when this is dropped.
@@ -178,18 +211,19 @@ fn owner(interface: &Interface, found: Setting) -> String {
 /// ```
 #[derive(Debug)]
 #[must_use = "dropping it undoes the change"]
-pub struct ConfigGuard {
+pub struct ConfigGuard<'card> {
+    card: &'card Interface,
     change: Option<Change>,
 }
 
-impl ConfigGuard {
+impl<'card> ConfigGuard<'card> {
     /// Makes the [`Change`], until it is dropped.
     ///
     /// # Errors
     ///
     /// As [`Change::make`].
-    pub fn set(interface: &Interface, wanted: Setting) -> Result<Self, Error> {
-        Change::make(interface, wanted).map(|change| Self { change: Some(change) })
+    pub fn set(card: &'card Interface, wanted: Setting) -> Result<Self, Error> {
+        Change::make(card, wanted).map(|change| Self { card, change: Some(change) })
     }
 
     /// Puts back what was found, and says whether that worked, which dropping cannot.
@@ -198,7 +232,7 @@ impl ConfigGuard {
     ///
     /// As [`Change::undo`].
     pub fn restore(mut self) -> Result<(), Error> {
-        self.change.take().map_or(Ok(()), |change| change.undo())
+        self.change.take().map_or(Ok(()), |change| change.undo_on(self.card))
     }
 
     /// Leaves the change in force: to be [undone](Change::undo) later, perhaps by another process.
@@ -214,18 +248,61 @@ impl ConfigGuard {
     }
 }
 
-impl Drop for ConfigGuard {
+impl Drop for ConfigGuard<'_> {
     fn drop(&mut self) {
         if let Some(change) = self.change.take() {
             // Whoever wants to know calls `restore`.
-            let _ = change.undo();
+            let _ = change.undo_on(self.card);
         }
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::cell::Cell;
+
+    use nix::errno::Errno;
+
     use super::*;
+
+    /// A card for PTP alone: it stamps all event messages or none.
+    struct Fake {
+        setting: Cell<Setting>,
+    }
+
+    impl Fake {
+        fn new(setting: Setting) -> Self {
+            Self { setting: Cell::new(setting) }
+        }
+    }
+
+    impl Card for Fake {
+        fn name(&self) -> &'static str {
+            "card"
+        }
+
+        fn setting(&self) -> Result<Setting, Error> {
+            Ok(self.setting.get())
+        }
+
+        fn set(&self, operation: Operation, setting: Setting) -> Result<Setting, Error> {
+            let rx = match setting.rx {
+                RxFilter::NONE => RxFilter::NONE,
+                RxFilter::ALL => return Err(Error::new(operation, "card", Errno::ERANGE)),
+                _ => RxFilter::PTP_V2_EVENT,
+            };
+            self.setting.set(Setting { tx: setting.tx, rx });
+            Ok(self.setting.get())
+        }
+
+        fn holders(&self) -> Vec<Holder> {
+            vec![Holder { pid: 7, command: "ptp4l".to_owned() }]
+        }
+    }
+
+    const SYNC: Setting = Setting { tx: TxMode::ON, rx: RxFilter::PTP_V2_SYNC };
+    const EVENT: Setting = Setting { tx: TxMode::ON, rx: RxFilter::PTP_V2_EVENT };
 
     #[test]
     fn what_is_stamped_already_needs_no_change() {
@@ -238,5 +315,48 @@ mod tests {
         assert!(!Setting::OFF.covers(setting(TxMode::ON, RxFilter::NONE)));
         assert!(!setting(TxMode::ON, RxFilter::PTP_V2_EVENT).covers(on_all));
         assert_eq!(on_all.to_string(), "transmit on, receive all");
+
+        let card = Fake::new(EVENT);
+        let change = Change::make_on(&card, Setting { tx: TxMode::ON, rx: RxFilter::NONE }).unwrap();
+        assert!(!change.is_change());
+        // Its owner may even switch it off meanwhile.
+        card.setting.set(Setting::OFF);
+        change.undo_on(&card).unwrap();
+        assert_eq!(card.setting.get(), Setting::OFF);
+    }
+
+    #[test]
+    fn a_change_is_undone_though_the_driver_made_more_of_it() {
+        let card = Fake::new(Setting::OFF);
+        let change = Change::make_on(&card, SYNC).unwrap();
+        assert_eq!((change.found, change.made), (Setting::OFF, EVENT));
+        change.undo_on(&card).unwrap();
+        assert_eq!(card.setting.get(), Setting::OFF);
+        change.undo_on(&card).unwrap();
+    }
+
+    #[test]
+    fn the_setting_of_another_is_left_alone() {
+        let card = Fake::new(EVENT);
+        let error = Change::make_on(&card, Setting { tx: TxMode::ON, rx: RxFilter::ALL }).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("transmit on, receive ptpv2-event") && message.contains("ptp4l (pid 7)"), "{message}");
+        assert_eq!(card.setting.get(), EVENT);
+
+        let card = Fake::new(Setting::OFF);
+        let change = Change::make_on(&card, EVENT).unwrap();
+        let another = Setting { tx: TxMode::ONESTEP_SYNC, rx: RxFilter::PTP_V2_EVENT };
+        card.setting.set(another);
+        let error = change.undo_on(&card).unwrap_err();
+        assert!(matches!(error.cause(), Cause::Owned(_)) && error.operation() == Operation::Restore, "{error}");
+        assert_eq!(card.setting.get(), another);
+    }
+
+    #[test]
+    fn what_the_card_cannot_stamp_is_refused() {
+        let card = Fake::new(Setting::OFF);
+        let error = Change::make_on(&card, Setting { tx: TxMode::OFF, rx: RxFilter::ALL }).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ERANGE));
+        assert_eq!(card.setting.get(), Setting::OFF);
     }
 }

@@ -35,7 +35,7 @@ numbered! {
         OPT_PKTINFO = libc::SOF_TIMESTAMPING_OPT_PKTINFO.trailing_zeros(), "option-pktinfo";
         /// Reports software and hardware stamps of the same sent packet.
         OPT_TX_SWHW = libc::SOF_TIMESTAMPING_OPT_TX_SWHW.trailing_zeros(), "option-tx-swhw";
-        /// Converts hardware stamps to a virtual PHC.
+        /// Converts hardware stamps to a virtual PHC. Interfaces list it; [`enable`](super::enable) cannot name the clock.
         BIND_PHC = libc::SOF_TIMESTAMPING_BIND_PHC.trailing_zeros(), "bind-phc";
         /// Begins TCP's numbers of packets where the flag was set.
         OPT_ID_TCP = libc::SOF_TIMESTAMPING_OPT_ID_TCP.trailing_zeros(), "option-id-tcp";

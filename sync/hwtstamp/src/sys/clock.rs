@@ -79,3 +79,36 @@ pub(crate) fn now<C>(id: ClockId) -> Time<C> {
     let time = clock_gettime(id).expect("every kernel that this crate builds for has this clock");
     Time::from_parts(time.tv_sec(), time.tv_nsec()).expect("the kernel's own clocks end in the year 2262")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn steps_back_count_their_nanoseconds_forward() {
+        for (ns, seconds, nanoseconds) in
+            [(0, 0, 0), (1, 0, 1), (-1, -1, 999_999_999), (-1_000_000_000, -1, 0), (-1_500_000_000, -2, 500_000_000)]
+        {
+            let change = step(Span::from_ns(ns));
+            assert_eq!((change.time.tv_sec, change.time.tv_usec), (seconds, nanoseconds), "{ns}");
+            assert_eq!(change.modes, libc::ADJ_SETOFFSET | libc::ADJ_NANO);
+        }
+    }
+
+    #[test]
+    fn frequencies_are_written_as_they_are() {
+        let change = frequency(Frequency::from_ppb(-1_000.0));
+        assert_eq!((change.modes, change.freq), (libc::ADJ_FREQUENCY, -65_536));
+        assert_eq!(no_change().modes, 0);
+    }
+
+    #[test]
+    fn the_clock_of_a_file_that_has_none_is_refused() {
+        let file = File::open("/dev/null").expect("every machine has it");
+        let clock = Clock::of_device(&file);
+        assert_eq!(clock.id.as_raw(), -8 * (file.as_raw_fd() + 1) + 3);
+        assert_eq!(clock.read().err(), Some(Errno::EINVAL));
+    }
+}
