@@ -2,12 +2,16 @@
 
 mod attach;
 mod caps;
+mod clock;
+mod clock_names;
 mod decode;
 mod detach;
 mod lab;
 mod ping;
+mod signals;
 mod stamp;
 mod status;
+mod sync;
 mod units;
 
 use std::{io, process::ExitCode};
@@ -23,7 +27,8 @@ const FAILURE: u8 = 2;
 /// Measures how much of a round trip was network, and how much was this host.
 ///
 /// Programs on the XDP and TC hooks write the time at which a probe (an ICMP echo message) passed into the probe
-/// itself. `attach` puts them on a network device, `ping` sends probes and reads the times from every reply.
+/// itself. `attach` puts them on a network device, `ping` sends probes and reads the times from every reply. `sync` brings the
+/// clock of a network card, which stamps in its own time, into the system's.
 #[derive(Parser)]
 #[command(name = "instamp", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
@@ -38,7 +43,7 @@ Examples:
   instamp detach --dev eth0             leave the device as it was
 
 Exit status: 0 on success, 2 on an error, which is told on standard error. `ping` exits with 1 where there was no reply,
-`decode` where there was no probe.";
+`decode` where there was no probe, `sync` and `clock` where no model was valid.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -47,6 +52,8 @@ enum Command {
     Status(status::Options),
     Caps(caps::Options),
     Ping(ping::Options),
+    Sync(sync::Options),
+    Clock(clock::Options),
     Decode(decode::Options),
     Lab(lab::Options),
 }
@@ -59,6 +66,8 @@ pub fn main() -> ExitCode {
         Command::Status(options) => status::run(options),
         Command::Caps(options) => caps::run(options),
         Command::Ping(options) => ping::run(options),
+        Command::Sync(options) => sync::run(options),
+        Command::Clock(options) => clock::run(options),
         Command::Decode(options) => decode::run(options),
         Command::Lab(options) => lab::run(options),
     };

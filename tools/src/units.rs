@@ -29,6 +29,20 @@ pub(crate) fn parse_positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Like [`parse_duration`], with a sign, in nanoseconds.
+///
+/// # Errors
+///
+/// As [`parse_duration`], or that it is longer than 292 years.
+pub(crate) fn parse_signed_duration(text: &str) -> Result<i64, String> {
+    let (is_negative, magnitude) = match text.strip_prefix('-') {
+        Some(magnitude) => (true, magnitude),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let ns = i64::try_from(parse_duration(magnitude)?.as_nanos()).map_err(|_| "must be less than 292 years")?;
+    Ok(if is_negative { -ns } else { ns })
+}
+
 /// `number`, a decimal fraction without sign, times ten to the power of `exponent`. Digits beyond the unit are dropped.
 fn scaled(number: &str, exponent: usize) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -106,6 +120,18 @@ mod tests {
         }
         assert!(parse_positive_duration("0ms").is_err());
         assert!(parse_positive_duration("0.1ns").is_err(), "less than a nanosecond");
+    }
+
+    #[test]
+    fn reads_signs_where_they_mean_something() {
+        for (text, nanoseconds) in
+            [("-37", -37_000_000_000), ("+37s", 37_000_000_000), ("0", 0), ("-0", 0), ("-1.5us", -1_500)]
+        {
+            assert_eq!(parse_signed_duration(text), Ok(nanoseconds), "{text}");
+        }
+        for text in ["--1", "-", "+", "- 1", "+-1", "9223372036.854775808"] {
+            assert!(parse_signed_duration(text).is_err(), "{text}");
+        }
     }
 
     #[test]

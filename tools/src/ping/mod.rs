@@ -9,7 +9,6 @@ mod report;
 mod resolve;
 #[cfg(test)]
 mod samples;
-mod signals;
 mod source;
 mod stages;
 mod tally;
@@ -21,11 +20,8 @@ use anyhow::Context as _;
 use instamp::prober::Prober;
 
 pub(crate) use self::options::Options;
-use self::{
-    report::Report,
-    resolve::resolve,
-    signals::{Signals, Wish},
-};
+use self::{report::Report, resolve::resolve};
+use crate::signals::{Signals, Wish};
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let runtime =

@@ -1,0 +1,115 @@
+//! `instamp sync`.
+
+mod events;
+mod follower;
+mod json;
+mod options;
+mod owner;
+mod publisher;
+mod report;
+#[cfg(test)]
+mod samples;
+mod service;
+mod source;
+mod statistics;
+mod steer;
+mod text;
+mod told;
+
+use std::{future, io::Write as _, process::ExitCode};
+
+use anyhow::{Context as _, bail, ensure};
+use instamp::time_namespace::MonotonicOffset;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+pub(crate) use self::options::Options;
+use self::{follower::Follower, report::Report, service::Service};
+use crate::{
+    clock_names,
+    signals::{Signals, Wish},
+};
+
+pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(sync(&options))
+}
+
+async fn sync(options: &Options) -> anyhow::Result<ExitCode> {
+    ensure!(
+        MonotonicOffset::of_this_process()? == MonotonicOffset::default(),
+        "models are of the host's time: run this outside of the time namespace"
+    );
+    let mut service = Service::of_this_process().context("cannot reach the service manager at NOTIFY_SOCKET")?;
+    let mut signals = Signals::new().context("cannot listen to signals")?;
+    let (mut followers, clocks) = open(options)?;
+    let mut report = Report::start(options, &clocks)?;
+    // Absolute times: what an update takes does not delay the next one. One that is late is not made up for.
+    let mut ticks = interval(options.interval());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut signs_of_life = service.watchdog().map(interval);
+    let mut left = options.count;
+    while left != Some(0) {
+        tokio::select! {
+            biased;
+            wish = signals.next() => match wish {
+                Wish::End => break,
+                Wish::Status => status(&followers),
+            },
+            () = due(&mut signs_of_life) => service.alive(),
+            _ = ticks.tick() => {
+                update(&mut followers, &mut report)?;
+                tell(&mut service, &followers);
+                left = left.map(|left| left - 1);
+            }
+        }
+    }
+    service.stopping();
+    followers.iter_mut().for_each(Follower::end);
+    report.end(followers.iter().map(Follower::tally))?;
+    let has_locked = followers.iter().any(Follower::has_locked);
+    Ok(ExitCode::from(u8::from(!has_locked)))
+}
+
+fn open(options: &Options) -> anyhow::Result<(Vec<Follower>, Vec<told::Clock>)> {
+    let chosen = clock_names::choose(&options.dev, &options.phc)?;
+    if options.steer == Some(options::Steer::System) && chosen.len() > 1 {
+        bail!("the system's clock can follow one clock alone: name one, or leave out --steer");
+    }
+    let opened: anyhow::Result<Vec<_>> = chosen.iter().map(|chosen| Follower::open(chosen, options)).collect();
+    Ok(opened?.into_iter().unzip())
+}
+
+/// Updates every clock. One that is gone does not stop the others.
+fn update(followers: &mut [Follower], report: &mut Report<'_>) -> anyhow::Result<()> {
+    for follower in followers.iter_mut().filter(|follower| !follower.is_gone()) {
+        follower.update(report)?;
+    }
+    ensure!(!followers.iter().all(Follower::is_gone), "no clock is left");
+    Ok(())
+}
+
+fn tell(service: &mut Service, followers: &[Follower]) {
+    if followers.iter().any(Follower::has_locked) {
+        service.ready();
+    }
+    service.status(followers.iter().map(|follower| follower.state().to_string()).collect::<Vec<_>>().join("; "));
+}
+
+fn status(followers: &[Follower]) {
+    let mut errors = std::io::stderr().lock();
+    for follower in followers {
+        // Whoever closes standard error does not want to know.
+        let _ = writeln!(errors, "{}", follower.standing());
+    }
+}
+
+/// When the next sign of life is due; never where none is wanted.
+async fn due(signs_of_life: &mut Option<Interval>) {
+    match signs_of_life {
+        Some(signs_of_life) => {
+            signs_of_life.tick().await;
+        }
+        None => future::pending().await,
+    }
+}

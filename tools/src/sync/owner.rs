@@ -1,0 +1,106 @@
+//! Which process steers the system's clock: two that steer one clock work against each other, and neither can tell.
+
+use std::{fmt, fs, io, path::PathBuf};
+
+/// Daemons that steer the system's clock, as the kernel names their processes: it keeps 15 characters.
+const OF_SYSTEM: [&str; 7] = ["chronyd", "ntpd", "ntp-daemon", "systemd-timesyn", "phc2sys", "ptpd", "ptpd2"];
+
+/// Daemons that steer a card's clock where the card has one, and else the system's.
+const OF_CARD_OR_SYSTEM: [&str; 2] = ["ptp4l", "statime-linux"];
+
+/// A process that steers the system's clock.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Owner {
+    name: String,
+    pid: u32,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (process {})", self.name, self.pid)
+    }
+}
+
+/// What can be known of processes: `/proc`, or a likeness of it in tests.
+pub(super) struct Processes {
+    proc: PathBuf,
+}
+
+impl Processes {
+    pub(super) fn new() -> Self {
+        Self { proc: "/proc".into() }
+    }
+
+    /// Who steers the system's clock, as far as names tell.
+    ///
+    /// # Errors
+    ///
+    /// `/proc` cannot be read.
+    pub(super) fn steering_system(&self) -> io::Result<Option<Owner>> {
+        for entry in fs::read_dir(&self.proc)? {
+            let entry = entry?;
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let process = Process(entry.path());
+            // A process that has ended meanwhile steers nothing.
+            let Ok(name) = fs::read_to_string(process.0.join("comm")) else { continue };
+            let name = name.trim_end();
+            if OF_SYSTEM.contains(&name) || OF_CARD_OR_SYSTEM.contains(&name) && !process.holds_phc() {
+                return Ok(Some(Owner { name: name.to_owned(), pid }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+struct Process(PathBuf);
+
+impl Process {
+    /// Whether it has a card's clock open. `false` where that is not for us to know.
+    fn holds_phc(&self) -> bool {
+        let Ok(open) = fs::read_dir(self.0.join("fd")) else { return false };
+        let is_phc = |path: PathBuf| path.to_str().is_some_and(|path| path.starts_with("/dev/ptp"));
+        open.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()).any(is_phc)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A `/proc` with these processes: number, name and what they have open.
+    fn processes(list: &[(u32, &str, &[&str])]) -> (Processes, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("uptime"), "1 1").expect("a file");
+        for (pid, name, open) in list {
+            let fds = folder.path().join(pid.to_string()).join("fd");
+            fs::create_dir_all(&fds).expect("a folder");
+            fs::write(fds.with_file_name("comm"), format!("{name}\n")).expect("a file");
+            for (number, path) in open.iter().enumerate() {
+                symlink(path, fds.join(number.to_string())).expect("a link");
+            }
+        }
+        (Processes { proc: folder.path().to_owned() }, folder)
+    }
+
+    fn steering_system(list: &[(u32, &str, &[&str])]) -> Option<String> {
+        let (processes, _folder) = processes(list);
+        processes.steering_system().expect("readable").map(|owner| owner.to_string())
+    }
+
+    #[test]
+    fn daemons_are_known_by_name() {
+        for name in ["chronyd", "ntpd", "systemd-timesyn", "phc2sys"] {
+            let found = steering_system(&[(3, "bash", &[]), (7, name, &[])]);
+            assert_eq!(found, Some(format!("{name} (process 7)")));
+        }
+        assert_eq!(steering_system(&[(3, "bash", &["/dev/null"]), (4, "chronyc", &[])]), None);
+    }
+
+    #[test]
+    fn ptp4l_steers_the_system_where_it_has_no_card() {
+        assert_eq!(steering_system(&[(7, "ptp4l", &["/dev/null"])]), Some("ptp4l (process 7)".into()));
+        assert_eq!(steering_system(&[(7, "ptp4l", &["/dev/null", "/dev/ptp0"])]), None);
+    }
+}

@@ -1,0 +1,258 @@
+//! Reading a card's clock next to the system's: one cycle of readings at a time.
+
+use std::fmt;
+
+use anyhow::Context as _;
+use hwtstamp::{
+    Access, Method, Monotonic, MonotonicRaw, PhcDevice, Reading, Realtime, Span, SystemClock as _, Time, system,
+};
+use instamp_clockmap::Device;
+use instamp_sync::{Bridge, Config, CrossTimestamp, Cycle, Sandwich};
+
+use super::options;
+
+/// The two ends of a [`Bridge`] each take so many readings: enough for one that nothing has interrupted.
+const SANDWICHES: usize = 3;
+
+/// How well the difference of the system's clocks must be known for a precise reading to stay one. Half of it is allowed for.
+const MAX_WIDTH: Span = Span::from_ns(100);
+
+/// A clock that can be read next to the system's.
+pub(super) struct Source {
+    clock: Clock,
+    readings: u32,
+    /// `CLOCK_REALTIME` less `CLOCK_MONOTONIC` in the last cycle. `None` where the time of day was set meanwhile.
+    difference: Option<Span>,
+}
+
+enum Clock {
+    Phc {
+        device: PhcDevice,
+        way: Way,
+    },
+    /// `CLOCK_MONOTONIC_RAW`.
+    StandIn,
+}
+
+/// The ways to readings against `CLOCK_MONOTONIC`, the best first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    Precise,
+    Extended,
+    ExtendedRealtime,
+    Basic,
+    Sandwich,
+}
+
+/// Why a cycle gave no readings.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// The clock or the kernel.
+    Clock(hwtstamp::Error),
+    /// The readings were precise, and what brings them to `CLOCK_MONOTONIC` was not.
+    Slow,
+    /// The readings are against `CLOCK_REALTIME`, which was set between the first and the last of them.
+    TimeSet,
+}
+
+impl Source {
+    /// Opens a clock, and finds how it can be read: as asked, or the best way.
+    pub(super) fn open(device: Device, access: Access, options: &options::Options) -> anyhow::Result<Self> {
+        let clock = match device {
+            Device::MonotonicRaw => Clock::StandIn,
+            Device::Phc(index) => {
+                let device = PhcDevice::open_index(index, access)?;
+                let way = Way::choose(&device, options.method)?;
+                Clock::Phc { device, way }
+            }
+        };
+        Ok(Self { clock, readings: options.readings, difference: None })
+    }
+
+    /// What the tracker needs to know of the readings.
+    pub(super) fn config(&self, config: Config) -> Config {
+        match self.way() {
+            Way::Precise => Config { precise_error: config.precise_error + MAX_WIDTH.half(), ..config },
+            Way::Extended | Way::ExtendedRealtime | Way::Basic | Way::Sandwich => config,
+        }
+    }
+
+    pub(super) fn way(&self) -> Way {
+        match &self.clock {
+            Clock::Phc { way, .. } => *way,
+            Clock::StandIn => Way::Sandwich,
+        }
+    }
+
+    /// The card's clock; `None` where another stands in for it.
+    pub(super) fn phc(&self) -> Option<&PhcDevice> {
+        match &self.clock {
+            Clock::Phc { device, .. } => Some(device),
+            Clock::StandIn => None,
+        }
+    }
+
+    /// Whether the device is gone for good. Failing readings alone do not say so.
+    pub(super) fn is_gone(&self) -> bool {
+        const ENODEV: i32 = 19;
+        let capabilities = self.phc().map(PhcDevice::capabilities);
+        capabilities.is_some_and(|answer| answer.is_err_and(|error| error.raw_os_error() == Some(ENODEV)))
+    }
+
+    /// What `CLOCK_REALTIME` showed at a time of the last cycle.
+    pub(super) fn realtime(&self, at: Time<Monotonic>) -> Option<Time<Realtime>> {
+        Some(Time::from_ns((at + self.difference?).as_ns()))
+    }
+}
+
+impl CrossTimestamp for Source {
+    type Error = Error;
+
+    fn cross_timestamp(&mut self) -> Result<Cycle, Error> {
+        let before = sandwiches();
+        let taken = match &self.clock {
+            Clock::Phc { device, way } => take(device, *way, self.readings).map_err(Error::Clock)?,
+            Clock::StandIn => Taken::Monotonic((0..self.readings).map(|_| raw()).collect()),
+        };
+        let after = sandwiches();
+        let bridge = Bridge::new(before.into_iter().chain(after));
+        self.difference = bridge.as_ref().map(difference);
+        let readings = match (taken, bridge) {
+            (Taken::Monotonic(readings), _) => readings,
+            (Taken::Realtime(readings), Some(bridge)) => readings.iter().map(|reading| bridge.bring(reading)).collect(),
+            (Taken::Precise(readings), Some(bridge)) if bridge.width() <= MAX_WIDTH => {
+                readings.iter().map(|reading| precise(&bridge.bring(reading))).collect()
+            }
+            (Taken::Precise(_), Some(_)) => return Err(Error::Slow),
+            (Taken::Realtime(_) | Taken::Precise(_), None) => return Err(Error::TimeSet),
+        };
+        // The setting was this during the readings, or was changed so shortly after them that it makes no difference.
+        let device_frequency = match &self.clock {
+            Clock::Phc { device, .. } => device.frequency().ok().map(|frequency| frequency.ppb()),
+            Clock::StandIn => Some(0.0),
+        };
+        Ok(Cycle { readings, system_frequency: Some(system::discipline()?.frequency.ppb()), device_frequency })
+    }
+}
+
+enum Taken {
+    Monotonic(Vec<Reading<Monotonic>>),
+    Realtime(Vec<Reading<Realtime>>),
+    /// Without a window.
+    Precise(Vec<Reading<Realtime>>),
+}
+
+fn take(device: &PhcDevice, way: Way, readings: u32) -> Result<Taken, hwtstamp::Error> {
+    Ok(match way {
+        Way::Extended => Taken::Monotonic(device.cross_read(Method::Extended, readings)?),
+        Way::Precise => Taken::Precise(
+            (0..readings).map(|_| device.cross_read(Method::Precise, 1)).collect::<Result<Vec<_>, _>>()?.concat(),
+        ),
+        Way::ExtendedRealtime => Taken::Realtime(device.cross_read(Method::Extended, readings)?),
+        Way::Basic | Way::Sandwich => Taken::Realtime(device.cross_read(Method::Basic, readings)?),
+    })
+}
+
+/// A precise reading that was brought over, without the window that this has given it.
+fn precise(brought: &Reading<Monotonic>) -> Reading<Monotonic> {
+    let at = brought.midpoint();
+    Reading { before: at, device: brought.device, after: at }
+}
+
+/// The middle of what is known of `CLOCK_REALTIME` less `CLOCK_MONOTONIC`.
+fn difference(bridge: &Bridge) -> Span {
+    let zero = Time::<Realtime>::from_ns(0);
+    let brought = bridge.bring(&Reading::<_> { before: zero, device: Time::<hwtstamp::Phc>::from_ns(0), after: zero });
+    Span::from_ns(-brought.midpoint().as_ns())
+}
+
+/// A reading of the clock that stands in for a card's.
+fn raw() -> Reading<Monotonic> {
+    let before = Monotonic::now();
+    let raw = MonotonicRaw::now();
+    let after = Monotonic::now();
+    Reading { before, device: Time::from_ns(raw.as_ns()), after }
+}
+
+fn sandwiches() -> [Sandwich; SANDWICHES] {
+    std::array::from_fn(|_| {
+        let before = Monotonic::now();
+        let device = Realtime::now();
+        let after = Monotonic::now();
+        Reading { before, device, after }
+    })
+}
+
+impl Way {
+    const ALL: [Self; 4] = [Self::Precise, Self::Extended, Self::ExtendedRealtime, Self::Basic];
+
+    fn choose(device: &PhcDevice, method: options::Method) -> anyhow::Result<Self> {
+        let asked = match method {
+            options::Method::Precise => Self::Precise,
+            options::Method::Extended => Self::Extended,
+            options::Method::ExtendedRealtime => Self::ExtendedRealtime,
+            options::Method::Basic => Self::Basic,
+            options::Method::Auto => {
+                // Any failure will do to go on: a card that has the precise way may lack what it takes (`ENODEV`).
+                let works = |way: &Self| take(device, *way, 1).is_ok();
+                return match Self::ALL.into_iter().find(works) {
+                    Some(way) => Ok(way),
+                    None => Err(take(device, Self::Basic, 1).err().context("no way to read it works")?.into()),
+                };
+            }
+        };
+        take(device, asked, 1).with_context(|| format!("cannot read by the method {asked}"))?;
+        Ok(asked)
+    }
+
+    /// The word for it on the command line and in the output.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Precise => "precise",
+            Self::Extended => "extended",
+            Self::ExtendedRealtime => "extended-realtime",
+            Self::Basic => "basic",
+            Self::Sandwich => "sandwich",
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl From<hwtstamp::Error> for Error {
+    fn from(error: hwtstamp::Error) -> Self {
+        Self::Clock(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clock(error) => error.fmt(f),
+            Self::Slow => f.write_str("interrupted between the readings of the system's clocks"),
+            Self::TimeSet => f.write_str("the time of day was set during the readings, which were against it"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stand_in_is_read_as_often_as_asked_and_in_order() {
+        let mut source = Source { clock: Clock::StandIn, readings: 7, difference: None };
+        let cycle = source.cross_timestamp().expect("clocks of the kernel");
+        assert_eq!(cycle.readings.len(), 7);
+        assert_eq!(cycle.device_frequency, Some(0.0));
+        assert!(cycle.system_frequency.is_some());
+        let ends: Vec<_> = cycle.readings.iter().flat_map(|reading| [reading.before, reading.after]).collect();
+        assert!(ends.is_sorted(), "{ends:?}");
+    }
+}
