@@ -41,3 +41,8 @@ pub use setting::{Change, ConfigGuard, RxFilter, Setting, TxMode};
 pub use socket::StampFlag;
 pub use time::{Span, Time};
 pub use watch::StepWatch;
+
+/// Its examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

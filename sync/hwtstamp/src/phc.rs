@@ -122,7 +122,7 @@ impl PhcDevice {
 impl<C: Timescale> PhcDevice<C> {
     /// The same device, with its times marked by `D` from now on: so times of two PHCs do not mix.
     ///
-    /// ```compile_fail,E0308
+    /// ```compile_fail,E0277
     /// use hwtstamp::{PhcDevice, Timescale};
     ///
     /// enum Left {}

@@ -33,7 +33,7 @@ const NS_PER_S: i64 = 1_000_000_000;
 ///
 /// Those of two clocks cannot:
 ///
-/// ```compile_fail,E0308
+/// ```compile_fail,E0277
 /// use hwtstamp::{Monotonic, Phc, Time};
 ///
 /// let sent = Time::<Monotonic>::from_ns(1_000);
