@@ -64,7 +64,11 @@ impl Program {
         map.set(0, memory.words(), 0).expect("write the map");
     }
 
-    /// Becomes the publisher of the model that it converts with. It is taken once.
+    /// Becomes the publisher of the model that it converts with.
+    ///
+    /// # Panics
+    ///
+    /// It was taken before.
     pub fn writer(&mut self) -> Writer {
         let Map::Array(map) = self.0.take_map(CLOCK).expect("taken once") else { panic!("{CLOCK} is no array") };
         let nobody_else = tempfile::tempfile().expect("a file");
@@ -72,6 +76,14 @@ impl Program {
     }
 
     /// What it makes of a time.
+    ///
+    /// # Errors
+    ///
+    /// It refuses the time.
+    ///
+    /// # Panics
+    ///
+    /// The kernel does not run it, or it returns what it should not.
     pub fn convert(&self, device_ns: u64, now_ns: u64) -> Result<Converted, Refusal> {
         match self.run(device_ns, now_ns, 1).return_value {
             0 => {
@@ -84,7 +96,11 @@ impl Program {
         }
     }
 
-    /// The mean time of one of `repeat` conversions.
+    /// The mean time of one of `repeat` conversions, in whole nanoseconds.
+    ///
+    /// # Panics
+    ///
+    /// The kernel does not run it.
     pub fn time(&self, device_ns: u64, now_ns: u64, repeat: u32) -> Duration {
         self.run(device_ns, now_ns, repeat).duration
     }

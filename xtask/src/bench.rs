@@ -11,7 +11,7 @@ use crate::{
 /// What is measured.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Of cost, accuracy, added and flood: all by default
+    /// Of cost, accuracy, added, flood and clock: all by default
     parts: Vec<String>,
 }
 

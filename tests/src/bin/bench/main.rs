@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod added;
+mod clock;
 mod cost;
 mod flood;
 mod machine;
@@ -19,7 +20,7 @@ use instamp_tests::privilege;
 #[derive(Parser)]
 struct Cli {
     /// What to measure
-    #[arg(value_enum, default_values_t = [Part::Cost, Part::Accuracy, Part::Added, Part::Flood])]
+    #[arg(value_enum, default_values_t = [Part::Cost, Part::Accuracy, Part::Added, Part::Flood, Part::Clock])]
     parts: Vec<Part>,
 }
 
@@ -33,6 +34,8 @@ enum Part {
     Added,
     /// Share of replies corrected, and exactness, beside flooding containers
     Flood,
+    /// Time to convert a hardware time, and to publish the model that it is done with
+    Clock,
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
             Part::Accuracy => accuracy::measure(),
             Part::Added => added::measure(),
             Part::Flood => flood::measure(),
+            Part::Clock => clock::measure(),
         }
     }
     ExitCode::SUCCESS
