@@ -68,8 +68,8 @@ pub enum Cause {
 }
 
 impl Error {
-    pub(crate) fn new(operation: Operation, device: impl Into<String>, cause: impl Into<Cause>) -> Self {
-        Self { operation, device: device.into(), cause: cause.into() }
+    pub(crate) fn new(operation: Operation, device: impl ToString, cause: impl Into<Cause>) -> Self {
+        Self { operation, device: device.to_string(), cause: cause.into() }
     }
 
     /// What was tried.
@@ -152,7 +152,9 @@ impl Operation {
             (O::Configure, Errno::ERANGE) => {
                 "the card cannot stamp these packets: choose a filter that it lists; most cards for PTP alone refuse `all`"
             }
-            (O::Configure | O::GetSetting, Errno::EOPNOTSUPP) => "the driver has no hardware timestamps",
+            (O::Configure | O::GetSetting, Errno::EOPNOTSUPP) => {
+                "the driver has no hardware timestamps, or does not tell how they are set"
+            }
             (O::Configure | O::Restore, Errno::EPERM) => {
                 "it needs CAP_NET_ADMIN in the user namespace that owns the network namespace"
             }
@@ -213,11 +215,11 @@ impl fmt::Display for Remedy {
 
 /// Says what failed, and on what.
 pub(crate) trait Context<T> {
-    fn context(self, operation: Operation, device: impl Into<String>) -> Result<T, Error>;
+    fn context(self, operation: Operation, device: impl ToString) -> Result<T, Error>;
 }
 
 impl<T, E: Into<Cause>> Context<T> for Result<T, E> {
-    fn context(self, operation: Operation, device: impl Into<String>) -> Result<T, Error> {
+    fn context(self, operation: Operation, device: impl ToString) -> Result<T, Error> {
         self.map_err(|cause| Error::new(operation, device, cause))
     }
 }

@@ -1,6 +1,9 @@
 //! Network interfaces: what they can stamp, by which clock, and what they are set to.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    sync::Arc,
+};
 
 use nix::{
     errno::Errno,
@@ -31,7 +34,7 @@ pub struct Interface {
     name: String,
     index: u32,
     /// Any socket does: it stands for its network namespace.
-    socket: OwnedFd,
+    socket: Arc<OwnedFd>,
 }
 
 /// What an interface can stamp, and by which clock.
@@ -74,6 +77,13 @@ impl Discovery {
     }
 }
 
+const HERE: &str = "this network namespace";
+
+fn namespace() -> Result<Arc<OwnedFd>, Error> {
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
+    socket.map(Arc::new).context(Operation::Discover, HERE)
+}
+
 impl Interface {
     /// The interface with this name.
     ///
@@ -82,7 +92,7 @@ impl Interface {
     /// Where this network namespace has none.
     pub fn open(name: &str) -> Result<Self, Error> {
         let index = if_nametoindex(name).context(Operation::Discover, name)?;
-        Self::new(name.to_owned(), index)
+        Ok(Self { name: name.to_owned(), index, socket: namespace()? })
     }
 
     /// The interface with this number.
@@ -103,8 +113,14 @@ impl Interface {
     ///
     /// Where the kernel does not answer.
     pub fn all() -> Result<Vec<Self>, Error> {
-        let names = if_nameindex().context(Operation::Discover, "this network namespace")?;
-        names.iter().map(|entry| Self::new(entry.name().to_string_lossy().into_owned(), entry.index())).collect()
+        let names = if_nameindex().context(Operation::Discover, HERE)?;
+        let socket = namespace()?;
+        let interface = |entry: &nix::net::if_::Interface| Self {
+            name: entry.name().to_string_lossy().into_owned(),
+            index: entry.index(),
+            socket: Arc::clone(&socket),
+        };
+        Ok(names.iter().map(interface).collect())
     }
 
     /// Those whose hardware stamps are in the time of `/dev/ptpN`: several for the ports and functions of one card.
@@ -115,17 +131,15 @@ impl Interface {
     pub fn of_phc(phc: u32) -> Result<Vec<Self>, Error> {
         let mut interfaces = Vec::new();
         for interface in Self::all()? {
-            if interface.timestamping()?.is_some_and(|timestamping| timestamping.phc == Some(phc)) {
-                interfaces.push(interface);
+            match interface.timestamping() {
+                Ok(Some(timestamping)) if timestamping.phc == Some(phc) => interfaces.push(interface),
+                Ok(_) => {}
+                // Gone since they were listed.
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(interfaces)
-    }
-
-    fn new(name: String, index: u32) -> Result<Self, Error> {
-        let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
-            .context(Operation::Discover, &name)?;
-        Ok(Self { name, index, socket })
     }
 
     /// Its name, at the time it was opened.

@@ -44,7 +44,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The processes that have `/dev/ptpN` open, whatever path they opened it by: other users' only with `CAP_SYS_PTRACE`.
+/// The processes that have `/dev/ptpN` open, by whatever name below `/dev`: other users' only with `CAP_SYS_PTRACE`.
 ///
 /// Having it open does not mean steering it: monitoring reads it, too.
 #[must_use]
@@ -75,7 +75,10 @@ fn holders_of(device: u64) -> Vec<Holder> {
 fn holds(process: &Path, device: u64) -> bool {
     let Ok(descriptors) = fs::read_dir(process.join("fd")) else { return false };
     descriptors.filter_map(Result::ok).any(|descriptor| {
-        fs::metadata(descriptor.path()).is_ok_and(|file| file.file_type().is_char_device() && file.rdev() == device)
+        let path = descriptor.path();
+        // What lies elsewhere is not even looked at: a file on a dead server would hold the caller up.
+        fs::read_link(&path).is_ok_and(|target| target.starts_with("/dev"))
+            && fs::metadata(path).is_ok_and(|file| file.file_type().is_char_device() && file.rdev() == device)
     })
 }
 

@@ -101,7 +101,7 @@ impl PhcDevice {
     /// Where there is none, it is something else, or the caller may not.
     pub fn open(path: impl AsRef<Path>, access: Access) -> Result<Self, Error> {
         let path = path.as_ref();
-        let failed = |cause: Cause| Error::new(Operation::Open, path.display().to_string(), cause);
+        let failed = |cause: Cause| Error::new(Operation::Open, path.display(), cause);
         // A path that names something else, such as a pipe, must not hold the caller up.
         let file = OpenOptions::new()
             .read(true)
@@ -337,8 +337,8 @@ impl<C: Timescale> PhcDevice<C> {
         sys::clock::Clock::of_device(&self.file)
     }
 
-    fn name(&self) -> String {
-        self.path.display().to_string()
+    fn name(&self) -> impl ToString {
+        self.path.display()
     }
 
     fn time<T>(&self, time: libc::ptp_clock_time) -> Result<Time<T>, Error> {
