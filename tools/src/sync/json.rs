@@ -187,13 +187,10 @@ pub(super) fn withdrawn(
     epoch: u64,
     event: &Event,
 ) -> io::Result<()> {
-    let by_ns = match event {
-        Event::Stepped { by } | Event::Reset { by } => Some(by.as_ns()),
-        _ => None,
-    };
-    let by_ppb = match event {
-        Event::RateChanged { by_ppb } => Some(thousandths(*by_ppb)),
-        _ => None,
+    let (by_ns, by_ppb) = match event {
+        Event::Stepped { by } | Event::Reset { by } => (Some(by.as_ns()), None),
+        Event::RateChanged { by_ppb } => (None, Some(thousandths(*by_ppb))),
+        Event::Acquired | Event::FrequencySet { .. } | Event::Inconsistent | Event::Withdrawn(_) => (None, None),
     };
     line(out, &Line::Withdrawn { clock, time_ns, epoch, reason: event_name(event), by_ns, by_ppb })
 }

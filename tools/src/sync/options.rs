@@ -27,7 +27,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "CLOCK", value_parser = clock_names::parse)]
     pub(super) phc: Vec<Device>,
 
-    /// Steer: the card's clock to follow the system's, or the system's (`CLOCK_REALTIME`) to follow the card's
+    /// Steer this clock after the other
     #[arg(long, value_name = "SINK", requires = "offset")]
     pub(super) steer: Option<Steer>,
 
@@ -109,15 +109,17 @@ pub(super) struct Steering {
 /// The clock that is steered.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Steer {
-    /// The card's.
+    /// The card's clock follows `CLOCK_REALTIME`
     Phc,
-    /// `CLOCK_REALTIME`.
+    /// `CLOCK_REALTIME` follows the card's clock
     System,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Servo {
+    /// A proportional and an integral part of the offset
     Pi,
+    /// A line through the last offsets, as many as fit best
     Linreg,
 }
 

@@ -33,7 +33,7 @@ pub(super) fn update() -> Update<'static> {
         event: None,
         offset_ns: Some(-12),
         delay_ns: 1120,
-        rate_ppb: Some(-1234.567_8),
+        rate_ppb: Some(-1_234.567_8),
         bound_ns: Some(345),
         asymmetry_ns: Some(550),
         steered: None,

@@ -1,4 +1,4 @@
-//! What a service manager is told: the protocol of sd_notify(3).
+//! What a service manager is told: the protocol of `sd_notify(3)`.
 
 use std::{
     env, io,
