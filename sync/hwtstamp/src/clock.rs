@@ -2,7 +2,7 @@
 
 use nix::time::ClockId;
 
-use crate::{PreciseReading, Time, sys};
+use crate::{Time, sys};
 
 /// A clock whose times are told apart from those of others by the compiler.
 ///
@@ -69,27 +69,4 @@ pub enum Phc {}
 
 impl Timescale for Phc {
     const NAME: &'static str = "PHC";
-}
-
-/// A system clock that the kernel can read next to a PHC: see [`PhcDevice::cross_read`](crate::PhcDevice::cross_read).
-pub trait CrossClock: SystemClock {
-    /// What [`Method::Precise`](crate::Method::Precise) read of this clock; `None` where it does not read it.
-    #[doc(hidden)]
-    fn of_precise<D>(reading: &PreciseReading<D>) -> Option<Time<Self>>;
-}
-
-impl CrossClock for Monotonic {
-    fn of_precise<D>(_: &PreciseReading<D>) -> Option<Time<Self>> {
-        None
-    }
-}
-impl CrossClock for MonotonicRaw {
-    fn of_precise<D>(reading: &PreciseReading<D>) -> Option<Time<Self>> {
-        Some(reading.monotonic_raw)
-    }
-}
-impl CrossClock for Realtime {
-    fn of_precise<D>(reading: &PreciseReading<D>) -> Option<Time<Self>> {
-        Some(reading.realtime)
-    }
 }

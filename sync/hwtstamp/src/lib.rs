@@ -15,6 +15,7 @@
 compile_error!("hwtstamp is for 64-bit Linux: the structures of others have seconds that end in the year 2038");
 
 mod clock;
+mod cross;
 mod error;
 mod frequency;
 mod interface;
@@ -29,13 +30,14 @@ pub mod system;
 mod time;
 mod watch;
 
-pub use clock::{CrossClock, Monotonic, MonotonicRaw, Phc, Realtime, SystemClock, Tai, Timescale};
+pub use clock::{Monotonic, MonotonicRaw, Phc, Realtime, SystemClock, Tai, Timescale};
+pub use cross::{CrossClock, Method, PreciseReading};
 pub use error::{Cause, Error, Operation};
 pub use frequency::Frequency;
 pub use interface::{Discovery, Interface, Timestamping};
 pub use inventory::{Holder, holders, phc_name, phcs};
 pub use numbered::{Numbered, Set};
-pub use phc::{Access, Method, PhcCapabilities, PhcDevice, PreciseReading};
+pub use phc::{Access, PhcCapabilities, PhcDevice};
 pub use reading::Reading;
 pub use setting::{Change, ConfigGuard, RxFilter, Setting, TxMode};
 pub use socket::StampFlag;

@@ -13,8 +13,8 @@ use std::{
 use nix::{errno::Errno, sys::stat::minor};
 
 use crate::{
-    Cause, CrossClock, Error, Frequency, MonotonicRaw, Operation, Phc, Reading, Realtime, Span, SystemClock as _, Time,
-    Timescale, error::Context as _, sys,
+    Cause, CrossClock, Error, Frequency, Method, Operation, Phc, PreciseReading, Reading, Realtime, Span,
+    SystemClock as _, Time, Timescale, cross, error::Context as _, sys,
 };
 
 /// What a PHC is opened for.
@@ -24,17 +24,6 @@ pub enum Access {
     Read,
     /// Reading and adjusting.
     Write,
-}
-
-/// The ways of reading a PHC next to a clock of the system, from the best to the one that always works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Method {
-    /// `PTP_SYS_OFFSET_PRECISE`: hardware latches both at one instant, so the window is empty. Few cards can.
-    Precise,
-    /// `PTP_SYS_OFFSET_EXTENDED`: the driver reads the system's clock right before and after it reads the card.
-    Extended,
-    /// `PTP_SYS_OFFSET`: the kernel reads the system's clock before and after it calls the driver.
-    Basic,
 }
 
 /// What a PHC can do.
@@ -51,16 +40,6 @@ pub struct PhcCapabilities {
     pub external_timestamps: u32,
     /// How many periodic signals it can give.
     pub periodic_outputs: u32,
-}
-
-/// What [`Method::Precise`] reads: all three at one instant.
-pub struct PreciseReading<D = Phc> {
-    /// The card's time.
-    pub device: Time<D>,
-    /// The system's time.
-    pub realtime: Time<Realtime>,
-    /// The time of the processor's oscillator.
-    pub monotonic_raw: Time<MonotonicRaw>,
 }
 
 /// An open PHC, whose times are marked with `C`.
@@ -227,11 +206,7 @@ impl<C: Timescale> PhcDevice<C> {
             }
         };
         let found = sys::ptp::precise(self.as_fd()).map_err(cause).context(Operation::CrossRead, self.name())?;
-        Ok(PreciseReading {
-            device: self.time(found.device)?,
-            realtime: self.time(found.sys_realtime)?,
-            monotonic_raw: self.time(found.sys_monoraw)?,
-        })
+        PreciseReading::parse(&found).ok_or_else(|| self.senseless(Operation::CrossRead))
     }
 
     fn extended<S: CrossClock>(&self, samples: u32) -> Result<Vec<Reading<S, C>>, Error> {
@@ -246,22 +221,21 @@ impl<C: Timescale> PhcDevice<C> {
         let triples = sys::ptp::extended(self.as_fd(), S::ID, samples)
             .map_err(cause)
             .context(Operation::CrossRead, self.name())?;
-        let reading = |&[before, device, after]: &[libc::ptp_clock_time; 3]| {
-            Ok(Reading { before: self.time(before)?, device: self.time(device)?, after: self.time(after)? })
-        };
-        triples.iter().take(samples as usize).map(reading).collect()
+        self.readings(triples.into_iter(), samples)
     }
 
     fn basic<S: CrossClock>(&self, samples: u32) -> Result<Vec<Reading<S, C>>, Error> {
         let times = sys::ptp::basic(self.as_fd(), samples).context(Operation::CrossRead, self.name())?;
-        // System, device, system, device, ..., system: each reading shares its ends with its neighbours.
-        let reading = |window: &[libc::ptp_clock_time]| match *window {
-            [before, device, after] => {
-                Ok(Reading { before: self.time(before)?, device: self.time(device)?, after: self.time(after)? })
-            }
-            _ => unreachable!("windows are of the size asked for"),
-        };
-        times.windows(3).step_by(2).take(samples as usize).map(reading).collect()
+        self.readings(cross::triples(&times), samples)
+    }
+
+    fn readings<S>(
+        &self,
+        triples: impl Iterator<Item = [libc::ptp_clock_time; 3]>,
+        samples: u32,
+    ) -> Result<Vec<Reading<S, C>>, Error> {
+        let readings = triples.take(samples as usize).map(cross::reading).collect::<Option<_>>();
+        readings.ok_or_else(|| self.senseless(Operation::CrossRead))
     }
 
     /// The best method that reads it next to the clock `S`, found by trying; `None` where there is none.
@@ -341,10 +315,6 @@ impl<C: Timescale> PhcDevice<C> {
         self.path.display()
     }
 
-    fn time<T>(&self, time: libc::ptp_clock_time) -> Result<Time<T>, Error> {
-        Time::from_parts(time.sec, time.nsec.into()).ok_or_else(|| self.senseless(Operation::CrossRead))
-    }
-
     fn senseless(&self, operation: Operation) -> Error {
         Error::new(operation, self.name(), Cause::Malformed("a time beyond the year 2262, or no time at all"))
     }
@@ -360,4 +330,23 @@ impl<C> AsFd for PhcDevice<C> {
 fn max_frequency(ppb: libc::c_int) -> Frequency {
     // Rounded down: the kernel compares after its own conversion, and refuses what exceeds the limit.
     Frequency::from_scaled_ppm(i64::from(ppb) * 65_536 / 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel's own conversion, which it compares with its limit.
+    fn kernel_ppb(frequency: Frequency) -> i64 {
+        ((1 + frequency.scaled_ppm()) * 125) >> 13
+    }
+
+    #[test]
+    fn the_kernel_takes_what_is_said_to_be_the_largest() {
+        for ppb in [1, 999, 500_000, 999_999_881, 1_000_000_000, i32::MAX] {
+            let largest = max_frequency(ppb);
+            assert!(kernel_ppb(largest) <= i64::from(ppb) && kernel_ppb(-largest) >= -i64::from(ppb), "{ppb}");
+            assert!(largest.ppb() > f64::from(ppb) - 0.016, "{ppb}");
+        }
+    }
 }
