@@ -17,6 +17,8 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {
+    /// Looking for a network interface.
+    Find,
     /// Opening a PHC.
     Open,
     /// Asking a PHC for its capabilities.
@@ -146,9 +148,7 @@ impl Operation {
                 "the clock has virtual clocks, which follow it: steer one of those, or remove them (n_vclocks in sysfs)"
             }
             (O::CrossRead, Errno::EOPNOTSUPP | Errno::ENOTTY) => "use another method of reading",
-            (O::CrossRead, Errno::EINVAL) => {
-                "before Linux 6.12 readings are against CLOCK_REALTIME only; each call takes at most 25"
-            }
+            (O::CrossRead, Errno::EINVAL) => "a call takes 1 to 25 readings",
             (O::Configure, Errno::ERANGE) => {
                 "the card cannot stamp these packets: choose a filter that it lists; most cards for PTP alone refuse `all`"
             }
@@ -159,8 +159,9 @@ impl Operation {
                 "it needs CAP_NET_ADMIN in the user namespace that owns the network namespace"
             }
             (O::Configure | O::Restore, Errno::EBUSY) => "the card is in use: stop what else stamps with it",
+            (O::Find, Errno::ENODEV) => "this network namespace has none of this name or number",
             (O::Discover | O::GetSetting | O::Configure | O::Restore, Errno::ENODEV) => {
-                "no such network interface in this network namespace"
+                "it is gone, or its card sleeps while it is down: `ip link set dev NAME up` wakes it"
             }
             (O::Enable, Errno::EINVAL) => "the kernel does not know one of the flags, or not for this kind of socket",
             (O::Capabilities | O::Read | O::CrossRead | O::SetFrequency | O::Step | O::Set, Errno::ENODEV) => {
@@ -174,6 +175,7 @@ impl Operation {
 impl fmt::Display for Operation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
+            Self::Find => "find the network interface",
             Self::Open => "open",
             Self::Capabilities => "ask for the capabilities of",
             Self::Read => "read",

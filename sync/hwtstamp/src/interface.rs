@@ -77,11 +77,11 @@ impl Discovery {
     }
 }
 
-const HERE: &str = "this network namespace";
+const HERE: &str = "of this network namespace";
 
 fn namespace() -> Result<Arc<OwnedFd>, Error> {
     let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
-    socket.map(Arc::new).context(Operation::Discover, HERE)
+    socket.map(Arc::new).context(Operation::Find, HERE)
 }
 
 impl Interface {
@@ -91,7 +91,7 @@ impl Interface {
     ///
     /// Where this network namespace has none.
     pub fn open(name: &str) -> Result<Self, Error> {
-        let index = if_nametoindex(name).context(Operation::Discover, name)?;
+        let index = if_nametoindex(name).context(Operation::Find, name)?;
         Ok(Self { name: name.to_owned(), index, socket: namespace()? })
     }
 
@@ -104,7 +104,7 @@ impl Interface {
         let all = Self::all()?;
         all.into_iter()
             .find(|interface| interface.index == index)
-            .ok_or_else(|| Error::new(Operation::Discover, format!("interface {index}"), Errno::ENODEV))
+            .ok_or_else(|| Error::new(Operation::Find, index, Errno::ENODEV))
     }
 
     /// All of this network namespace.
@@ -113,7 +113,7 @@ impl Interface {
     ///
     /// Where the kernel does not answer.
     pub fn all() -> Result<Vec<Self>, Error> {
-        let names = if_nameindex().context(Operation::Discover, HERE)?;
+        let names = if_nameindex().context(Operation::Find, HERE)?;
         let socket = namespace()?;
         let interface = |entry: &nix::net::if_::Interface| Self {
             name: entry.name().to_string_lossy().into_owned(),
@@ -158,7 +158,7 @@ impl Interface {
     ///
     /// # Errors
     ///
-    /// Where the interface is gone.
+    /// Where the interface is gone, or down with its card asleep.
     pub fn timestamping(&self) -> Result<Option<Timestamping>, Error> {
         match sys::interface::timestamping(self.socket.as_fd(), &self.name) {
             Ok(found) => Ok(Some(Timestamping {
@@ -176,7 +176,7 @@ impl Interface {
     ///
     /// # Errors
     ///
-    /// Where the interface is gone.
+    /// Where the interface is gone, or down with its card asleep.
     pub fn driver(&self) -> Result<Option<String>, Error> {
         match sys::interface::driver(self.socket.as_fd(), &self.name) {
             Ok(driver) => Ok((!driver.is_empty()).then_some(driver)),
@@ -189,7 +189,8 @@ impl Interface {
     ///
     /// # Errors
     ///
-    /// [`Error::is_unsupported`] where the driver has no hardware stamps, or does not tell; where the interface is gone.
+    /// [`Error::is_unsupported`] where the driver has no hardware stamps, or does not tell; where the interface is gone, or down with its card
+    /// asleep.
     pub fn setting(&self) -> Result<Setting, Error> {
         let found =
             sys::interface::setting(self.socket.as_fd(), &self.name).context(Operation::GetSetting, &self.name)?;
@@ -221,7 +222,7 @@ impl Interface {
     ///
     /// # Errors
     ///
-    /// Where the interface is gone.
+    /// Where the interface is gone, or down with its card asleep.
     pub fn discover(&self) -> Result<Discovery, Error> {
         let timestamping = self.timestamping()?;
         let phc = timestamping.and_then(|timestamping| timestamping.phc);

@@ -163,10 +163,9 @@ impl<C: Timescale> PhcDevice<C> {
         Time::from_parts(time.tv_sec(), time.tv_nsec()).ok_or_else(|| self.senseless(Operation::Read))
     }
 
-    /// Up to 25 readings next to the clock `S`, in the order in which they were taken.
+    /// As many readings next to the clock `S` as are asked for, 1 to 25, in the order in which they were taken.
     ///
-    /// [`Method::Precise`] gives one, whatever `samples` is, and knows `CLOCK_REALTIME` and `CLOCK_MONOTONIC_RAW`;
-    /// [`Method::Extended`] knows `CLOCK_REALTIME`, and from Linux 6.12 on the monotonic clocks; [`Method::Basic`] knows
+    /// [`Method::Precise`] knows `CLOCK_REALTIME` and `CLOCK_MONOTONIC_RAW`; [`Method::Extended`] knows `CLOCK_REALTIME`, and from Linux 6.12 on the monotonic clocks; [`Method::Basic`] knows
     /// `CLOCK_REALTIME`.
     ///
     /// # Errors
@@ -174,16 +173,19 @@ impl<C: Timescale> PhcDevice<C> {
     /// [`Error::is_unsupported`] where the kernel, the driver or the method cannot; where `samples` is 0 or above 25; where
     /// the device is gone.
     pub fn cross_read<S: CrossClock>(&self, method: Method, samples: u32) -> Result<Vec<Reading<S, C>>, Error> {
-        let failed = |cause| Error::new(Operation::CrossRead, self.name(), cause);
+        let failed = |cause: Cause| Error::new(Operation::CrossRead, self.name(), cause);
         if samples == 0 || samples as usize > sys::ptp::MOST {
-            return Err(failed(Cause::Unsupported("one call takes 1 to 25 readings")));
+            return Err(failed(Errno::EINVAL.into()));
         }
         match method {
             Method::Precise => {
-                let reading = self.precise()?;
-                let system = S::of_precise(&reading)
-                    .ok_or_else(|| failed(Cause::Unsupported("the precise method does not know this clock")))?;
-                Ok(vec![Reading { before: system, device: reading.device, after: system }])
+                let reading = |_| {
+                    let found = self.precise()?;
+                    let system = S::of_precise(&found)
+                        .ok_or_else(|| failed(Cause::Unsupported("the precise method does not know this clock")))?;
+                    Ok(Reading { before: system, device: found.device, after: system })
+                };
+                (0..samples).map(reading).collect()
             }
             Method::Extended => self.extended(samples),
             Method::Basic if S::ID == Realtime::ID => self.basic(samples),

@@ -54,7 +54,8 @@ fn interfaces_are_those_of_the_network_namespace() {
         [Interface::open("nosuch"), Interface::open("a-name-that-is-too-long"), Interface::open_index(u32::MAX)]
     {
         let error = result.expect_err("there is none");
-        assert!(error.to_string().ends_with("no such network interface in this network namespace"), "{error}");
+        assert_eq!(error.operation(), Operation::Find);
+        assert!(error.to_string().ends_with("this network namespace has none of this name or number"), "{error}");
     }
 }
 
