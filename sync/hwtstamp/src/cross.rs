@@ -1,6 +1,8 @@
 //! Readings of a PHC next to clocks of the system, from what the kernel wrote.
 
-use crate::{Monotonic, MonotonicRaw, Phc, Reading, Realtime, SystemClock, Time};
+use std::fmt;
+
+use crate::{Monotonic, MonotonicRaw, Phc, Reading, Realtime, SystemClock, Time, Timescale};
 
 /// The ways of reading a PHC next to a clock of the system, from the best to the one that always works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +56,18 @@ impl<D> PreciseReading<D> {
             realtime: time(found.sys_realtime)?,
             monotonic_raw: time(found.sys_monoraw)?,
         })
+    }
+}
+
+impl<D: Timescale> fmt::Debug for PreciseReading<D> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { device, realtime, monotonic_raw } = self;
+        formatter
+            .debug_struct("PreciseReading")
+            .field("device", device)
+            .field("realtime", realtime)
+            .field("monotonic_raw", monotonic_raw)
+            .finish()
     }
 }
 

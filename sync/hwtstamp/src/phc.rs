@@ -165,8 +165,8 @@ impl<C: Timescale> PhcDevice<C> {
 
     /// As many readings next to the clock `S` as are asked for, 1 to 25, in the order in which they were taken.
     ///
-    /// [`Method::Precise`] knows `CLOCK_REALTIME` and `CLOCK_MONOTONIC_RAW`; [`Method::Extended`] knows `CLOCK_REALTIME`, and from Linux 6.12 on the monotonic clocks; [`Method::Basic`] knows
-    /// `CLOCK_REALTIME`.
+    /// [`Method::Precise`] knows `CLOCK_REALTIME` and `CLOCK_MONOTONIC_RAW`; [`Method::Extended`] knows `CLOCK_REALTIME`, and
+    /// from Linux 6.12 on the monotonic clocks; [`Method::Basic`] knows `CLOCK_REALTIME`.
     ///
     /// # Errors
     ///
