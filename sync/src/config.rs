@@ -20,7 +20,10 @@ pub struct Config {
     pub precise_error: Span,
     /// How fast the rate can change by itself, in parts per billion per second: temperature and wander of the oscillators.
     pub drift: f64,
-    /// How long a model may be used without a new one, at least.
+    /// The largest change of a rate that nothing announces, in parts per billion: somebody slews or steers a clock whose
+    /// setting is not known. Infinite needs no assumption: the error then grows by what the last two readings leave open.
+    pub unannounced: f64,
+    /// How long a model may be used without a new one; at least three intervals.
     pub validity: Span,
     /// How long a model goes on without readings.
     pub holdover: Span,
@@ -35,11 +38,12 @@ impl Default for Config {
         Self {
             interval: Span::from_ms(100),
             window: Span::from_s(8),
-            capacity: 80,
+            capacity: 200,
             asymmetry: 0.1,
             resolution: Span::from_ns(1),
             precise_error: Span::from_ns(50),
             drift: 2.0,
+            unannounced: f64::INFINITY,
             validity: Span::from_s(1),
             holdover: Span::from_s(60),
             max_error: Span::from_ms(1),

@@ -11,11 +11,17 @@
 //! `docs/clocks.md` derives the bound.
 
 mod bridge;
+mod choice;
 mod config;
 mod cycle;
+mod line;
+mod published;
+mod regression;
 pub mod servo;
+mod shortest;
 mod tracker;
 mod update;
+mod window;
 
 pub use bridge::{Bridge, Sandwich};
 pub use config::Config;

@@ -1,28 +1,264 @@
 //! From cycles of readings to models.
 
-use hwtstamp::{Monotonic, Time};
+use hwtstamp::{Monotonic, Reading, Span, Time};
+use instamp_clockmap::{self as clockmap, Model};
 
-use crate::{Config, Cycle, State, Update};
+use crate::{
+    Config, Cycle, Event, Reason, Sample, State, Update,
+    choice::choose,
+    line::{to_f64, to_i64},
+    published::{Published, Terms},
+    shortest::Shortest,
+    window::{Point, Quality, Window},
+};
+
+const PPB: f64 = 1e-9;
+/// A jump of at least this is no correction of a running clock.
+const RESET: Span = Span::from_s(86_400);
+/// No clock that can be modelled is off by more of the elapsed time: what is, was stepped.
+const STEP: f64 = 1.0 / 1024.0;
+/// A line that no reading has confirmed for this many intervals is replaced, under a new epoch.
+const PATIENCE: i64 = 10;
 
 /// Follows a device: makes a model of its time from cycles of readings, and withdraws it when the readings contradict it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tracker {
     config: Config,
+    shortest: Shortest,
+    window: Window,
+    published: Option<Published>,
+    epoch: u64,
+    /// The adjustment of the system's and of the device's frequency, in parts per billion.
+    settings: (Option<f64>, Option<f64>),
+    /// The system time of the last reading.
+    read: i64,
 }
 
 impl Tracker {
     /// A tracker that has seen nothing yet.
     pub fn new(config: Config) -> Self {
-        Self { config }
+        let epoch = config.first_epoch;
+        Self {
+            config,
+            shortest: Shortest::default(),
+            window: Window::default(),
+            published: None,
+            epoch,
+            settings: (None, None),
+            read: 0,
+        }
     }
 
     /// Takes the readings of a cycle.
-    pub fn update(&mut self, _cycle: &Cycle) -> Update {
-        Update { state: State::Acquiring, model: None, epoch: self.config.first_epoch, sample: None, event: None }
+    pub fn update(&mut self, cycle: &Cycle) -> Update {
+        let Some(reading) = choose(&cycle.readings, to_f64(self.config.precise_error.as_ns())) else {
+            let now = cycle.readings.last().map_or(self.read, |reading| reading.after.as_ns());
+            let mut update = self.missed(Time::from_ns(now));
+            update.event = update.event.or((!cycle.readings.is_empty()).then_some(Event::Inconsistent));
+            return update;
+        };
+        let point = Point::new(reading.device.as_ns(), reading.midpoint().as_ns(), to_f64(reading.window().as_ns()));
+        let became_shorter = self.note_shortest(reading.window());
+        let set = self.note_settings(cycle);
+        self.read = reading.after.as_ns();
+        let residual = self.published.map(|published| published.line.residual(point.device, point.system));
+        let mut update = Update {
+            state: State::Acquiring,
+            model: None,
+            epoch: self.epoch,
+            sample: Some(Sample {
+                reading,
+                residual: residual.map(|residual| Span::from_ns(to_i64(residual))),
+                excess_ns: point.excess(&self.quality()),
+            }),
+            event: None,
+        };
+        match self.follow(point, set, became_shorter) {
+            Ok(event) => update.event = event,
+            Err(event) => {
+                update.event = Some(event);
+                self.disrupted(point);
+            }
+        }
+        update.epoch = self.epoch;
+        self.publish(&mut update, clockmap::State::LOCKED, &reading);
+        update
     }
 
     /// Says that there were no readings this time. `now` is the system's time.
-    pub fn missed(&mut self, _now: Time<Monotonic>) -> Update {
-        self.update(&Cycle::default())
+    pub fn missed(&mut self, now: Time<Monotonic>) -> Update {
+        let mut update = Update { state: State::Acquiring, model: None, epoch: self.epoch, sample: None, event: None };
+        let Some(published) = self.published else { return update };
+        if now.as_ns().saturating_sub(self.read) > self.config.holdover.as_ns() {
+            self.withdraw(&mut update, Reason::HoldoverLimit);
+            return update;
+        }
+        let device = published.line.device_at(now.as_ns());
+        let reading = Reading { before: now, device: Time::from_ns(device), after: now };
+        self.publish(&mut update, clockmap::State::HOLDOVER, &reading);
+        update
+    }
+
+    /// Compares a reading with what is known, and takes it in. The error is the disruption that it shows.
+    fn follow(&mut self, point: Point, set: (f64, f64), became_shorter: bool) -> Result<Option<Event>, Event> {
+        let quality = self.quality();
+        let excess = point.excess(&quality);
+        let relative = set.0 - set.1;
+        // The system's clock tells how much time has passed: the device's may have been set.
+        let elapsed = self.window.last().map_or(0, |last| point.system.saturating_sub(last.system));
+        let uncertainty = relative.abs() * PPB * to_f64(elapsed) / 2.0;
+        let mut agrees = false;
+        if let Some(published) = self.published {
+            let known = published.error_after(elapsed_since(&published, &point));
+            let residual = published.line.residual(point.device, point.system);
+            agrees = residual.abs() + excess <= known && !became_shorter;
+            let residual = residual - relative.signum() * uncertainty;
+            if residual.abs() - excess > known + uncertainty {
+                return Err(disruption(residual, elapsed));
+            }
+            // The readings say when within the interval the frequency was set.
+            let shift = residual.clamp(-uncertainty, uncertainty);
+            let late = if relative == 0.0 { 0.0 } else { -shift / (relative * PPB) };
+            self.window.adjust(relative, point.device, late, uncertainty.min(excess + known));
+        } else {
+            if let Some(jump) = self.window.last().map(|last| last.jump_to(&point))
+                && jump.abs() > STEP * to_f64(elapsed) + point.window
+            {
+                return Err(disruption(jump, elapsed));
+            }
+            self.window.adjust(relative, point.device, 0.0, uncertainty);
+        }
+        self.window.push(point, self.config.window.as_ns(), self.config.capacity);
+        let set = (relative != 0.0).then_some(Event::FrequencySet { system_ppb: set.0, device_ppb: set.1 });
+        let Some(published) = self.published else {
+            self.published = self.solve(&quality);
+            return Ok(self.published.map(|_| Event::Acquired).or(set));
+        };
+        let known = published.error_after(elapsed_since(&published, &point));
+        let waited = point.device.saturating_sub(published.as_of) > PATIENCE * self.config.interval.as_ns();
+        // A slow reading says nothing: the line goes on. A fast one that leaves a doubt ends it.
+        let is_doubtful = !agrees && excess <= known;
+        let is_outdated = is_doubtful || waited || became_shorter || relative.abs() * PPB > published.hidden;
+        if agrees || is_outdated {
+            match self.solve(&quality) {
+                Some(renewed) => {
+                    self.published = Some(renewed);
+                    // Conversions with the line before are not confirmed by readings that agree with this one.
+                    self.epoch += u64::from(!agrees);
+                }
+                None if is_doubtful => {
+                    return Err(disruption(published.line.residual(point.device, point.system), elapsed));
+                }
+                None => (),
+            }
+        }
+        Ok(set)
+    }
+
+    /// A new line of the readings.
+    fn solve(&mut self, quality: &Quality) -> Option<Published> {
+        let solution = self.window.solve(quality)?;
+        let device = self.window.last()?.device;
+        let hidden = solution.latest_rate_error.min(self.config.unannounced * PPB);
+        Some(Published {
+            line: solution.line,
+            made: device,
+            error: solution.error,
+            growth: solution.rate_error + hidden,
+            hidden,
+            drift: self.config.drift * PPB * PPB,
+            valid_from: self.window.steady_since(hidden / PPB)?,
+            as_of: device,
+        })
+    }
+
+    fn publish(&mut self, update: &mut Update, state: clockmap::State, reading: &Reading<Monotonic>) {
+        let Some(published) = self.published else { return };
+        let terms = Terms {
+            state,
+            epoch: self.epoch,
+            device: reading.device.as_ns(),
+            now: reading.after.as_ns(),
+            validity: self.config.validity.max(Span::from_ns(3 * self.config.interval.as_ns())),
+            common: self.common(),
+            asymmetry: self.shortest.window_ns() / 2.0,
+        };
+        let model: Option<Model> = published.model(&terms);
+        match model {
+            None => self.withdraw(update, Reason::Unmodellable),
+            Some(model) if model.error_ns > self.config.max_error.unsigned_ns() => {
+                self.withdraw(update, Reason::ErrorLimit);
+            }
+            Some(model) => {
+                update.model = Some(model);
+                update.state = if state == clockmap::State::LOCKED { State::Locked } else { State::Holdover };
+            }
+        }
+    }
+
+    fn withdraw(&mut self, update: &mut Update, reason: Reason) {
+        self.published = None;
+        self.window.clear();
+        self.epoch += 1;
+        update.event = Some(Event::Withdrawn(reason));
+        update.epoch = self.epoch;
+    }
+
+    /// Starts anew with the reading that showed a disruption.
+    fn disrupted(&mut self, point: Point) {
+        if self.published.take().is_some() {
+            self.epoch += 1;
+        }
+        self.window.clear();
+        self.window.push(point, self.config.window.as_ns(), self.config.capacity);
+    }
+
+    /// Whether the shortest reading became shorter by more than was allowed for.
+    fn note_shortest(&mut self, window: Span) -> bool {
+        let allowed = self.shortest.allowance_ns();
+        self.shortest.note(window) / 2.0 > allowed
+    }
+
+    /// By how much the settings of the system's and the device's frequency changed, in parts per billion.
+    fn note_settings(&mut self, cycle: &Cycle) -> (f64, f64) {
+        let before = std::mem::replace(&mut self.settings, (cycle.system_frequency, cycle.device_frequency));
+        let change =
+            |before: Option<f64>, after: Option<f64>| before.zip(after).map_or(0.0, |(before, after)| after - before);
+        (change(before.0, self.settings.0), change(before.1, self.settings.1))
+    }
+
+    fn is_precise(&self) -> bool {
+        self.shortest.window_ns() == 0.0
+    }
+
+    fn quality(&self) -> Quality {
+        let precise = if self.is_precise() { to_f64(self.config.precise_error.as_ns()) } else { 0.0 };
+        Quality {
+            shortest: self.shortest.window_ns(),
+            floor: precise + self.shortest.allowance_ns() + to_f64(self.config.resolution.as_ns()),
+            drift: self.config.drift,
+        }
+    }
+
+    /// How far all readings can be off alike.
+    fn common(&self) -> f64 {
+        self.config.asymmetry * self.shortest.window_ns() / 2.0
+    }
+}
+
+/// How long before a reading a line was made, by the system's clock.
+fn elapsed_since(published: &Published, point: &Point) -> i64 {
+    point.system.saturating_sub(published.line.system_at(published.made))
+}
+
+/// What a reading that is `residual` off after `elapsed` shows.
+fn disruption(residual: f64, elapsed: i64) -> Event {
+    let by = Span::from_ns(to_i64(residual));
+    if by.abs() >= RESET {
+        Event::Reset { by }
+    } else if elapsed <= 0 || residual.abs() > STEP * to_f64(elapsed) {
+        Event::Stepped { by }
+    } else {
+        Event::RateChanged { by_ppb: residual / to_f64(elapsed) / PPB }
     }
 }

@@ -3,13 +3,23 @@
 use hwtstamp::{Span, Time};
 
 use super::{Action, Limits, Servo};
+use crate::line::to_f64;
+
+const NS_PER_S: f64 = 1e9;
+/// With these gains and an interval of a second the servo just does not oscillate; others are bounded accordingly.
+const MAX_PROPORTIONAL: f64 = 1.0;
+const MAX_INTEGRAL: f64 = 2.0;
+/// Over which time the frequency is estimated before the first adjustment, in seconds times the integral gain.
+const ESTIMATION: f64 = 0.016;
+/// That time is never longer than this, in seconds.
+const MAX_ESTIMATION: f64 = 1_000.0;
 
 /// How strongly the servo answers.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Gains {
-    /// Of the offset, per second.
+    /// Of the offset: parts per billion for a nanosecond.
     pub proportional: f64,
-    /// Of the sum of offsets, per second.
+    /// Of the sum of offsets: parts per billion for a nanosecond, at each sample.
     pub integral: f64,
 }
 
@@ -20,29 +30,99 @@ impl Default for Gains {
     }
 }
 
-/// The proportional-integral servo of phc2sys.
+impl Gains {
+    /// The gains, as far as they are stable when samples come every `interval` seconds.
+    fn stable(self, interval: f64) -> Self {
+        Self {
+            proportional: self.proportional.min(MAX_PROPORTIONAL / interval),
+            integral: self.integral.min(MAX_INTEGRAL / interval),
+        }
+    }
+}
+
+/// The proportional-integral servo of phc2sys: it estimates the frequency from two samples, steps or not, and then adds to
+/// the frequency in proportion to the offset and to the sum of the offsets.
 #[derive(Clone, Debug)]
 pub struct Pi {
     gains: Gains,
     limits: Limits,
-    /// The frequency without the proportional part.
-    drift: f64,
+    stage: Stage,
+    /// The frequency without the proportional part, in parts per billion.
+    integrated: f64,
+    is_first: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Start,
+    /// The first sample: its offset, and the clock's time, in nanoseconds.
+    Estimating {
+        offset: Span,
+        at: i64,
+    },
+    Steering,
 }
 
 impl Pi {
-    /// A servo for samples every `interval`, of a clock whose frequency is adjusted by `frequency` now.
+    /// A servo for samples every `interval`, of a clock whose frequency is adjusted by `frequency` parts per billion now.
     pub fn new(gains: Gains, limits: Limits, interval: Span, frequency: f64) -> Self {
-        let _ = interval;
-        Self { gains, limits, drift: frequency }
+        let gains = gains.stable(to_f64(interval.as_ns()) / NS_PER_S);
+        Self { gains, limits, stage: Stage::Start, integrated: frequency, is_first: true }
+    }
+
+    fn estimate(&mut self, first: Span, first_at: i64, offset: Span, at: i64) -> Action {
+        let elapsed = to_f64(at.saturating_sub(first_at));
+        if elapsed <= 0.0 {
+            self.stage = Stage::Start;
+            return Action::Wait;
+        }
+        // A thousandth less is enough: samples are never quite on time.
+        if elapsed / NS_PER_S * 1.001 < (ESTIMATION / self.gains.integral).min(MAX_ESTIMATION) {
+            return Action::Wait;
+        }
+        // What the clock gained, seen from a clock without its present adjustment.
+        let gained = to_f64((offset - first).as_ns()) / elapsed;
+        self.integrated = self.limits.clamp(self.integrated - (NS_PER_S + self.integrated) * gained);
+        self.stage = Stage::Steering;
+        let frequency = self.integrated;
+        if self.limits.steps(offset, std::mem::take(&mut self.is_first)) {
+            Action::Step { by: -offset, frequency }
+        } else {
+            Action::Adjust { frequency }
+        }
+    }
+
+    fn steer(&mut self, offset: Span) -> Action {
+        if self.limits.steps(offset, false) {
+            // The step itself follows with a new estimate of the frequency.
+            self.stage = Stage::Start;
+            return Action::Wait;
+        }
+        let offset = to_f64(offset.as_ns());
+        let integrated = self.integrated - self.gains.integral * offset;
+        let wanted = integrated - self.gains.proportional * offset;
+        let frequency = self.limits.clamp(wanted);
+        // At the limit the sum would run away.
+        if wanted.abs() <= self.limits.max_frequency {
+            self.integrated = integrated;
+        }
+        Action::Adjust { frequency }
     }
 }
 
 impl<C> Servo<C> for Pi {
-    fn sample(&mut self, _offset: Span, _at: Time<C>) -> Action {
-        Action::Wait
+    fn sample(&mut self, offset: Span, at: Time<C>) -> Action {
+        match self.stage {
+            Stage::Start => {
+                self.stage = Stage::Estimating { offset, at: at.as_ns() };
+                Action::Wait
+            }
+            Stage::Estimating { offset: first, at: first_at } => self.estimate(first, first_at, offset, at.as_ns()),
+            Stage::Steering => self.steer(offset),
+        }
     }
 
     fn reset(&mut self) {
-        let _ = (self.gains, self.limits, self.drift);
+        self.stage = Stage::Start;
     }
 }

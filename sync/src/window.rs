@@ -1,0 +1,180 @@
+//! The late readings, and the line through them.
+
+use std::collections::VecDeque;
+
+use crate::{
+    line::{Line, to_f64},
+    regression::{self, Weighted},
+};
+
+const NS_PER_S: f64 = 1e9;
+
+/// Fewer readings than this do not make a model.
+pub(crate) const FEWEST: usize = 4;
+
+/// How far the readings of a window are off, and how fast their clocks drift.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quality {
+    /// The shortest window of a reading, in nanoseconds.
+    pub(crate) shortest: f64,
+    /// What every reading can be off besides its excess, in nanoseconds.
+    pub(crate) floor: f64,
+    /// Change of the rate, in parts per billion per second.
+    pub(crate) drift: f64,
+}
+
+/// A reading that was chosen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Point {
+    pub(crate) device: i64,
+    /// The middle of the reading.
+    pub(crate) system: i64,
+    /// How long it took, in nanoseconds.
+    pub(crate) window: f64,
+    /// What brings it to the frequencies that are set now, in nanoseconds.
+    adjustment: f64,
+    /// How far that can be off. It is the same error for all that have the same.
+    adjustment_error: f64,
+    /// How far the frequencies were adjusted since, up and down added up, in parts per billion.
+    adjusted: f64,
+}
+
+impl Point {
+    pub(crate) fn new(device: i64, system: i64, window: f64) -> Self {
+        Self { device, system, window, adjustment: 0.0, adjustment_error: 0.0, adjusted: 0.0 }
+    }
+
+    /// How far its middle can be off, apart from what all readings have in common.
+    pub(crate) fn excess(&self, quality: &Quality) -> f64 {
+        (self.window - quality.shortest) / 2.0 + quality.floor
+    }
+
+    /// By how much more the system's clock advanced than the device's until another reading, in nanoseconds.
+    pub(crate) fn jump_to(&self, later: &Self) -> f64 {
+        to_f64(later.system.saturating_sub(self.system).saturating_sub(later.device.saturating_sub(self.device)))
+    }
+
+    fn residual(&self, line: &Line) -> f64 {
+        line.residual(self.device, self.system) + self.adjustment
+    }
+}
+
+/// What the readings say about a line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Solution {
+    pub(crate) line: Line,
+    /// How far the line can be off at the last reading, in nanoseconds, apart from what all readings have in common.
+    pub(crate) error: f64,
+    /// How far its rate can be off, as a fraction, if only drift changed it.
+    pub(crate) rate_error: f64,
+    /// How far the rate can be off, as a fraction, by what the last two readings alone say.
+    pub(crate) latest_rate_error: f64,
+}
+
+/// The late readings, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Window {
+    points: VecDeque<Point>,
+}
+
+impl Window {
+    pub(crate) fn clear(&mut self) {
+        self.points.clear();
+    }
+
+    pub(crate) fn last(&self) -> Option<&Point> {
+        self.points.back()
+    }
+
+    /// Adds a reading, and forgets those that are too many or further back than `length` nanoseconds, but for the newest of
+    /// these: after a pause it alone tells the rate.
+    pub(crate) fn push(&mut self, point: Point, length: i64, capacity: usize) {
+        self.points.push_back(point);
+        let begin = point.device.saturating_sub(length);
+        while self.points.len() > FEWEST && (self.points.len() > capacity || self.points[1].device < begin) {
+            self.points.pop_front();
+        }
+    }
+
+    /// The relative frequency was adjusted by `ppb` at an unknown instant between the last reading and `next`. The readings are
+    /// brought to the new frequency as if that had been `late` nanoseconds later than halfway, and they can be off by `error`.
+    pub(crate) fn adjust(&mut self, ppb: f64, next: i64, late: f64, error: f64) {
+        let Some(last) = self.last() else { return };
+        let middle = to_f64(next.saturating_sub(last.device)) / 2.0 - late;
+        for point in &mut self.points {
+            point.adjustment -= ppb / NS_PER_S * (to_f64(next.saturating_sub(point.device)) - middle);
+            point.adjustment_error += error;
+            point.adjusted += ppb.abs();
+        }
+    }
+
+    /// The oldest device time since when the frequencies were adjusted by no more than `ppb`.
+    pub(crate) fn steady_since(&self, ppb: f64) -> Option<i64> {
+        self.points.iter().find(|point| point.adjusted <= ppb).map(|point| point.device)
+    }
+
+    /// The line through as many of the late readings as one line explains; the others are forgotten. `None` where those are
+    /// too few.
+    pub(crate) fn solve(&mut self, quality: &Quality) -> Option<Solution> {
+        while self.points.len() >= FEWEST {
+            let line = self.fit(quality)?;
+            if self.explains(&line, quality) {
+                return Some(self.judge(line, quality));
+            }
+            self.points.drain(..self.points.len().div_ceil(4));
+        }
+        None
+    }
+
+    fn fit(&self, quality: &Quality) -> Option<Line> {
+        let last = self.last()?;
+        let level = Line { device: last.device, system: last.system, offset: 0.0, rate: 0.0 };
+        let weighted: Vec<_> = self
+            .points
+            .iter()
+            .map(|point| Weighted {
+                x: to_f64(point.device.saturating_sub(last.device)) / NS_PER_S,
+                y: point.residual(&level),
+                uncertainty: point.excess(quality) + point.adjustment_error,
+            })
+            .collect();
+        let fit = regression::fit(&weighted)?;
+        Some(Line { offset: fit.intercept, rate: fit.slope / NS_PER_S, ..level })
+    }
+
+    /// Whether nearly all readings, and the last one, are off the line by no more than they, and those that made the line,
+    /// can be off themselves.
+    fn explains(&self, line: &Line, quality: &Quality) -> bool {
+        let is_off = |point: &Point| point.residual(line).abs() > 2.0 * point.excess(quality) + point.adjustment_error;
+        !self.last().is_some_and(is_off)
+            && self.points.iter().filter(|point| is_off(point)).count() <= self.points.len() / 10
+    }
+
+    fn judge(&self, line: Line, quality: &Quality) -> Solution {
+        let off = |point: &Point| point.residual(&line).abs() + point.excess(quality);
+        let seconds = |from: &Point, to: &Point| to_f64(to.device.saturating_sub(from.device)) / NS_PER_S;
+        // What two readings say about the rate, in parts per billion. An error that they have in common cancels.
+        let rate_error = |from: &Point, to: &Point| {
+            let apart = (to.residual(&line) - from.residual(&line)).abs();
+            let common = (from.adjustment_error - to.adjustment_error).abs();
+            (apart + common + from.excess(quality) + to.excess(quality)) / seconds(from, to)
+        };
+        let (first, last) = (&self.points[0], &self.points[self.points.len() - 1]);
+        let best = |points: &mut dyn Iterator<Item = &Point>| {
+            points.min_by(|a, b| off(a).total_cmp(&off(b))).copied().unwrap_or(*last)
+        };
+        let third = self.points.len() / 3;
+        let early = best(&mut self.points.iter().take(third.max(1)));
+        let late = best(&mut self.points.iter().skip(self.points.len() - third.max(1)));
+        let drifted = quality.drift * seconds(first, last);
+        let rate = rate_error(&early, &late) + drifted;
+        let latest = rate_error(&self.points[self.points.len() - 2], last);
+        let error = |point: &Point| off(point) + point.adjustment_error + rate.max(latest) * seconds(point, last);
+        Solution {
+            line,
+            error: self.points.iter().map(error).fold(f64::INFINITY, f64::min),
+            rate_error: rate / NS_PER_S,
+            latest_rate_error: latest / NS_PER_S,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! A simulator of clocks: the tracker against oscillators that wander, readings that are late and uneven, and everybody who
+//! sets and steers clocks. Each scenario has its own limits; all have in common that no conversion may be off by more than
+//! its bound.
+//!
+//! `cargo test -p instamp-sync --test simulation -- --nocapture` prints the table.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "the simulated times stay far below 2^53 ns"
+)]
+
+mod clocks;
+mod device;
+mod run;
+mod scenarios;
+mod steering;
+
+use run::Seen;
+use scenarios::{Scenario, scenarios};
+
+/// Conversions that have to be checked in all.
+const INSTANTS: usize = 1_000_000;
+
+#[test]
+fn no_conversion_is_off_by_more_than_its_bound() {
+    println!(
+        "{:32} {:>8} {:>7} {:>7} {:>9} {:>9} {:>7} {:>9} {:>9} {:>8} {:>8}",
+        "scenario",
+        "checked",
+        "rms",
+        "max",
+        "bound p50",
+        "p50/max",
+        "rate",
+        "withdrawn",
+        "available",
+        "lock s",
+        "exposed"
+    );
+    let (mut failures, mut live, mut late, mut confirmed, mut exposed) = (Vec::new(), 0, 0, 0, 0);
+    for scenario in scenarios() {
+        let mut seen = Seen::default();
+        for seed in 0..scenario.seeds {
+            seen.add(run::run(&scenario, seed));
+        }
+        print(&scenario, &mut seen);
+        failures.extend(judge(&scenario, &mut seen));
+        live += seen.live;
+        late += seen.late;
+        confirmed += seen.confirmed;
+        exposed += seen.exposed;
+    }
+    println!("{live} live conversions ({confirmed} confirmed by a later reading), {late} late ones");
+    println!(
+        "{exposed} live conversions were exposed: after a disruption, before the first reading that could show it"
+    );
+    for failure in failures.iter().take(60) {
+        println!("FAILED {failure}");
+    }
+    assert!(failures.is_empty(), "{} failures", failures.len());
+    assert!(live >= INSTANTS && confirmed >= INSTANTS, "too few conversions were checked");
+}
+
+fn print(scenario: &Scenario, seen: &mut Seen) {
+    let bound = seen.median_bound();
+    println!(
+        "{:32} {:8} {:7.1} {:7.1} {:9} {:9.2} {:7.1e} {:9.2} {:9.4} {:8.3} {:8}",
+        scenario.name,
+        seen.live + seen.late,
+        seen.rms(),
+        seen.max_error,
+        bound,
+        bound as f64 / seen.max_error,
+        seen.rate_error,
+        seen.withdrawals as f64 / scenario.seeds as f64,
+        seen.available(),
+        seen.lock / clocks::S,
+        seen.exposed
+    );
+}
+
+/// What the scenario did not keep to.
+fn judge(scenario: &Scenario, seen: &mut Seen) -> Vec<String> {
+    let limits = &scenario.limits;
+    let bound = seen.median_bound();
+    let runs = scenario.seeds as usize;
+    let (fewest, most) = (limits.withdrawals.0 * runs, limits.withdrawals.1 * runs);
+    let interval = scenario.config.interval.as_ns() as f64;
+    let mut failures: Vec<_> = seen.violations.drain(..).take(5).collect();
+    let mut demand = |holds: bool, what: &str| {
+        if !holds {
+            failures.push(format!("{}: {what}", scenario.name));
+        }
+    };
+    demand(seen.rms() <= limits.rms, "rms error");
+    demand(seen.rate_error <= limits.rate_error, "rate error");
+    demand(bound <= limits.median_bound, "median bound");
+    demand(
+        !limits.is_quiet || bound as f64 <= 4.0 * seen.max_error,
+        "median bound more than four times the largest error",
+    );
+    demand((fewest..=most).contains(&seen.withdrawals), "withdrawals");
+    demand(seen.lock <= limits.lock, "time to lock");
+    demand(seen.available() >= limits.available, "time with a model");
+    demand(seen.exposed_for <= 1.02 * interval, "exposed for longer than one interval");
+    failures
+}

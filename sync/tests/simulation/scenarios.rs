@@ -1,0 +1,316 @@
+//! The table of scenarios, each with its own limits.
+
+use hwtstamp::Span;
+use instamp_sync::Config;
+
+use crate::{
+    clocks::Oscillator,
+    device::{Delay, Method},
+};
+
+/// What happens to the clocks, or to who reads them.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Disturbance {
+    /// Somebody adds so many nanoseconds to the device's time.
+    StepPhc(i64),
+    /// The device's time becomes this: the driver was reset.
+    ResetPhc(i64),
+    /// Somebody sets the time of day, between two cycles.
+    StepRealtime(i64),
+    /// The same in the middle of the next cycle.
+    StepRealtimeWithin(i64),
+    /// The offset of TAI changes, in seconds.
+    SetTai(i64),
+    /// The system's frequency is adjusted, by so many parts per billion, with `adjtimex`.
+    SetSystem(f64),
+    /// The device's frequency is adjusted.
+    SetPhc(f64),
+    /// The system's clock is slewed by so many parts per billion for so many seconds, and no setting tells of it.
+    Slew(f64, f64),
+    /// The device's oscillator becomes warmer: parts per billion per second, and seconds.
+    Ramp(f64, f64),
+    /// Readings fail for so many seconds.
+    Lose(f64),
+    /// The process stands still for so many seconds.
+    SuspendProcess(f64),
+    /// Four of five readings are interrupted before the device's time, and the others take twice as long, for so many seconds.
+    Load(f64),
+    /// The machine sleeps.
+    Sleep(f64),
+}
+
+impl Disturbance {
+    /// Whether no reading before it could have told.
+    pub(crate) fn disrupts(self) -> bool {
+        match self {
+            Self::StepPhc(_)
+            | Self::ResetPhc(_)
+            | Self::SetSystem(_)
+            | Self::SetPhc(_)
+            | Self::Slew(..)
+            | Self::Sleep(_) => true,
+            // The bridge takes steps of the time of day away; the tracker never sees them.
+            Self::StepRealtime(_)
+            | Self::StepRealtimeWithin(_)
+            | Self::SetTai(_)
+            | Self::Ramp(..)
+            | Self::Lose(_)
+            | Self::SuspendProcess(_)
+            | Self::Load(_) => false,
+        }
+    }
+
+    /// Whether it leaves the clocks' times as they are, and changes the rate of one.
+    pub(crate) fn changes_rate(self) -> bool {
+        matches!(self, Self::SetSystem(_) | Self::SetPhc(_) | Self::Slew(..))
+    }
+
+    /// Whether the first reading after it has to lead to a withdrawal.
+    pub(crate) fn must_withdraw(self) -> bool {
+        matches!(self, Self::StepPhc(_) | Self::ResetPhc(_) | Self::Sleep(_))
+    }
+}
+
+/// What a scenario must keep to. Times are nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) rms: f64,
+    /// Of the rate, once the model has been there for four seconds.
+    pub(crate) rate_error: f64,
+    pub(crate) median_bound: u64,
+    /// Whether the median bound must be at most four times the largest error.
+    pub(crate) is_quiet: bool,
+    /// Withdrawals in a run: at least, and at most.
+    pub(crate) withdrawals: (usize, usize),
+    /// Until the first model.
+    pub(crate) lock: f64,
+    /// Part of the time with a model, at least.
+    pub(crate) available: f64,
+}
+
+const LIMITS: Limits = Limits {
+    rms: 50.0,
+    rate_error: 3e-8,
+    median_bound: 200,
+    is_quiet: false,
+    withdrawals: (0, 0),
+    lock: 2e9,
+    available: 0.99,
+};
+const QUIET: Limits = Limits { is_quiet: true, ..LIMITS };
+
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) seconds: f64,
+    pub(crate) seeds: u64,
+    pub(crate) config: Config,
+    pub(crate) readings: usize,
+    pub(crate) method: Method,
+    pub(crate) delay: Delay,
+    pub(crate) system: Oscillator,
+    pub(crate) device: Oscillator,
+    pub(crate) phc_begins: i64,
+    pub(crate) granularity: i64,
+    pub(crate) settings_known: bool,
+    /// Seconds, and what happens then.
+    pub(crate) events: Vec<(f64, Disturbance)>,
+    pub(crate) limits: Limits,
+}
+
+impl Scenario {
+    /// chrony's parameters, and nothing that happens.
+    fn new(name: &'static str, limits: Limits) -> Self {
+        Self {
+            name,
+            seconds: 60.0,
+            seeds: 20,
+            config: Config::default(),
+            readings: 10,
+            method: Method::Extended,
+            delay: Delay::CHRONY,
+            system: Oscillator { error: 12_345.0, wander: 1.0 },
+            device: Oscillator { error: -4_321.0, wander: 1.0 },
+            phc_begins: 1_790_000_037_000_000_000,
+            granularity: 1,
+            settings_known: true,
+            events: Vec::new(),
+            limits,
+        }
+    }
+}
+
+/// The table.
+#[expect(clippy::too_many_lines, reason = "it is a table")]
+pub(crate) fn scenarios() -> Vec<Scenario> {
+    use Disturbance::*;
+    let config = Config::default;
+    let at_rate = |hz: i64| Config { interval: Span::from_ms(1_000 / hz), ..config() };
+    let latched_early = Delay { before: 0.1, ..Delay::CHRONY };
+    vec![
+        Scenario::new("chrony's parameters", QUIET),
+        Scenario {
+            config: at_rate(1),
+            seconds: 600.0,
+            ..Scenario::new("once a second", Limits { lock: 8e9, ..QUIET })
+        },
+        Scenario { config: at_rate(100), seconds: 20.0, ..Scenario::new("a hundred times a second", QUIET) },
+        Scenario { readings: 20, ..Scenario::new("20 readings", QUIET) },
+        Scenario { readings: 5, ..Scenario::new("5 readings", QUIET) },
+        Scenario { method: Method::Bridged, ..Scenario::new("against REALTIME, bridged", QUIET) },
+        Scenario {
+            granularity: 8,
+            config: Config { resolution: Span::from_ns(8), ..config() },
+            ..Scenario::new("PHC with 8 ns steps", QUIET)
+        },
+        Scenario {
+            readings: 1,
+            method: Method::Precise(50.0),
+            ..Scenario::new("precise", Limits { is_quiet: false, ..QUIET })
+        },
+        Scenario {
+            delay: Delay { base: 3_000.0, jitter: 500.0, asymmetry: 0.2, ..Delay::CHRONY },
+            ..Scenario::new("basic: slow readings", Limits { rms: 60.0, median_bound: 700, ..LIMITS })
+        },
+        Scenario {
+            delay: latched_early,
+            config: Config { asymmetry: 0.8, ..config() },
+            ..Scenario::new("latched at 10 of 90", Limits { rms: 450.0, median_bound: 600, ..QUIET })
+        },
+        Scenario {
+            delay: Delay { before: 0.0, asymmetry: -0.5, ..Delay::CHRONY },
+            config: Config { asymmetry: 1.0, ..config() },
+            ..Scenario::new("latched at once, no assumption", Limits { rms: 600.0, median_bound: 700, ..QUIET })
+        },
+        Scenario {
+            delay: Delay { interrupted: 50.0, ..Delay::CHRONY },
+            ..Scenario::new("one reading of 20 interrupted", QUIET)
+        },
+        Scenario {
+            delay: Delay { interrupted: 800.0, one_sided: true, ..Delay::CHRONY },
+            readings: 5,
+            ..Scenario::new("4 of 5 interrupted on one side", Limits { median_bound: 2_000, available: 0.95, ..LIMITS })
+        },
+        Scenario {
+            events: vec![(20.0, Load(15.0))],
+            ..Scenario::new("15 s of load", Limits { rms: 250.0, rate_error: 4e-7, median_bound: 200, ..LIMITS })
+        },
+        Scenario {
+            system: Oscillator { error: 90_000.0, wander: 1.0 },
+            device: Oscillator { error: -90_000.0, wander: 1.0 },
+            ..Scenario::new("180 ppm apart", QUIET)
+        },
+        Scenario {
+            system: Oscillator { error: 0.0, wander: 5.0 },
+            device: Oscillator { error: 0.0, wander: 5.0 },
+            ..Scenario::new("five times the wander", Limits { rate_error: 5e-8, ..LIMITS })
+        },
+        Scenario {
+            events: vec![(15.0, Ramp(5.0, 30.0))],
+            ..Scenario::new("temperature, 5 ppb/s", Limits { rate_error: 6e-8, ..LIMITS })
+        },
+        Scenario {
+            events: vec![(15.0, Ramp(100.0, 30.0))],
+            ..Scenario::new("temperature, 100 ppb/s", Limits { rate_error: 3e-7, ..LIMITS })
+        },
+        Scenario {
+            events: vec![(20.0, StepPhc(10_000)), (40.0, StepPhc(-10_000))],
+            ..Scenario::new("PHC stepped by 10 us", Limits { withdrawals: (2, 2), available: 0.97, ..LIMITS })
+        },
+        Scenario {
+            events: vec![(20.0, StepPhc(500)), (40.0, StepPhc(-500))],
+            ..Scenario::new("PHC stepped by 500 ns", Limits { withdrawals: (2, 2), available: 0.97, ..LIMITS })
+        },
+        Scenario {
+            events: vec![(20.0, ResetPhc(0)), (40.0, ResetPhc(1_790_000_100_000_000_000))],
+            ..Scenario::new("PHC reset", Limits { withdrawals: (2, 2), available: 0.97, ..LIMITS })
+        },
+        Scenario {
+            phc_begins: 0,
+            events: vec![(20.0, StepPhc(1_790_000_100_000_000_000))],
+            ..Scenario::new("PHC set for the first time", Limits { withdrawals: (1, 1), available: 0.97, ..LIMITS })
+        },
+        Scenario {
+            method: Method::Bridged,
+            events: vec![
+                (20.0, StepRealtime(-1_000_000_000)),
+                (20.5, SetTai(37)),
+                (40.0, StepRealtimeWithin(-1_000_000_000)),
+                (50.0, StepRealtimeWithin(100)),
+            ],
+            ..Scenario::new("leap second, TAI offset", LIMITS)
+        },
+        Scenario {
+            events: vec![(20.0, StepRealtime(3_600_000_000_000)), (21.0, SetTai(37))],
+            ..Scenario::new("time of day set", QUIET)
+        },
+        Scenario {
+            events: (1..=11)
+                .map(|i| (f64::from(i) * 5.0, SetSystem(if i % 2 == 0 { 150.0 } else { -130.0 })))
+                .collect(),
+            ..Scenario::new("NTP steers gently, known", Limits { rate_error: 1.5e-7, ..LIMITS })
+        },
+        Scenario {
+            events: vec![(20.0, SetSystem(10_000.0)), (40.0, SetSystem(-25_000.0))],
+            ..Scenario::new("NTP sets 10 ppm, known", Limits { rate_error: 3e-7, ..LIMITS })
+        },
+        Scenario {
+            events: vec![(20.0, SetPhc(10_000.0)), (40.0, SetPhc(-25_000.0))],
+            ..Scenario::new("ptp4l sets 10 ppm, known", Limits { rate_error: 3e-7, ..LIMITS })
+        },
+        Scenario {
+            settings_known: false,
+            events: vec![(20.0, SetPhc(10_000.0)), (40.0, SetPhc(-25_000.0))],
+            ..Scenario::new(
+                "ptp4l sets 10 ppm, unknown",
+                Limits { withdrawals: (2, 2), rate_error: 3e-7, available: 0.97, ..LIMITS },
+            )
+        },
+        Scenario {
+            settings_known: false,
+            events: (1..=11).map(|i| (f64::from(i) * 5.0, SetPhc(if i % 2 == 0 { 50.0 } else { -50.0 }))).collect(),
+            ..Scenario::new("50 ppb up and down, unknown", Limits { rate_error: 1.5e-7, ..LIMITS })
+        },
+        Scenario {
+            settings_known: false,
+            events: (1..=11).map(|i| (f64::from(i) * 5.0, SetPhc(if i % 2 == 0 { 250.0 } else { -250.0 }))).collect(),
+            ..Scenario::new(
+                "250 ppb up and down, unknown",
+                Limits { rate_error: 3e-7, withdrawals: (0, 11), available: 0.9, ..LIMITS },
+            )
+        },
+        Scenario {
+            events: vec![(20.0, Slew(500_000.0, 2.0)), (40.0, Slew(-500_000.0, 1.0))],
+            ..Scenario::new(
+                "adjtime slews 500 ppm",
+                Limits { withdrawals: (4, 4), available: 0.95, rate_error: 3e-7, ..LIMITS },
+            )
+        },
+        Scenario {
+            events: vec![(20.0, Slew(3_000.0, 5.0)), (40.0, Slew(-1_000.0, 5.0))],
+            ..Scenario::new(
+                "slews of 3 and 1 ppm",
+                Limits { withdrawals: (1, 4), available: 0.95, rate_error: 3e-7, ..LIMITS },
+            )
+        },
+        Scenario {
+            events: vec![(20.0, Lose(0.5)), (30.0, Lose(20.0))],
+            ..Scenario::new("lost readings", Limits { median_bound: 400, ..LIMITS })
+        },
+        Scenario {
+            seconds: 120.0,
+            events: vec![(20.0, Lose(80.0))],
+            ..Scenario::new(
+                "lost for longer than allowed",
+                Limits { rms: 500.0, median_bound: 10_000, withdrawals: (1, 1), available: 0.8, ..LIMITS },
+            )
+        },
+        Scenario {
+            events: vec![(20.0, SuspendProcess(0.5)), (30.0, SuspendProcess(10.0))],
+            ..Scenario::new("process suspended", Limits { available: 0.82, ..LIMITS })
+        },
+        Scenario {
+            events: vec![(20.0, Sleep(300.0))],
+            ..Scenario::new("machine sleeps", Limits { withdrawals: (1, 1), available: 0.97, ..LIMITS })
+        },
+    ]
+}
