@@ -1,6 +1,9 @@
 //! Publishing a model.
 
-use std::{fs::File, path::PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use crate::{Device, Directory, Error, Model, State, files, layout, memory::Owned};
 
@@ -43,6 +46,16 @@ impl Writer {
     /// The clock.
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    /// Its file, or the pin of its BPF map.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The epoch that readers see now.
+    pub fn epoch(&self) -> u64 {
+        self.first_epoch.wrapping_add(self.last.epoch)
     }
 
     /// Publishes a model. Its epoch is counted on from that of the predecessor, and changes with every withdrawal in any case.
