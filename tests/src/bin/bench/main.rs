@@ -10,6 +10,7 @@ mod flood;
 mod machine;
 mod quantiles;
 mod run;
+mod sync;
 
 use std::process::ExitCode;
 
@@ -34,7 +35,7 @@ enum Part {
     Added,
     /// Share of replies corrected, and exactness, beside flooding containers
     Flood,
-    /// Time to convert a hardware time, and to publish the model that it is done with
+    /// Time to convert a hardware time, to publish the model that it is done with, and to make it
     Clock,
 }
 
@@ -50,7 +51,10 @@ fn main() -> ExitCode {
             Part::Accuracy => accuracy::measure(),
             Part::Added => added::measure(),
             Part::Flood => flood::measure(),
-            Part::Clock => clock::measure(),
+            Part::Clock => {
+                clock::measure();
+                sync::measure();
+            }
         }
     }
     ExitCode::SUCCESS

@@ -1,0 +1,394 @@
+//! `instamp sync` and `instamp clock` on this machine, with a clock of the kernel that stands in for a card's.
+//!
+//! No test steers a clock. Steering, and a card's clock, are shown in a virtual machine.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Lines, Read as _},
+    os::unix::{net::UnixDatagram, process::CommandExt as _},
+    path::Path,
+    process::{Child, ChildStdout, Command, Output, Stdio},
+    thread,
+    time::Duration,
+};
+
+use hwtstamp::{Monotonic, MonotonicRaw, Reading, SystemClock as _, system};
+use instamp_clockmap::{Device, Directory, Reader};
+use instamp_tests::{
+    lab::instamp,
+    privilege::{root, skip, tool},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const CLOCK: &str = "CLOCK_MONOTONIC_RAW";
+
+/// Where one test publishes.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Others may look into it, as into /run.
+        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        Self(folder)
+    }
+
+    fn published(&self) -> Directory {
+        Directory::new(self.0.path().join("clock"))
+    }
+
+    fn command(&self, subcommand: &str) -> Command {
+        let mut command = instamp();
+        command.arg(subcommand).env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
+        command.arg("--publish").arg(self.published().path());
+        // No BPF file system: what is pinned is global to the machine, and tests run side by side.
+        command.env("INSTAMP_BPFFS", self.0.path());
+        command
+    }
+
+    fn sync(&self, options: &[&str]) -> Command {
+        let mut command = self.command("sync");
+        command.args(["--phc", CLOCK]).args(options).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// What `instamp clock` says of the clock, and what it exits with.
+    fn clock(&self) -> (Value, i32) {
+        let output = self.command("clock").args(["--phc", CLOCK, "--json"]).output().unwrap();
+        assert_eq!(text(&output.stderr), "");
+        (serde_json::from_slice(&output.stdout).unwrap(), output.status.code().unwrap())
+    }
+}
+
+/// A running `instamp sync`, which is killed where a test fails.
+struct Sync {
+    child: Child,
+    /// `None` where nobody reads them any more.
+    lines: Option<Lines<BufReader<ChildStdout>>>,
+}
+
+impl Sync {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines: Some(lines) }
+    }
+
+    fn lines(&mut self) -> impl Iterator<Item = String> {
+        self.lines.iter_mut().flatten().map(Result::unwrap)
+    }
+
+    /// The next line for which this holds.
+    fn line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        let line = self.lines().find(|line| wanted(line));
+        line.unwrap_or_else(|| panic!("no such line: {}", self.errors()))
+    }
+
+    /// The next JSON object for which this holds.
+    fn record(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        json(&self.line(|line| wanted(&json(line))))
+    }
+
+    /// Waits until the model is valid.
+    fn locked(&mut self) -> Value {
+        self.record(|record| record["type"] == "update" && record["state"] == "locked")
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap())
+    }
+
+    /// Waits for its end. Returns its remaining lines and what it exits with.
+    fn end(mut self) -> (Vec<String>, Option<i32>) {
+        let rest = self.lines().collect();
+        (rest, self.child.wait().unwrap().code())
+    }
+
+    fn errors(&mut self) -> String {
+        let mut errors = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        errors
+    }
+}
+
+impl Drop for Sync {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// An independent reading of both clocks.
+fn sandwich() -> Reading<Monotonic, MonotonicRaw> {
+    Reading { before: Monotonic::now(), device: MonotonicRaw::now(), after: Monotonic::now() }
+}
+
+#[track_caller]
+fn assert_fails(output: &Output, error: &str) {
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
+    assert_eq!(text(&output.stderr), error);
+}
+
+#[test]
+fn the_model_agrees_with_what_anybody_can_read() {
+    let folder = Folder::new();
+    let mut sync = Sync::start(&mut folder.sync(&["--json", "-R", "20"]));
+    let start = sync.record(|_| true);
+    assert_eq!((&start["type"], &start["schema"]), (&"start".into(), &1.into()));
+    assert_eq!((&start["clocks"][0]["clock"], &start["clocks"][0]["method"]), (&CLOCK.into(), &"sandwich".into()));
+    let first = sync.locked()["time_ns"].as_i64().unwrap();
+    // Seconds of readings, for a rate that means something.
+    sync.record(|record| record["time_ns"].as_i64() > Some(first + 4_000_000_000));
+
+    let mut reader = Reader::open(&folder.published(), Device::MonotonicRaw).unwrap();
+    for _ in 0..1_000 {
+        let reading = sandwich();
+        let now = Monotonic::now().as_ns().cast_unsigned();
+        let converted = reader.convert(reading.device.as_ns().cast_unsigned(), now).unwrap();
+        let (time, bound) = (converted.time_ns.cast_signed(), converted.bound_ns.cast_signed());
+        let (before, after) = (reading.before.as_ns(), reading.after.as_ns());
+        assert!(time + bound >= before && time - bound <= after, "{reading:?} {converted:?}");
+    }
+
+    let (view, code) = folder.clock();
+    let reading = sandwich();
+    assert_eq!((&view["state"], code), (&"valid".into(), 0));
+    let model = &view["model"];
+    let offset = reading.device.as_ns() - reading.midpoint().as_ns();
+    let adjustment_ppb = system::discipline().unwrap().frequency.ppb();
+    // Between the two looks at the clocks they drift apart; a second is long for that.
+    let drift = Duration::from_secs_f64(adjustment_ppb.abs() * 1e-9) + Duration::from_micros(1);
+    let slack = Duration::from_nanos(model["bound_ns"].as_u64().unwrap()) + drift;
+    let distance = offset.abs_diff(model["offset_ns"].as_i64().unwrap());
+    assert!(Duration::from_nanos(distance) <= slack, "{offset} {view}");
+    // The raw clock is the one that is not adjusted.
+    let rate_ppb = model["rate_ppb"].as_f64().unwrap();
+    assert!((rate_ppb + adjustment_ppb).abs() < 200.0, "{adjustment_ppb} {view}");
+    assert!(model["offset_realtime_ns"].is_null(), "it does not keep the time of day: {view}");
+}
+
+#[test]
+fn lines_have_the_shape_of_phc2sys() {
+    let folder = Folder::new();
+    let mut sync = Sync::start(&mut folder.sync(&["--count", "40", "-R", "100"]));
+    let start = sync.line(|_| true);
+    assert!(start.contains("]: CLOCK_MONOTONIC_RAW: read by sandwich, published at "), "{start}");
+    assert!(start.contains(", not in a BPF map: "), "{start}");
+    let (lines, code) = sync.end();
+    assert_eq!(code, Some(0));
+    let updates: Vec<_> = lines.iter().filter(|line| line.contains(" sys offset ")).collect();
+    assert_eq!(updates.len(), 40);
+    for line in &updates {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let [prefix, CLOCK, "sys", "offset", offset, servo, "freq", freq, "delay", delay, "bound", bound] = words[..]
+        else {
+            panic!("{line}");
+        };
+        assert!(prefix.starts_with("instamp[") && prefix.ends_with("]:"), "{line}");
+        assert!(freq.starts_with(['+', '-']) && freq.parse::<f64>().is_ok(), "{line}");
+        assert!(delay.parse::<u64>().is_ok(), "{line}");
+        let has_model = bound != "-";
+        assert_eq!((servo == "s2", bound.parse::<u64>().is_ok()), (has_model, has_model), "{line}");
+        assert!(offset == "-" || offset.parse::<i64>().is_ok(), "{line}");
+    }
+    assert!(updates.last().unwrap().contains(" s2 "), "{updates:?}");
+    assert!(lines.contains(&format!("--- {CLOCK} clock statistics ---")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("40 updates, 0 missed, 0 models withdrawn, time ")), "{lines:?}");
+}
+
+#[test]
+fn statistics_instead_of_updates() {
+    let folder = Folder::new();
+    let sync = Sync::start(&mut folder.sync(&["--json", "--count", "25", "-R", "100", "-u", "10"]));
+    let (lines, code) = sync.end();
+    assert_eq!(code, Some(0));
+    let records: Vec<_> = lines.iter().map(|line| json(line)).collect();
+    let types: Vec<_> = records.iter().map(|record| record["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["start", "interval", "interval", "summary"]);
+    assert_eq!([&records[1]["updates"], &records[3]["updates"]], [10, 25]);
+    assert!(records[3]["bound_ns"]["mean"].as_i64() > Some(0), "{}", records[3]);
+}
+
+#[test]
+fn whoever_ends_before_a_model_was_valid_says_so() {
+    let folder = Folder::new();
+    let (lines, code) = Sync::start(&mut folder.sync(&["--json", "--count", "1"])).end();
+    assert_eq!((json(&lines[1])["bound_ns"].clone(), code), (Value::Null, Some(1)));
+}
+
+#[test]
+fn quit_tells_how_it_stands_and_the_end_withdraws() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let folder = Folder::new();
+        let mut sync = Sync::start(&mut folder.sync(&["--json"]));
+        sync.locked();
+        assert_eq!(folder.clock().1, 0);
+
+        sync.signal(Signal::SIGQUIT);
+        let mut errors = BufReader::new(sync.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let status = errors.next().unwrap();
+        assert!(status.starts_with("CLOCK_MONOTONIC_RAW locked, bound "), "{status}");
+
+        sync.signal(signal);
+        let (lines, code) = sync.end();
+        let summary = json(lines.last().unwrap());
+        assert_eq!((&summary["type"], code), (&"summary".into(), Some(0)));
+        assert!(summary["updates"].as_u64() > Some(1), "{summary}");
+        let (view, code) = folder.clock();
+        assert_eq!((&view["state"], &view["model"], code), (&"withdrawn".into(), &Value::Null, 1));
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let folder = Folder::new();
+    let mut sync = Sync::start(&mut folder.sync(&["-R", "100"]));
+    sync.line(|line| line.contains(" s2 "));
+    sync.lines = None;
+    assert_eq!(sync.child.wait().unwrap().code(), Some(0));
+    assert_eq!(sync.errors(), "");
+    assert_eq!(folder.clock().0["state"], "withdrawn");
+}
+
+#[test]
+fn what_a_killed_publisher_leaves_becomes_stale_and_the_next_one_takes_over() {
+    let folder = Folder::new();
+    let mut sync = Sync::start(&mut folder.sync(&["--json"]));
+    let epoch = sync.locked()["epoch"].as_u64();
+    sync.signal(Signal::SIGKILL);
+    assert_eq!(sync.child.wait().unwrap().code(), None);
+    let (view, code) = folder.clock();
+    assert_eq!((&view["state"], code), (&"valid".into(), 0));
+    // Until nobody may use it any more.
+    thread::sleep(Duration::from_nanos(view["model"]["void_in_ns"].as_u64().unwrap() + 1));
+    let (view, code) = folder.clock();
+    assert_eq!((&view["state"], code), (&"stale".into(), 1));
+
+    let mut next = Sync::start(&mut folder.sync(&["--json"]));
+    assert!(next.locked()["epoch"].as_u64() > epoch);
+    assert_eq!(folder.clock().1, 0);
+}
+
+#[test]
+fn a_second_publisher_is_refused_by_the_name_of_the_first() {
+    let folder = Folder::new();
+    let mut first = Sync::start(&mut folder.sync(&["--json"]));
+    first.locked();
+    let second = folder.sync(&[]).output().unwrap();
+    let lock = folder.published().path().join("monotonic_raw_lock");
+    let expected = format!(
+        "instamp: monotonic_raw is already published at {} by process {}: stop that one first, or publish elsewhere\n",
+        lock.display(),
+        first.child.id()
+    );
+    assert_fails(&second, &expected);
+    assert_eq!(folder.clock().1, 0, "the first goes on");
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let folder = Folder::new();
+    let path = folder.0.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut command = folder.sync(&["-q"]);
+    let sync =
+        Sync::start(command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000").env_remove("WATCHDOG_PID"));
+    let told = || {
+        let mut buffer = [0; 256];
+        let length = manager.recv(&mut buffer).unwrap();
+        text(&buffer[..length]).to_owned()
+    };
+    let mut before = Vec::new();
+    while before.last().is_none_or(|message| message != "READY=1") {
+        before.push(told());
+    }
+    assert!(before.contains(&format!("STATUS={CLOCK} acquiring")), "{before:?}");
+    assert!(before.contains(&"WATCHDOG=1".to_owned()), "{before:?}");
+    assert_eq!(folder.clock().1, 0, "the model is valid before it is told");
+    assert!((0..5).any(|_| told() == format!("STATUS={CLOCK} locked")));
+    assert!((0..5).any(|_| told() == "WATCHDOG=1"), "it lives on");
+
+    sync.signal(Signal::SIGTERM);
+    while told() != "STOPPING=1" {}
+    assert_eq!(sync.end().1, Some(0));
+}
+
+#[test]
+fn nobody_steers_what_another_steers() {
+    let Some(()) = tool("sleep") else { return };
+    let folder = Folder::new();
+    let steer = |sink| folder.sync(&["--steer", sink, "-O", "0"]).output().unwrap();
+    let no_card = "instamp: --steer needs a card's clock: the one that stands in for it can neither follow nor lead\n";
+    assert_fails(&steer("phc"), no_card);
+    if text(&steer("system").stderr) != no_card {
+        return skip("a daemon of this machine steers its clock");
+    }
+
+    // All that is looked at is the name.
+    let program = folder.0.path().join("chronyd");
+    fs::copy(find("sleep"), &program).unwrap();
+    let daemon = Sync::start(Command::new(&program).arg("60").stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let pid = daemon.child.id();
+    let expected =
+        format!("instamp: chronyd (process {pid}) steers the system's clock: stop it, or leave out --steer\n");
+    assert_fails(&steer("system"), &expected);
+    drop(daemon);
+    assert_fails(&steer("system"), no_card);
+    assert_eq!(folder.clock().0["state"], "unpublished");
+}
+
+fn find(program: &str) -> std::path::PathBuf {
+    let folders = std::env::var_os("PATH").unwrap();
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file()).unwrap()
+}
+
+#[test]
+fn anybody_may_look() {
+    let Some(()) = root() else { return };
+    let folder = Folder::new();
+    let mut sync = Sync::start(&mut folder.sync(&["--json"]));
+    sync.locked();
+    // A copy: the folders of the build may be closed to others.
+    let program = folder.0.path().join("instamp");
+    fs::copy(Path::new(instamp().get_program()), &program).unwrap();
+    let output = Command::new(&program)
+        .args(["clock", "--publish"])
+        .arg(folder.published().path())
+        .uid(65_534)
+        .gid(65_534)
+        .current_dir("/")
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let text = text(&output.stdout);
+    assert!(text.starts_with("CLOCK_MONOTONIC_RAW: valid\n  CLOCK_MONOTONIC  "), "{text}");
+}
+
+#[test]
+fn where_nothing_is_published_that_is_said() {
+    let folder = Folder::new();
+    let output = folder.command("clock").output().unwrap();
+    let expected = format!("no clock is published at {}: `instamp sync` does\n", folder.published().path().display());
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), expected.as_str()));
+    let (view, code) = folder.clock();
+    assert_eq!((&view["state"], code), (&"unpublished".into(), 1));
+}
