@@ -15,6 +15,8 @@
 //!
 //! Everything acts on the network namespace of the calling thread, and asks for devices over netlink.
 //!
+//! The BPF maps of published clocks lie beside them, in `instamp/clock/`: [`Hooks::clock_writer`].
+//!
 //! # What a crash leaves
 //!
 //! An attachment is made in a directory `<ifindex>_partial` and becomes `<ifindex>` by one rename; it is taken apart

@@ -9,7 +9,7 @@ use crate::Device;
 #[non_exhaustive]
 pub enum Error {
     /// A call of the operating system.
-    #[error("{operation} {path}: {source}", path = path.display())]
+    #[error("{operation} {path}", path = path.display())]
     System {
         /// What was tried.
         operation: &'static str,
