@@ -52,9 +52,10 @@ States:
   malformed    numbers that no publisher writes
   unpublished  there is no file of this clock
 
-The bound is that of a conversion to CLOCK_MONOTONIC now. It assumes that readings are about symmetric
-(`instamp sync --asymmetry`); the second figure assumes nothing. The offsets to CLOCK_REALTIME and CLOCK_TAI
-are shown where the clock keeps the time of day, the latter where the kernel knows TAI.
+The bound is that of a conversion to CLOCK_MONOTONIC now. It assumes that readings are about
+symmetric (`instamp sync --asymmetry`); the second figure assumes nothing. The offsets to
+CLOCK_REALTIME and CLOCK_TAI are shown where the clock keeps the time of day, the latter where the
+kernel knows TAI.
 
 Exit status: 0 where at least one model is valid or in holdover, 1 where none is, 2 on an error.";
 

@@ -41,6 +41,7 @@ Examples:
   instamp attach --dev eth0             stamp this host's probes at eth0 from now on
   instamp ping --stages -c 20 DEST      where the time of 20 round trips went
   instamp detach --dev eth0             leave the device as it was
+  instamp sync --dev eth0               the card's clock beside the system's, and how wrong that can be
 
 Exit status: 0 on success, 2 on an error, which is told on standard error. `ping` exits with 1 where there was no reply,
 `decode` where there was no probe, `sync` and `clock` where no model was valid.";

@@ -12,7 +12,13 @@ use nix::{
 
 fn instamp(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_instamp"));
-    command.args(arguments).env_remove("COLUMNS").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .env_remove("COLUMNS")
+        .env_remove("INSTAMP_CLOCK_DIR")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -44,6 +50,16 @@ fn help_of_ping() {
 #[test]
 fn help_of_decode() {
     insta::assert_snapshot!(text(&output(&["decode", "--help"]).stdout));
+}
+
+#[test]
+fn help_of_sync() {
+    insta::assert_snapshot!(text(&output(&["sync", "--help"]).stdout));
+}
+
+#[test]
+fn help_of_clock() {
+    insta::assert_snapshot!(text(&output(&["clock", "--help"]).stdout));
 }
 
 #[test]

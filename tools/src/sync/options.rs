@@ -64,7 +64,8 @@ pub(crate) struct Options {
     #[arg(short = 'q', long)]
     pub(super) quiet: bool,
 
-    /// JSON Lines on standard output: start, update, withdrawn, interval and summary
+    /// JSON Lines on standard output: start, update, missed, withdrawn, interval and summary; times are integers in ns, rates
+    /// in ppb with fractions, and null is what is not known
     #[arg(long)]
     pub(super) json: bool,
 
@@ -143,26 +144,26 @@ A line of an update has phc2sys's shape, prefixed with CLOCK_MONOTONIC:
   offset  ns: the reading less what the model before it expected; with --steer, the steered clock
           less the other
   s0 s2   no valid model yet; valid. With --steer the servo: s0 measures, s1 steps, s2 is locked
-  freq    ppb: how much faster the card's clock runs than the system's; with --steer, how much faster
-          than the other the steered clock would run by itself
+  freq    ppb: how much faster the card's clock runs than the system's; with --steer, how much
+          faster than the other the steered clock would run by itself
   delay   ns: length of the shortest reading
   bound   ns: how wrong a conversion with the model can be now; - where no model is valid
 
 A model is withdrawn at once where a reading contradicts it (somebody stepped the clock, or the card
 was reset), and begins anew. Without readings its bound grows, until it is void.
 
-Refused is to steer a clock that somebody else steers: chronyd, ntpd, systemd-timesyncd, phc2sys or
-another, seen by its process, by its open card, or by what the kernel says was changed. The kernel is
-asked again before each adjustment, processes once a second. Where steering ends, the clock keeps the
-frequency that it had last, as with phc2sys.
+To steer a clock that somebody else steers is refused: chronyd, ntpd, systemd-timesyncd, phc2sys or
+another, seen by its process, by its hold on the card, or by a frequency that is not the one set
+last. That is asked again before each adjustment, of processes once a second; what is found then
+ends the run. The clock keeps the frequency that it had last, as with phc2sys.
 
 SIGINT and SIGTERM withdraw the models and print a summary; SIGQUIT (Ctrl-\\) prints a line for each
-clock on standard error. As a service of systemd it tells when the first model is valid (Type=notify),
-how it stands, and that it runs (WatchdogSec=).
+clock on standard error. A service manager is told when the first model is valid (Type=notify), how
+it stands, and that it lives (WatchdogSec=).
 
 It needs to open /dev/ptpN for reading and to write below --publish; with --steer also CAP_SYS_TIME,
-and for `phc` to open /dev/ptpN for writing. On a busy machine real-time priority helps (`chrt -f 1`,
-CPUSchedulingPolicy=fifo): readings are then interrupted less.
+and for `phc` to open /dev/ptpN for writing. On a busy machine real-time priority helps: readings
+are then interrupted less (`chrt -f 1`, CPUSchedulingPolicy=fifo).
 
 Examples:
   instamp sync --dev eth0                              model, print, publish
