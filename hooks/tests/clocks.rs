@@ -6,9 +6,13 @@ mod world;
 
 use std::path::PathBuf;
 
-use aya::maps::{Array, Map, MapData};
+use aya::{
+    EbpfLoader,
+    maps::{Array, Map, MapData},
+    programs::{SchedClassifier, TestRun as _, TestRunOptions},
+};
 use instamp_clockmap::{
-    Device, Model, State,
+    Device, Model, Refusal, State,
     layout::{SEQUENCE, WORDS},
 };
 use instamp_hooks::{Error, Hooks, Objects, Request};
@@ -88,4 +92,26 @@ fn a_map_stays_for_what_is_attached() {
         hooks.detach(NIC).unwrap();
     });
     world.assert_clean(NIC);
+}
+
+#[test]
+fn a_program_that_is_loaded_with_the_pin_converts_with_what_is_published() {
+    let Some(world) = World::new() else { return };
+    world.host.enter(|| {
+        let mut writer = world.hooks().clock_writer(DEVICE).unwrap();
+        let object = include_bytes!("../../tests/bpf/clock.o");
+        let mut ebpf = EbpfLoader::new().map_pin_path("CLOCK", pin(&world)).load(object).unwrap();
+        let program: &mut SchedClassifier = ebpf.program_mut("convert_time").unwrap().try_into().unwrap();
+        program.load().unwrap();
+        // A packet without a hardware timestamp, whose time is 0, at the time 0.
+        let run = || {
+            let options = TestRunOptions { data_in: Some(&[0; 64]), ..TestRunOptions::default() };
+            program.test_run(options).unwrap().return_value
+        };
+        assert_eq!(run(), Refusal::Withdrawn as u32);
+        writer.publish(&Model { state: State::LOCKED, ..Model::NONE }).unwrap();
+        assert_eq!(run(), 0);
+        drop(writer);
+        assert_eq!(run(), Refusal::Withdrawn as u32);
+    });
 }
