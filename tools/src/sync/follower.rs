@@ -2,16 +2,19 @@
 
 use std::rc::Rc;
 
-use hwtstamp::{Access, Monotonic, SystemClock as _};
+use anyhow::bail;
+use hwtstamp::{Access, Monotonic, PhcDevice, SystemClock as _};
 use instamp_clockmap::Model;
-use instamp_sync::{CrossTimestamp as _, Cycle, Event, State, Tracker, Update};
+use instamp_sync::{Clock, CrossTimestamp as _, Cycle, Event, State, Tracker, Update};
 
 use super::{
     events::{event_name, state_name},
     options::{Options, Steer},
+    owner::Guard,
     publisher::Publisher,
     report::Report,
-    source::Source,
+    sinks::{Card, System},
+    source::{self, Source},
     steer::Steering,
     text,
     told::{self, Tally},
@@ -27,7 +30,7 @@ pub(super) struct Follower {
     source: Source,
     tracker: Tracker,
     publisher: Publisher,
-    steering: Option<Steering>,
+    steering: Option<(Guard, Steering)>,
     state: State,
     /// The one that is published.
     model: Option<Model>,
@@ -36,6 +39,8 @@ pub(super) struct Follower {
     interval: (u64, told::Spread),
     /// What goes wrong, as long as it does: it is told once.
     failure: Option<String>,
+    /// A clock was adjusted, and not read since.
+    is_unread: bool,
     /// The device has gone and will not come back.
     is_gone: bool,
 }
@@ -45,7 +50,7 @@ impl Follower {
         let access = if options.steer == Some(Steer::Phc) { Access::Write } else { Access::Read };
         let name = name(chosen.device);
         let source = Source::open(chosen.device, access, options)?;
-        let steering = options.steer.map(|sink| Steering::new(sink, options, &source)).transpose()?;
+        let steering = options.steer.map(|which| steering(which, options, &source)).transpose()?;
         let publisher = Publisher::new(&options.publish, chosen.device)?;
         let clock = told::Clock {
             name: name.clone(),
@@ -66,6 +71,7 @@ impl Follower {
             tally: Tally::default(),
             interval: Default::default(),
             failure: None,
+            is_unread: false,
             is_gone: false,
         };
         Ok((follower, clock))
@@ -77,37 +83,52 @@ impl Follower {
     ///
     /// Somebody else steers the clock that is to be steered, a model cannot be published, or the output cannot be written.
     pub(super) fn update(&mut self, report: &mut Report<'_>) -> anyhow::Result<()> {
-        match self.source.cross_timestamp() {
+        let name = Rc::clone(&self.name);
+        let mut steered = None;
+        let cycle = match self.source.cross_timestamp() {
             Ok(cycle) => {
-                self.failure = None;
-                self.read(&cycle, report)
+                steered = self.steer(&name, &cycle)?;
+                // What is published is of after the adjustment: so it is measured after it.
+                if self.is_unread { self.source.cross_timestamp() } else { Ok(cycle) }
             }
-            Err(error) => {
-                let message = error.to_string();
-                if self.failure.as_ref() != Some(&message) {
-                    report.missed(&self.name, &message)?;
-                    self.failure = Some(message);
-                }
-                self.tally.missed += 1;
-                self.is_gone = self.source.is_gone();
-                if self.is_gone {
-                    self.end();
-                    return Ok(());
-                }
-                let update = self.tracker.missed(Monotonic::now());
-                self.take(&update, report)
-            }
+            error => error,
+        };
+        match cycle {
+            Ok(cycle) => self.read(&name, &cycle, steered, report),
+            Err(error) => self.miss(&error, report),
         }
     }
 
-    fn read(&mut self, cycle: &Cycle, report: &mut Report<'_>) -> anyhow::Result<()> {
-        let name = Rc::clone(&self.name);
+    /// Steers, where that is asked for.
+    fn steer<'a>(&mut self, name: &'a str, cycle: &Cycle) -> anyhow::Result<Option<told::Steered<'a>>> {
+        let Some((guard, steering)) = &mut self.steering else { return Ok(None) };
+        let Some(shortest) = cycle.readings.iter().min_by_key(|reading| reading.window()) else { return Ok(None) };
+        let Some(realtime) = self.source.realtime(shortest.midpoint()) else { return Ok(None) };
+        guard.check()?;
+        let decision = steering.decide(shortest.device, realtime, Monotonic::now())?;
+        if decision.steps() && steering.is_of_phc() {
+            // No model outlives a step.
+            self.publisher.withdraw(now_ns());
+        }
+        self.is_unread = decision.adjusts();
+        steering.carry_out(decision)?;
+        Ok(Some(steering.told(name, decision)))
+    }
+
+    fn read(
+        &mut self,
+        name: &str,
+        cycle: &Cycle,
+        steered: Option<told::Steered<'_>>,
+        report: &mut Report<'_>,
+    ) -> anyhow::Result<()> {
+        self.failure = None;
+        self.is_unread = false;
         let update = self.tracker.update(cycle);
         self.take(&update, report)?;
         let Some(sample) = update.sample else { return Ok(()) };
-        let steered = self.steer(&name, &update, report)?;
         let told = told::Update {
-            clock: &name,
+            clock: name,
             time_ns: sample.reading.midpoint().as_ns(),
             state: state_name(update.state),
             epoch: self.publisher.epoch(),
@@ -116,7 +137,7 @@ impl Follower {
             offset_ns: sample.residual.map(|residual| -residual.as_ns()),
             delay_ns: sample.delay().as_ns(),
             rate_ppb: update.model.map(|model| rate_ppb(model.rate)),
-            bound_ns: update.model.and_then(|model| bound_ns(&model, sample.reading.device.as_ns())),
+            bound_ns: update.model.and_then(|model| bound_ns(&model, sample.reading.device.as_ns().cast_unsigned())),
             asymmetry_ns: update.model.map(|model| model.asymmetry_ns),
             steered,
         };
@@ -126,62 +147,48 @@ impl Follower {
         self.interval.1.count(&told);
         report.update(&told)?;
         if report.is_interval(self.interval.0) {
-            report.interval(&name, self.interval.0, &self.interval.1)?;
+            report.interval(name, self.interval.0, &self.interval.1)?;
             self.interval = Default::default();
         }
         Ok(())
     }
 
+    fn miss(&mut self, error: &source::Error, report: &mut Report<'_>) -> anyhow::Result<()> {
+        let message = error.to_string();
+        if self.failure.as_ref() != Some(&message) {
+            report.missed(&self.name, &message)?;
+            self.failure = Some(message);
+        }
+        self.tally.missed += 1;
+        if self.source.is_gone() {
+            self.is_gone = true;
+            self.withdraw();
+            return Ok(());
+        }
+        let update = self.tracker.missed(Monotonic::now());
+        self.take(&update, report)
+    }
+
     /// Publishes what the tracker says, and tells what happened.
     fn take(&mut self, update: &Update, report: &mut Report<'_>) -> anyhow::Result<()> {
-        let now = Monotonic::now().as_ns();
-        self.publisher.publish(update.model.as_ref(), now.cast_unsigned())?;
-        self.tally.acquired += u64::from(update.model.is_some() && self.model.is_none());
-        self.model = update.model;
+        // The tracker does not know yet of an adjustment that no reading has followed.
+        let model = update.model.filter(|_| !self.is_unread);
+        let now_ns = now_ns();
+        self.publisher.publish(model.as_ref(), now_ns)?;
+        self.tally.acquired += u64::from(model.is_some() && self.model.is_none());
+        self.model = model;
         self.state = update.state;
         if let Some(event) = update.event.filter(Event::withdraws) {
             self.tally.withdrawn += 1;
-            report.withdrawn(&self.name, now, self.publisher.epoch(), &event)?;
+            report.withdrawn(&self.name, now_ns.cast_signed(), self.publisher.epoch(), &event)?;
         }
         Ok(())
     }
 
-    fn steer<'a>(
-        &mut self,
-        name: &'a str,
-        update: &Update,
-        report: &mut Report<'_>,
-    ) -> anyhow::Result<Option<told::Steered<'a>>> {
-        let (Some(steering), Some(sample)) = (&mut self.steering, update.sample) else { return Ok(None) };
-        let Some(decision) = steering.decide(&self.source, &sample.reading)? else { return Ok(None) };
-        if decision.steps() && steering.is_of_phc() {
-            self.withdraw();
-        }
-        let Some(steering) = &mut self.steering else { return Ok(None) };
-        steering.carry_out(&self.source, decision)?;
-        let told = steering.told(name, decision);
-        if decision.adjusts() {
-            // Read again at once: so the tracker knows when the frequency changed, and what is published is of after it.
-            match self.source.cross_timestamp() {
-                Ok(cycle) => {
-                    let update = self.tracker.update(&cycle);
-                    self.take(&update, report)?;
-                }
-                Err(_) => self.withdraw(),
-            }
-        }
-        Ok(Some(told))
-    }
-
-    fn withdraw(&mut self) {
-        self.publisher.withdraw(Monotonic::now().as_ns().cast_unsigned());
+    /// Ends the model.
+    pub(super) fn withdraw(&mut self) {
+        self.publisher.withdraw(now_ns());
         self.model = None;
-    }
-
-    /// Ends it: its model is no longer valid.
-    pub(super) fn end(&mut self) {
-        self.withdraw();
-        self.state = State::Acquiring;
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -204,12 +211,11 @@ impl Follower {
 
     /// For whoever asks now.
     pub(super) fn standing(&self) -> text::Standing<'_> {
-        let now_ns = Monotonic::now().as_ns().cast_unsigned();
         text::Standing {
             clock: &self.name,
             state: self.state_name(),
             rate_ppb: self.model.map(|model| rate_ppb(model.rate)),
-            bound_ns: self.model.and_then(|model| bound_ns(&model, device_time(&model, now_ns).cast_signed())),
+            bound_ns: self.model.and_then(|model| bound_ns(&model, device_time(&model, now_ns()))),
             tally: &self.tally,
         }
     }
@@ -219,8 +225,27 @@ impl Follower {
     }
 }
 
+/// Refused where somebody else steers the clock.
+fn steering(which: Steer, options: &Options, source: &Source) -> anyhow::Result<(Guard, Steering)> {
+    let phc = source.phc();
+    let mut guard = Guard::new(which, phc.map(PhcDevice::index));
+    guard.check()?;
+    let Some(phc) = phc else {
+        bail!("--steer needs a card's clock: the one that stands in for it can neither follow nor lead");
+    };
+    let sink: Box<dyn Clock<Error = anyhow::Error>> = match which {
+        Steer::Phc => Box::new(Card(PhcDevice::open_index(phc.index(), Access::Write)?)),
+        Steer::System => Box::new(System),
+    };
+    Ok((guard, Steering::new(which, sink, options)?))
+}
+
 /// How wrong a conversion of this time is now.
-fn bound_ns(model: &Model, device_ns: i64) -> Option<u64> {
-    let now_ns = Monotonic::now().as_ns().cast_unsigned();
-    model.convert(device_ns.cast_unsigned(), now_ns).ok().map(|converted| converted.bound_ns)
+fn bound_ns(model: &Model, device_ns: u64) -> Option<u64> {
+    model.convert(device_ns, now_ns()).ok().map(|converted| converted.bound_ns)
+}
+
+/// `CLOCK_MONOTONIC`, which is never negative.
+fn now_ns() -> u64 {
+    Monotonic::now().as_ns().cast_unsigned()
 }

@@ -10,6 +10,7 @@ mod report;
 #[cfg(test)]
 mod samples;
 mod service;
+mod sinks;
 mod source;
 mod statistics;
 mod steer;
@@ -49,7 +50,8 @@ async fn sync(options: &Options) -> anyhow::Result<ExitCode> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut signs_of_life = service.watchdog().map(interval);
     let mut left = options.count;
-    while left != Some(0) {
+    let mut outcome = Ok(());
+    while left != Some(0) && outcome.is_ok() {
         tokio::select! {
             biased;
             wish = signals.next() => match wish {
@@ -58,15 +60,17 @@ async fn sync(options: &Options) -> anyhow::Result<ExitCode> {
             },
             () = due(&mut signs_of_life) => service.alive(),
             _ = ticks.tick() => {
-                update(&mut followers, &mut report)?;
+                outcome = update(&mut followers, &mut report);
                 tell(&mut service, &followers);
                 left = left.map(|left| left - 1);
             }
         }
     }
     service.stopping();
-    followers.iter_mut().for_each(Follower::end);
-    report.end(followers.iter().map(Follower::tally))?;
+    followers.iter_mut().for_each(Follower::withdraw);
+    let ended = report.end(followers.iter().map(Follower::tally));
+    outcome?;
+    ended?;
     let has_locked = followers.iter().any(Follower::has_locked);
     Ok(ExitCode::from(u8::from(!has_locked)))
 }

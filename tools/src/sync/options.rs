@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
+use hwtstamp::Span;
 use instamp_clockmap::{Device, Directory};
 use instamp_sync::Config;
 
@@ -173,9 +174,9 @@ Examples:
 
 Exit status: 0 where it was ended, 1 where it ended before a model was valid, 2 on an error.";
 
-/// Reads a rate, in updates a second.
+/// Reads a rate, in updates a second. A model has to last for three intervals, and a minute is as long as one can.
 fn parse_rate(text: &str) -> Result<f64, String> {
-    within(text, 0.001..=1000.0).ok_or_else(|| "expected a number of updates a second, 0.001 to 1000".into())
+    within(text, 0.05..=1000.0).ok_or_else(|| "expected a number of updates a second, 0.05 to 1000".into())
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {
@@ -203,7 +204,16 @@ impl Steer {
 impl Options {
     /// What the tracker needs to know.
     pub(super) fn tracker(&self) -> Config {
-        Config { interval: self.interval().into(), asymmetry: self.asymmetry, ..Config::default() }
+        let interval = self.interval();
+        let at_least = |span: Span, intervals: u32| span.max((intervals * interval).into());
+        let Config { window, holdover, .. } = Config::default();
+        Config {
+            interval: interval.into(),
+            window: at_least(window, 16),
+            holdover: at_least(holdover, 3),
+            asymmetry: self.asymmetry,
+            ..Config::default()
+        }
     }
 
     /// From one update to the next.
@@ -215,6 +225,7 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use instamp_clockmap::MAX_RANGE_NS;
 
     use super::*;
 
@@ -275,6 +286,18 @@ mod tests {
         assert_eq!(steering.first_step_threshold, Duration::from_micros(1));
         assert_eq!((steering.freq_limit, steering.servo), (0, Servo::Linreg));
         assert_eq!((steering.kp, steering.ki), (Some(0.5), Some(0.1)));
+    }
+
+    #[test]
+    fn slow_rates_have_readings_enough() {
+        let of = |rate| options(&["--dev", "eth0", "-R", rate]).expect("options").tracker();
+        for rate in ["0.05", "1", "10", "1000"] {
+            let config = of(rate);
+            assert!(config.window.as_ns() >= 16 * config.interval.as_ns(), "{rate}: {config:?}");
+            assert!(config.holdover.as_ns() >= 3 * config.interval.as_ns(), "{rate}: {config:?}");
+            assert!(3 * config.interval.unsigned_ns() <= MAX_RANGE_NS, "{rate}: {config:?}");
+        }
+        assert_eq!(of("10").window, Config::default().window);
     }
 
     #[test]

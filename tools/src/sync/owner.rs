@@ -1,6 +1,17 @@
-//! Which process steers the system's clock: two that steer one clock work against each other, and neither can tell.
+//! Which process steers a clock: two that steer one clock work against each other, and neither can tell.
 
-use std::{fmt, fs, io, path::PathBuf};
+use std::{
+    fmt, fs, io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+
+use super::options::Steer;
+
+/// Looking at all processes takes milliseconds on a large machine; a daemon that starts is found this late at most.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Daemons that steer the system's clock, as the kernel names their processes: it keeps 15 characters.
 const OF_SYSTEM: [&str; 7] = ["chronyd", "ntpd", "ntp-daemon", "systemd-timesyn", "phc2sys", "ptpd", "ptpd2"];
@@ -8,9 +19,50 @@ const OF_SYSTEM: [&str; 7] = ["chronyd", "ntpd", "ntp-daemon", "systemd-timesyn"
 /// Daemons that steer a card's clock where the card has one, and else the system's.
 const OF_CARD_OR_SYSTEM: [&str; 2] = ["ptp4l", "statime-linux"];
 
+/// Looks now and then whether a process steers the clock that is to be steered.
+pub(super) struct Guard {
+    which: Steer,
+    /// The card's clock.
+    phc: Option<u32>,
+    processes: Processes,
+    looked: Option<Instant>,
+}
+
+impl Guard {
+    pub(super) fn new(which: Steer, phc: Option<u32>) -> Self {
+        Self { which, phc, processes: Processes::new(), looked: None }
+    }
+
+    /// # Errors
+    ///
+    /// A process does.
+    pub(super) fn check(&mut self) -> anyhow::Result<()> {
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return Ok(());
+        }
+        self.looked = Some(Instant::now());
+        match (self.which, self.phc) {
+            (Steer::System, _) => {
+                let owner = self.processes.steering_system().context("cannot tell who steers the system's clock")?;
+                owner.map_or(Ok(()), |owner| bail!("{owner} steers the system's clock: stop it, or leave out --steer"))
+            }
+            (Steer::Phc, Some(phc)) => {
+                let other = hwtstamp::holders(phc).into_iter().find(|holder| holder.pid != std::process::id());
+                // It may only read the clock, to follow it: who then steers it after what follows it makes a circle.
+                other.map_or(Ok(()), |holder| {
+                    bail!(
+                        "{holder} has /dev/ptp{phc} open, and may steer it or follow it: stop it, or leave out --steer"
+                    )
+                })
+            }
+            (Steer::Phc, None) => Ok(()),
+        }
+    }
+}
+
 /// A process that steers the system's clock.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Owner {
+struct Owner {
     name: String,
     pid: u32,
 }
@@ -22,12 +74,12 @@ impl fmt::Display for Owner {
 }
 
 /// What can be known of processes: `/proc`, or a likeness of it in tests.
-pub(super) struct Processes {
+struct Processes {
     proc: PathBuf,
 }
 
 impl Processes {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self { proc: "/proc".into() }
     }
 
@@ -36,7 +88,7 @@ impl Processes {
     /// # Errors
     ///
     /// `/proc` cannot be read.
-    pub(super) fn steering_system(&self) -> io::Result<Option<Owner>> {
+    fn steering_system(&self) -> io::Result<Option<Owner>> {
         for entry in fs::read_dir(&self.proc)? {
             let entry = entry?;
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };

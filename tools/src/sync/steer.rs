@@ -1,46 +1,142 @@
-//! Steering one clock after another, and finding out that somebody else does.
+//! Steering one clock after another.
 
-use std::time::{Duration, Instant};
+use anyhow::bail;
+use hwtstamp::{Monotonic, Phc, Realtime, Span, Time};
+use instamp_sync::{
+    Clock,
+    servo::{Action, Gains, Limits, LinearRegression, Pi, SanityCheck, Servo},
+};
 
-use anyhow::{Context as _, bail};
-use hwtstamp::{Frequency, Monotonic, Phc, PhcDevice, Reading, Realtime, Span, SystemClock as _, Time, system};
-use instamp_sync::servo::{Action, Gains, Limits, LinearRegression, Pi, SanityCheck, Servo};
+use super::{
+    options::{self, Options, Steer},
+    told,
+};
 
-use super::{options, owner::Processes, source::Source, told};
-
-/// Looking at all processes takes milliseconds on a large machine; a daemon that starts is found this late at most.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// Frequencies that were set and read back are equal; this is less than a unit of the kernel's.
+/// A frequency that was set is read back as it was, but for the unit of the kernel, which is larger.
 const SAME_PPB: f64 = 0.01;
 
 /// The discipline of one clock.
 pub(super) struct Steering {
-    sink: Sink,
+    which: Steer,
+    sink: Box<dyn Clock<Error = anyhow::Error>>,
+    servo: Box<dyn Servo<Sink>>,
+    sanity: Option<SanityCheck>,
     /// How far the sink shall be ahead.
     ahead: Span,
     /// The sink's frequency as it was last set, or found at the start.
     frequency_ppb: f64,
-    processes: Processes,
-    looked: Instant,
 }
 
-enum Sink {
-    Phc(Loop<Phc>),
-    System(Loop<Realtime>),
-}
-
-/// The control of a clock whose times are marked with `C`.
-struct Loop<C> {
-    servo: Box<dyn Servo<C>>,
-    sanity: Option<SanityCheck>,
-}
+/// Marks times of the clock that is steered, whichever that is.
+enum Sink {}
 
 /// What is to be done, and why.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Decision {
     offset: Span,
     action: Action,
+}
+
+impl Steering {
+    /// Of the clock `sink`.
+    pub(super) fn new(
+        which: Steer,
+        sink: Box<dyn Clock<Error = anyhow::Error>>,
+        options: &Options,
+    ) -> anyhow::Result<Self> {
+        let frequency_ppb = sink.frequency()?;
+        let steering = &options.steering;
+        let limits = Limits {
+            step_threshold: steering.step_threshold.into(),
+            first_step_threshold: steering.first_step_threshold.into(),
+            max_frequency: sink.max_frequency(),
+        };
+        let interval = options.interval().into();
+        let servo: Box<dyn Servo<Sink>> = match steering.servo {
+            options::Servo::Pi => Box::new(Pi::new(gains(options), limits, interval, frequency_ppb)),
+            options::Servo::Linreg => Box::new(LinearRegression::new(limits, interval, frequency_ppb)),
+        };
+        let sanity = (steering.freq_limit > 0).then(|| SanityCheck::new(steering.freq_limit.into()));
+        Ok(Self { which, sink, servo, sanity, ahead: Span::from_ns(steering.offset.unwrap_or(0)), frequency_ppb })
+    }
+
+    /// Whether the card's clock is the one that is changed.
+    pub(super) fn is_of_phc(&self) -> bool {
+        self.which == Steer::Phc
+    }
+
+    /// What is to be done where both clocks showed this at one moment, `now` at the latest.
+    ///
+    /// # Errors
+    ///
+    /// Somebody else has changed the clock's frequency.
+    pub(super) fn decide(
+        &mut self,
+        phc: Time<Phc>,
+        realtime: Time<Realtime>,
+        now: Time<Monotonic>,
+    ) -> anyhow::Result<Decision> {
+        let frequency_ppb = self.sink.frequency()?;
+        if (frequency_ppb - self.frequency_ppb).abs() > SAME_PPB {
+            bail!(
+                "somebody else steers {}: its frequency is {frequency_ppb:+.3} ppb, and was {:+.3} ppb; \
+                 stop that one, or leave out --steer",
+                self.which.clock(),
+                self.frequency_ppb
+            );
+        }
+        let (sink, source) = match self.which {
+            Steer::Phc => (phc.as_ns(), realtime.as_ns()),
+            Steer::System => (realtime.as_ns(), phc.as_ns()),
+        };
+        let (at, offset) = (Time::from_ns(sink), Span::from_ns(sink.saturating_sub(source)) - self.ahead);
+        if self.sanity.as_mut().is_some_and(|sanity| !sanity.check(at, now)) {
+            eprintln!(
+                "instamp: {} runs faster or slower than it can, or was stepped: beginning anew",
+                self.which.clock()
+            );
+            self.servo.reset();
+        }
+        Ok(Decision { offset, action: self.servo.sample(offset, at) })
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    ///
+    /// The clock refuses.
+    pub(super) fn carry_out(&mut self, decision: Decision) -> anyhow::Result<()> {
+        let (step, frequency_ppb) = match decision.action {
+            Action::Wait => return Ok(()),
+            Action::Step { by, frequency } => (Some(by), frequency),
+            Action::Adjust { frequency } => (None, frequency),
+        };
+        if let Some(by) = step {
+            self.sink.step(by)?;
+        }
+        self.sink.set_frequency(frequency_ppb)?;
+        self.frequency_ppb = self.sink.frequency()?;
+        if let Some(sanity) = &mut self.sanity {
+            step.into_iter().for_each(|by| sanity.stepped(by));
+            sanity.adjusted(self.frequency_ppb);
+        }
+        Ok(())
+    }
+
+    /// What is told of it.
+    pub(super) fn told<'a>(&self, card: &'a str, decision: Decision) -> told::Steered<'a> {
+        let (sink, source) = match self.which {
+            Steer::Phc => (card, "sys"),
+            Steer::System => ("CLOCK_REALTIME", "phc"),
+        };
+        let servo = match decision.action {
+            Action::Wait => told::Servo::Measuring,
+            Action::Step { .. } => told::Servo::Stepped,
+            Action::Adjust { .. } => told::Servo::Locked,
+        };
+        // The adjustment undoes what the clock does by itself.
+        told::Steered { sink, source, offset_ns: decision.offset.as_ns(), servo, frequency_ppb: -self.frequency_ppb }
+    }
 }
 
 impl Decision {
@@ -54,226 +150,153 @@ impl Decision {
     }
 }
 
-impl Steering {
-    /// Refuses where somebody else steers the clock.
-    pub(super) fn new(sink: options::Steer, options: &options::Options, source: &Source) -> anyhow::Result<Self> {
-        let processes = Processes::new();
-        refuse_other(sink, &processes, source.phc())?;
-        let Some(phc) = source.phc() else {
-            bail!("--steer needs a card's clock: the one that stands in for it can neither follow nor lead");
-        };
-        let sink = match sink {
-            options::Steer::Phc => Sink::Phc(Loop::new(options, phc.frequency()?, phc.max_frequency()?)),
-            options::Steer::System => {
-                Sink::System(Loop::new(options, system::discipline()?.frequency, system::max_frequency()?))
-            }
-        };
-        let mut steering = Self {
-            sink,
-            ahead: Span::from_ns(options.steering.offset.unwrap_or(0)),
-            frequency_ppb: 0.0,
-            processes,
-            looked: Instant::now(),
-        };
-        steering.frequency_ppb = steering.frequency(phc)?;
-        Ok(steering)
-    }
-
-    /// Whether the card's clock is the one that is changed.
-    pub(super) fn is_of_phc(&self) -> bool {
-        matches!(self.sink, Sink::Phc(_))
-    }
-
-    /// What is to be done after a reading. `None` where the time of day was set during the readings.
-    ///
-    /// # Errors
-    ///
-    /// Somebody else steers the clock.
-    pub(super) fn decide(&mut self, source: &Source, reading: &Reading<Monotonic>) -> anyhow::Result<Option<Decision>> {
-        self.refuse_meddling(source)?;
-        let Some(realtime) = source.realtime(reading.midpoint()) else { return Ok(None) };
-        let phc = reading.device;
-        let phc_ahead = Span::from_ns(phc.as_ns().saturating_sub(realtime.as_ns()));
-        let (offset, action) = match &mut self.sink {
-            Sink::Phc(control) => {
-                let offset = phc_ahead - self.ahead;
-                (offset, control.sample(offset, phc))
-            }
-            Sink::System(control) => {
-                let offset = -phc_ahead - self.ahead;
-                (offset, control.sample(offset, realtime))
-            }
-        };
-        Ok(Some(Decision { offset, action }))
-    }
-
-    /// Does it. A model of the card's clock does not outlive a step of it: withdraw it before.
-    pub(super) fn carry_out(&mut self, source: &Source, decision: Decision) -> anyhow::Result<()> {
-        let phc = phc(source)?;
-        let done = match decision.action {
-            Action::Wait => return Ok(()),
-            Action::Step { by, frequency } => self.step(phc, by).and_then(|()| self.set_frequency(phc, frequency)),
-            Action::Adjust { frequency } => self.set_frequency(phc, frequency),
-        };
-        if done.is_err() {
-            self.sink.reset();
-        }
-        done
-    }
-
-    /// What is told of it.
-    pub(super) fn told<'a>(&self, clock: &'a str, decision: Decision) -> told::Steered<'a> {
-        let (sink, source) = match self.sink {
-            Sink::Phc(_) => (clock, "sys"),
-            Sink::System(_) => ("CLOCK_REALTIME", "phc"),
-        };
-        let servo = match decision.action {
-            Action::Wait => told::Servo::Measuring,
-            Action::Step { .. } => told::Servo::Stepped,
-            Action::Adjust { .. } => told::Servo::Locked,
-        };
-        // The adjustment undoes what the clock does by itself.
-        told::Steered { sink, source, offset_ns: decision.offset.as_ns(), servo, frequency_ppb: -self.frequency_ppb }
-    }
-
-    fn refuse_meddling(&mut self, source: &Source) -> anyhow::Result<()> {
-        let phc = phc(source)?;
-        let now = self.frequency(phc)?;
-        if (now - self.frequency_ppb).abs() > SAME_PPB {
-            bail!(
-                "somebody else steers the {} clock: its frequency is {now:+.3} ppb, and was {:+.3} ppb; stop that one, or leave out --steer",
-                if self.is_of_phc() { "card's" } else { "system's" },
-                self.frequency_ppb
-            );
-        }
-        if self.looked.elapsed() >= LOOK {
-            self.looked = Instant::now();
-            let sink = if self.is_of_phc() { options::Steer::Phc } else { options::Steer::System };
-            refuse_other(sink, &self.processes, Some(phc))?;
-        }
-        Ok(())
-    }
-
-    fn frequency(&self, phc: &PhcDevice) -> anyhow::Result<f64> {
-        Ok(match self.sink {
-            Sink::Phc(_) => phc.frequency()?,
-            Sink::System(_) => {
-                let discipline = system::discipline()?;
-                if discipline.kernel_loop || discipline.slew != Span::ZERO {
-                    bail!("the kernel's own loop steers the system's clock, which ntpd feeds: stop that, or leave out --steer");
-                }
-                discipline.frequency
-            }
-        }
-        .ppb())
-    }
-
-    fn set_frequency(&mut self, phc: &PhcDevice, ppb: f64) -> anyhow::Result<()> {
-        let frequency = Frequency::from_ppb(ppb);
-        match &mut self.sink {
-            Sink::Phc(control) => {
-                phc.set_frequency(frequency)?;
-                control.adjusted(frequency.ppb());
-            }
-            Sink::System(control) => {
-                system::set_frequency(frequency)?;
-                control.adjusted(frequency.ppb());
-            }
-        }
-        self.frequency_ppb = self.frequency(phc)?;
-        Ok(())
-    }
-
-    fn step(&mut self, phc: &PhcDevice, by: Span) -> anyhow::Result<()> {
-        match &mut self.sink {
-            Sink::Phc(control) => {
-                phc.step(by)?;
-                control.stepped(by);
-            }
-            Sink::System(control) => {
-                system::step(by)?;
-                control.stepped(by);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Sink {
-    fn reset(&mut self) {
+impl Steer {
+    fn clock(self) -> &'static str {
         match self {
-            Self::Phc(control) => control.servo.reset(),
-            Self::System(control) => control.servo.reset(),
+            Self::Phc => "the card's clock",
+            Self::System => "the system's clock",
         }
     }
 }
 
-impl<C: 'static> Loop<C> {
-    fn new(options: &options::Options, frequency: Frequency, max_frequency: Frequency) -> Self {
-        let steering = &options.steering;
-        let limits = Limits {
-            step_threshold: steering.step_threshold.into(),
-            first_step_threshold: steering.first_step_threshold.into(),
-            max_frequency: max_frequency.ppb(),
-        };
-        let (interval, frequency) = (options.interval().into(), frequency.ppb());
-        let servo: Box<dyn Servo<C>> = match steering.servo {
-            options::Servo::Pi => Box::new(Pi::new(gains(steering), limits, interval, frequency)),
-            options::Servo::Linreg => Box::new(LinearRegression::new(limits, interval, frequency)),
-        };
-        let sanity = (steering.freq_limit > 0).then(|| SanityCheck::new(steering.freq_limit.into()));
-        Self { servo, sanity }
-    }
-
-    fn sample(&mut self, offset: Span, at: Time<C>) -> Action {
-        if self.sanity.as_mut().is_some_and(|sanity| !sanity.check(at, Monotonic::now())) {
-            eprintln!("instamp: the steered clock runs faster or slower than it can, or was stepped: beginning anew");
-            self.servo.reset();
-        }
-        self.servo.sample(offset, at)
-    }
-
-    fn adjusted(&mut self, ppb: f64) {
-        if let Some(sanity) = &mut self.sanity {
-            sanity.adjusted(ppb);
-        }
-    }
-
-    fn stepped(&mut self, by: Span) {
-        if let Some(sanity) = &mut self.sanity {
-            sanity.stepped(by);
-        }
-    }
-}
-
-fn gains(steering: &options::Steering) -> Gains {
+/// phc2sys's: those that are given hold at any rate, and its own depend on it.
+fn gains(options: &Options) -> Gains {
+    let interval = options.interval().as_secs_f64();
+    let scaled = |gain: f64, exponent: f64| (gain * interval.powf(exponent)).min(gain / interval);
     let Gains { proportional, integral } = Gains::default();
-    Gains { proportional: steering.kp.unwrap_or(proportional), integral: steering.ki.unwrap_or(integral) }
-}
-
-fn phc(source: &Source) -> anyhow::Result<&PhcDevice> {
-    source.phc().context("no card's clock")
-}
-
-/// Fails where a process steers the clock.
-fn refuse_other(sink: options::Steer, processes: &Processes, phc: Option<&PhcDevice>) -> anyhow::Result<()> {
-    match (sink, phc) {
-        (options::Steer::System, _) => {
-            if let Some(owner) = processes.steering_system().context("cannot tell who steers the system's clock")? {
-                bail!("{owner} steers the system's clock: stop it, or leave out --steer");
-            }
-        }
-        (options::Steer::Phc, Some(phc)) => {
-            let other = hwtstamp::holders(phc.index()).into_iter().find(|holder| holder.pid != std::process::id());
-            if let Some(holder) = other {
-                // It may only read the clock, to follow it: who then steers it after what follows it makes a circle.
-                bail!(
-                    "{holder} has {} open, and may steer it or follow it: stop it, or leave out --steer",
-                    phc.path().display()
-                );
-            }
-        }
-        (options::Steer::Phc, None) => {}
+    Gains {
+        proportional: options.steering.kp.unwrap_or_else(|| scaled(proportional, -0.3)),
+        integral: options.steering.ki.unwrap_or_else(|| scaled(integral, 0.4)),
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, rc::Rc};
+
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(arguments: &[&str]) -> Options {
+        Command::parse_from([&["sync", "--dev", "eth0", "-O", "1"], arguments].concat()).options
+    }
+
+    fn gains_of(arguments: &[&str]) -> (f64, f64) {
+        let Gains { proportional, integral } = gains(&options(arguments));
+        ((proportional * 1000.0).round() / 1000.0, (integral * 1000.0).round() / 1000.0)
+    }
+
+    #[test]
+    fn the_gains_are_those_of_phc2sys() {
+        assert_eq!(gains_of(&["-R", "1"]), (0.7, 0.3));
+        assert_eq!(gains_of(&["-R", "10"]), (1.397, 0.119));
+        assert_eq!(gains_of(&["-R", "0.1"]), (0.07, 0.03));
+        assert_eq!(gains_of(&["-R", "10", "-P", "0.7", "-I", "0.3"]), (0.7, 0.3));
+    }
+
+    /// A clock that runs 5 ppm fast by itself. What it shows, and its adjustment, can be looked at from outside.
+    #[derive(Clone)]
+    struct Simulated {
+        ns: Rc<Cell<f64>>,
+        ppb: Rc<Cell<f64>>,
+    }
+
+    impl Simulated {
+        fn at(ns: f64) -> Self {
+            Self { ns: Rc::new(Cell::new(ns)), ppb: Rc::default() }
+        }
+
+        fn run(&self, seconds: f64) {
+            self.ns.set(self.ns.get() + seconds * (1e9 + 5_000.0 + self.ppb.get()));
+        }
+
+        #[expect(clippy::cast_possible_truncation, reason = "less than an hour")]
+        fn shows(&self) -> i64 {
+            self.ns.get().round() as i64
+        }
+    }
+
+    impl Clock for Simulated {
+        type Error = anyhow::Error;
+
+        fn frequency(&self) -> anyhow::Result<f64> {
+            Ok(self.ppb.get())
+        }
+
+        fn set_frequency(&mut self, ppb: f64) -> anyhow::Result<()> {
+            self.ppb.set(ppb);
+            Ok(())
+        }
+
+        fn step(&mut self, by: Span) -> anyhow::Result<()> {
+            #[expect(clippy::cast_precision_loss, reason = "less than an hour")]
+            self.ns.set(self.ns.get() + by.as_ns() as f64);
+            Ok(())
+        }
+
+        fn max_frequency(&self) -> f64 {
+            1e6
+        }
+    }
+
+    /// Steers for a minute, 10 times a second. Returns the decisions.
+    fn steered(which: Steer, clock: &Simulated, arguments: &[&str]) -> Vec<Decision> {
+        let mut steering = Steering::new(which, Box::new(clock.clone()), &options(arguments)).expect("a clock");
+        (1..=600)
+            .map(|tick| {
+                clock.run(0.1);
+                let (other, now) = (tick * 100_000_000, Time::from_ns(tick * 100_000_000));
+                let decision = match which {
+                    Steer::Phc => steering.decide(Time::from_ns(clock.shows()), Time::from_ns(other), now),
+                    Steer::System => steering.decide(Time::from_ns(other), Time::from_ns(clock.shows()), now),
+                };
+                let decision = decision.expect("nobody else steers it");
+                steering.carry_out(decision).expect("a clock");
+                decision
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_clock_gets_ahead_as_far_as_asked_and_stays_there() {
+        for which in [Steer::Phc, Steer::System] {
+            for servo in ["pi", "linreg"] {
+                // 2 ms behind of what is asked, so that it is stepped.
+                let clock = Simulated::at(998e6);
+                let decisions = steered(which, &clock, &["-E", servo]);
+                assert_eq!(decisions.iter().filter(|decision| decision.steps()).count(), 1, "{which:?} {servo}");
+                let last = decisions.last().expect("some");
+                assert!(last.offset.abs() <= Span::from_ns(5), "{which:?} {servo}: {last:?}");
+                assert!((clock.ppb.get() + 5_000.0).abs() < 50.0, "{which:?} {servo}: {} ppb", clock.ppb.get());
+                assert!((clock.shows() - 61_000_000_000).abs() <= 5, "{which:?} {servo}: {}", clock.shows());
+            }
+        }
+    }
+
+    #[test]
+    fn thresholds_of_zero_never_step() {
+        let decisions = steered(Steer::Phc, &Simulated::at(998e6), &["-F", "0"]);
+        assert!(!decisions.iter().any(|decision| decision.steps()));
+    }
+
+    #[test]
+    fn another_hand_at_the_frequency_is_told() {
+        let clock = Simulated::at(1e9);
+        let mut steering = Steering::new(Steer::System, Box::new(clock.clone()), &options(&[])).expect("a clock");
+        let mut decide = || steering.decide(Time::from_ns(0), Time::from_ns(clock.shows()), Time::from_ns(0));
+        decide().expect("nobody else steers it");
+        clock.ppb.set(7.0);
+        assert_eq!(
+            decide().expect_err("somebody else steers it").to_string(),
+            "somebody else steers the system's clock: its frequency is +7.000 ppb, and was +0.000 ppb; \
+             stop that one, or leave out --steer"
+        );
+    }
 }
