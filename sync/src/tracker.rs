@@ -111,7 +111,8 @@ impl Tracker {
         if let Some(published) = self.published {
             let known = published.error_after(elapsed_since(&published, &point));
             let residual = published.line.residual(point.device, point.system);
-            agrees = residual.abs() + excess <= known && !became_shorter;
+            // With the error as it was when the line was made: it may have been off by as much ever since.
+            agrees = residual.abs() + excess <= published.error && !became_shorter;
             let residual = residual - relative.signum() * uncertainty;
             if residual.abs() - excess > known + uncertainty {
                 return Err(disruption(residual, elapsed));
@@ -147,7 +148,16 @@ impl Tracker {
                     self.epoch += u64::from(!agrees);
                 }
                 None if is_doubtful => {
-                    return Err(disruption(published.line.residual(point.device, point.system), elapsed));
+                    let residual = published.line.residual(point.device, point.system);
+                    if residual.abs() > known {
+                        return Err(disruption(residual, elapsed));
+                    }
+                    // Too few readings that fit together: the line goes on, as wrong as this reading lets it be.
+                    let (error, since) = (residual.abs() + excess, elapsed_since(&published, &point));
+                    let growth = published.growth.max((error + published.error) / to_f64(since));
+                    let as_of = point.device;
+                    self.published = Some(Published { made: point.device, error, growth, as_of, ..published });
+                    self.epoch += 1;
                 }
                 None => (),
             }
@@ -237,6 +247,7 @@ impl Tracker {
             shortest: self.shortest.window_ns(),
             floor: precise + self.shortest.allowance_ns() + to_f64(self.config.resolution.as_ns()),
             drift: self.config.drift,
+            interval: to_f64(self.config.interval.as_ns()),
         }
     }
 

@@ -12,6 +12,9 @@ const NS_PER_S: f64 = 1e9;
 /// Fewer readings than this do not make a model.
 pub(crate) const FEWEST: usize = 4;
 
+/// Nearly all readings agree with a line whose error is so many times that of the typical one.
+const SPREAD: f64 = 1.5;
+
 /// How far the readings of a window are off, and how fast their clocks drift.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quality {
@@ -21,6 +24,8 @@ pub(crate) struct Quality {
     pub(crate) floor: f64,
     /// Change of the rate, in parts per billion per second.
     pub(crate) drift: f64,
+    /// How far apart readings are expected, in nanoseconds.
+    pub(crate) interval: f64,
 }
 
 /// A reading that was chosen.
@@ -168,11 +173,17 @@ impl Window {
         let late = best(&mut self.points.iter().skip(self.points.len() - third.max(1)));
         let drifted = quality.drift * seconds(first, last);
         let rate = rate_error(&early, &late) + drifted;
-        let latest = rate_error(&self.points[self.points.len() - 2], last);
+        // Readings that follow at once, as after an adjustment, tell nothing about the rate.
+        let is_apart = |point: &&Point| seconds(point, last) * NS_PER_S > quality.interval / 2.0;
+        let latest = rate_error(self.points.iter().rev().find(is_apart).unwrap_or(first), last);
         let error = |point: &Point| off(point) + point.adjustment_error + rate.max(latest) * seconds(point, last);
+        // The next reading shall confirm this error, and readings are not alike.
+        let mut offs: Vec<_> = self.points.iter().map(off).collect();
+        let middle = offs.len() / 2;
+        let typical = *offs.select_nth_unstable_by(middle, f64::total_cmp).1;
         Solution {
             line,
-            error: self.points.iter().map(error).fold(f64::INFINITY, f64::min),
+            error: self.points.iter().map(error).fold(f64::INFINITY, f64::min).max(SPREAD * typical),
             rate_error: rate / NS_PER_S,
             latest_rate_error: latest / NS_PER_S,
         }

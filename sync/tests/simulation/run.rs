@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use hwtstamp::Time;
+use hwtstamp::{Span, Time};
 use instamp_sync::{Cycle, Model, Tracker, Update};
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
@@ -14,6 +14,8 @@ use crate::{
 
 /// Conversions that are checked between two cycles.
 const INSTANTS: usize = 10;
+/// What a reading can exceed the shortest by, halved, and still show every disruption that matters, in nanoseconds.
+const TELLING: f64 = 100.0;
 /// The rate is judged when the model has been there for this long, and nothing happened to the clocks.
 const SETTLED: f64 = 4.0 * S;
 
@@ -99,14 +101,16 @@ struct Run<'a> {
     world: World,
     tracker: Tracker,
     model: Model,
+    /// When it was published.
+    published: f64,
     /// Since when there has been a model without interruption, and nothing happened to the clocks.
     since: f64,
     /// When the last disruption was, if no reading has been taken since.
     disrupted: Option<f64>,
     /// Whether the disruption goes on: it changed a rate.
     drifting: Option<()>,
-    /// Whether the next reading has to lead to a withdrawal.
-    must_withdraw: bool,
+    /// Whether a clock was stepped since the last reading that shows disruptions.
+    stepped: bool,
     pending: Vec<Pending>,
     /// Device times and true times of the last second.
     past: VecDeque<(f64, u64, f64)>,
@@ -137,10 +141,11 @@ pub(crate) fn run(scenario: &Scenario, seed: u64) -> Seen {
         world,
         tracker: Tracker::new(scenario.config.clone()),
         model: Model::NONE,
+        published: 0.0,
         since: f64::INFINITY,
         disrupted: None,
         drifting: None,
-        must_withdraw: false,
+        stepped: false,
         pending: Vec::new(),
         past: VecDeque::new(),
         lost_until: 0.0,
@@ -155,6 +160,10 @@ pub(crate) fn run(scenario: &Scenario, seed: u64) -> Seen {
     let interval = scenario.config.interval.as_ns() as f64;
     // Where in the interval a disturbance falls differs from run to run.
     let mut events: VecDeque<_> = scenario.events.iter().map(|(at, what)| (at * S + first * interval, *what)).collect();
+    for _ in 0..scenario.random {
+        events.push_back(((1.0 + run.rng.random::<f64>() * scenario.seconds) * S, Disturbance::random(&mut run.rng)));
+    }
+    events.make_contiguous().sort_by(|a, b| a.0.total_cmp(&b.0));
     let cycles = (scenario.seconds * S / interval) as usize;
     for cycle in 1..=cycles {
         let next = run.slept + cycle as f64 * interval + 0.01 * interval * run.rng.random::<f64>();
@@ -195,13 +204,20 @@ impl Run<'_> {
         self.seen.instants += 1;
         let system = self.world.monotonic.show(self.world.now);
         let device = self.world.phc.show(self.world.now) as u64;
-        match self.model.convert(device, system as u64) {
+        // Not refused as a time that is yet to come: that would hide half of the errors.
+        let later = self.model.void_after_ns.max(system as u64);
+        match self.model.convert(device, later) {
             Err(_) => self.seen.refused += 1,
             Ok(converted) => {
                 let error = self.world.monotonic.less(self.world.now, converted.time_ns as i64).abs();
                 let is_inside = error <= converted.bound_ns as f64;
                 let at = self.world.now;
                 self.seen.live += 1;
+                let validity =
+                    self.scenario.config.validity.max(Span::from_ns(3 * self.scenario.config.interval.as_ns()));
+                if at - self.published > validity.as_ns() as f64 * 1.001 {
+                    self.violation("a model that nobody renewed in time is used");
+                }
                 self.pending.push(Pending { device, is_inside, error, bound: converted.bound_ns, at });
                 match self.disrupted {
                     Some(since) if !is_inside => {
@@ -225,9 +241,11 @@ impl Run<'_> {
             self.past.pop_front();
         }
         let (at, device, truth) = self.past[self.rng.random_range(0..self.past.len())];
-        // What no reading has confirmed is judged above, at its own time.
-        if device <= self.model.as_of_ns
-            && let Ok(converted) = self.model.convert(device, system as u64)
+        // What no reading has confirmed is judged above, at its own time. Only readings after it can confirm it: a device that
+        // was set back shows older times.
+        if at < self.published
+            && device <= self.model.as_of_ns
+            && let Ok(converted) = self.model.convert(device, later)
         {
             self.seen.late += 1;
             let error = (truth - converted.time_ns as f64).abs();
@@ -236,6 +254,15 @@ impl Run<'_> {
                 self.violation(&format!("late by {ago:.3} s, {error:.1} ns off, bound {} ns", converted.bound_ns));
             }
         }
+    }
+
+    /// Whether what is published is wrong now, by so much more than it says.
+    fn is_wrong_by(&self, more: f64) -> bool {
+        let device = self.world.phc.show(self.world.now) as u64;
+        self.model.convert(device, self.model.void_after_ns).is_ok_and(|converted| {
+            let error = self.world.monotonic.less(self.world.now, converted.time_ns as i64).abs();
+            error > converted.bound_ns as f64 + more
+        })
     }
 
     fn cycle(&mut self) {
@@ -262,9 +289,20 @@ impl Run<'_> {
                 let known = |setting| self.scenario.settings_known.then_some(setting);
                 let cycle =
                     Cycle { readings, system_frequency: known(self.known.0), device_frequency: known(self.known.1) };
-                // A rate that just changed shows only in the time that passes: to the second reading, not to the first.
-                self.disrupted = self.drifting.take().map(|_| self.world.now);
-                self.tracker.update(&cycle)
+                let was_wrong = self.is_wrong_by(4.0 * TELLING);
+                let update = self.tracker.update(&cycle);
+                // A reading that took long itself shows little.
+                if update.sample.is_some_and(|sample| sample.excess_ns < TELLING) {
+                    // A rate that just changed shows only in the time that passes: to the second reading, not to the first.
+                    self.disrupted = self.drifting.take().map(|_| self.world.now);
+                    if std::mem::take(&mut self.stepped)
+                        && was_wrong
+                        && update.model.is_some_and(|model| model.epoch == self.model.epoch)
+                    {
+                        self.violation("the first reading after a step left the model");
+                    }
+                }
+                update
             }
         };
         self.publish(&update);
@@ -277,9 +315,7 @@ impl Run<'_> {
                 self.violation("a withdrawn model goes on");
             }
         }
-        if update.sample.is_some() && std::mem::take(&mut self.must_withdraw) && update.model.is_some() {
-            self.violation("the first reading after a disruption left the model");
-        }
+        self.published = self.world.now;
         let before = std::mem::replace(&mut self.model, update.model.unwrap_or(Model::NONE));
         let Some(model) = update.model else {
             if before.epoch != 0 && update.epoch == before.epoch {
@@ -372,7 +408,7 @@ impl Run<'_> {
             self.since = self.since.max(now);
             self.seen.disruptions += 1;
         }
-        self.must_withdraw |= what.must_withdraw() && self.model != Model::NONE;
+        self.stepped |= what.steps();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use hwtstamp::Span;
 use instamp_sync::Config;
+use rand::{Rng as _, rngs::SmallRng};
 
 use crate::{
     clocks::Oscillator,
@@ -65,9 +66,30 @@ impl Disturbance {
         matches!(self, Self::SetSystem(_) | Self::SetPhc(_) | Self::Slew(..))
     }
 
-    /// Whether the first reading after it has to lead to a withdrawal.
-    pub(crate) fn must_withdraw(self) -> bool {
+    /// Whether the next reading has to lead to a withdrawal, where the model is wrong by then.
+    pub(crate) fn steps(self) -> bool {
         matches!(self, Self::StepPhc(_) | Self::ResetPhc(_) | Self::Sleep(_))
+    }
+
+    /// Any of them, of any size.
+    pub(crate) fn random(rng: &mut SmallRng) -> Self {
+        let sign = if rng.random() { 1.0 } else { -1.0 };
+        // Every order of magnitude as likely as the next.
+        let mut sized = |least: f64, most: f64| (least.ln() + (most / least).ln() * rng.random::<f64>()).exp();
+        let (time, size) = (sized(0.05, 5.0), sized(10.0, 1e9));
+        let (rate, ramp) = (sign * sized(10.0, 500_000.0), sign * sized(1.0, 30.0));
+        match rng.random_range(0..10) {
+            0 | 1 => Self::StepPhc((sign * size) as i64),
+            2 => Self::StepRealtime((sign * size) as i64),
+            3 => Self::StepRealtimeWithin((sign * size) as i64),
+            4 => Self::SetSystem(rate / 10.0),
+            5 => Self::SetPhc(rate / 10.0),
+            6 => Self::Slew(rate, time),
+            7 => Self::Ramp(ramp, time),
+            8 => Self::Lose(time),
+            9 if rng.random() => Self::SuspendProcess(time),
+            _ => Self::Load(time),
+        }
     }
 }
 
@@ -86,6 +108,8 @@ pub(crate) struct Limits {
     pub(crate) lock: f64,
     /// Part of the time with a model, at least.
     pub(crate) available: f64,
+    /// For how many intervals a disruption may go unseen.
+    pub(crate) exposed: f64,
 }
 
 const LIMITS: Limits = Limits {
@@ -96,6 +120,7 @@ const LIMITS: Limits = Limits {
     withdrawals: (0, 0),
     lock: 2e9,
     available: 0.99,
+    exposed: 1.02,
 };
 const QUIET: Limits = Limits { is_quiet: true, ..LIMITS };
 
@@ -114,6 +139,8 @@ pub(crate) struct Scenario {
     pub(crate) settings_known: bool,
     /// Seconds, and what happens then.
     pub(crate) events: Vec<(f64, Disturbance)>,
+    /// How many more disturbances happen, of which kind and when differs from run to run.
+    pub(crate) random: usize,
     pub(crate) limits: Limits,
 }
 
@@ -125,7 +152,7 @@ impl Scenario {
             seconds: 60.0,
             seeds: 20,
             config: Config::default(),
-            readings: 10,
+            readings: 20,
             method: Method::Extended,
             delay: Delay::CHRONY,
             system: Oscillator { error: 12_345.0, wander: 1.0 },
@@ -134,6 +161,7 @@ impl Scenario {
             granularity: 1,
             settings_known: true,
             events: Vec::new(),
+            random: 0,
             limits,
         }
     }
@@ -146,6 +174,9 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     let config = Config::default;
     let at_rate = |hz: i64| Config { interval: Span::from_ms(1_000 / hz), ..config() };
     let latched_early = Delay { before: 0.1, ..Delay::CHRONY };
+    let small_steps: Vec<_> = (1..=25)
+        .map(|i| (f64::from(i) * 2.2, StepPhc(if i % 3 == 0 { -i64::from(i) * 8 } else { i64::from(i) * 8 })))
+        .collect();
     vec![
         Scenario::new("chrony's parameters", QUIET),
         Scenario {
@@ -154,13 +185,13 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             ..Scenario::new("once a second", Limits { lock: 8e9, ..QUIET })
         },
         Scenario { config: at_rate(100), seconds: 20.0, ..Scenario::new("a hundred times a second", QUIET) },
-        Scenario { readings: 20, ..Scenario::new("20 readings", QUIET) },
+        Scenario { readings: 10, ..Scenario::new("10 readings", LIMITS) },
         Scenario { readings: 5, ..Scenario::new("5 readings", QUIET) },
         Scenario { method: Method::Bridged, ..Scenario::new("against REALTIME, bridged", QUIET) },
         Scenario {
             granularity: 8,
             config: Config { resolution: Span::from_ns(8), ..config() },
-            ..Scenario::new("PHC with 8 ns steps", QUIET)
+            ..Scenario::new("PHC with 8 ns steps", LIMITS)
         },
         Scenario {
             readings: 1,
@@ -307,6 +338,60 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         Scenario {
             events: vec![(20.0, SuspendProcess(0.5)), (30.0, SuspendProcess(10.0))],
             ..Scenario::new("process suspended", Limits { available: 0.82, ..LIMITS })
+        },
+        Scenario {
+            events: small_steps.clone(),
+            ..Scenario::new(
+                "PHC stepped by 20 to 200 ns",
+                Limits { rms: 100.0, rate_error: 1e-6, withdrawals: (0, 25), available: 0.8, ..LIMITS },
+            )
+        },
+        Scenario {
+            delay: latched_early,
+            config: Config { asymmetry: 0.8, ..config() },
+            events: small_steps,
+            ..Scenario::new(
+                "the same, latched at 10 of 90",
+                Limits {
+                    rms: 450.0,
+                    rate_error: 1e-6,
+                    median_bound: 600,
+                    withdrawals: (0, 25),
+                    available: 0.8,
+                    ..LIMITS
+                },
+            )
+        },
+        Scenario {
+            config: Config { unannounced: 50.0, ..config() },
+            events: vec![(20.0, Lose(30.0))],
+            ..Scenario::new("lost, nobody steers", Limits { rms: 200.0, median_bound: 1_000, ..LIMITS })
+        },
+        Scenario { config: Config { unannounced: 50.0, ..config() }, ..Scenario::new("quiet, nobody steers", QUIET) },
+        Scenario {
+            events: vec![(0.0, Load(10.0))],
+            ..Scenario::new(
+                "10 s of load at the start",
+                Limits { rms: 2_000.0, median_bound: 2_000, rate_error: 1e-6, ..LIMITS },
+            )
+        },
+        Scenario {
+            method: Method::Bridged,
+            seeds: 60,
+            random: 12,
+            ..Scenario::new(
+                "anything at any time",
+                Limits {
+                    rms: 2_000.0,
+                    rate_error: 1e-6,
+                    median_bound: 500,
+                    withdrawals: (0, 12),
+                    // Readings may fail for five seconds when it happens.
+                    exposed: 55.0,
+                    available: 0.5,
+                    ..LIMITS
+                },
+            )
         },
         Scenario {
             events: vec![(20.0, Sleep(300.0))],

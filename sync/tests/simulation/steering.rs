@@ -2,7 +2,7 @@
 
 use hwtstamp::{Monotonic, Phc, Realtime, Span, Time};
 use instamp_sync::{
-    Config, Cycle, Tracker,
+    Config, Cycle, Model, Tracker,
     servo::{Action, Gains, Limits, LinearRegression, Pi, SanityCheck, Servo},
 };
 use rand::{SeedableRng as _, rngs::SmallRng};
@@ -51,6 +51,11 @@ struct Outcome {
     max_frequency: f64,
     /// Seconds from the disturbance until locked again.
     relock: f64,
+    /// Conversions with the published model, just before the next reading: all, those refused, and those that were wrong.
+    conversions: usize,
+    refused: usize,
+    wrong: usize,
+    bounds: Vec<u64>,
 }
 
 fn servo<C>(case: &Case, interval: Span) -> Box<dyn Servo<C>> {
@@ -67,6 +72,30 @@ fn apart(world: &World) -> f64 {
         + (phc - monotonic - world.realtime) as f64
 }
 
+fn cycle_of(world: &mut World, rng: &mut SmallRng) -> Cycle {
+    let readings = device::read(world, Method::Extended, &Delay::CHRONY, 10, None, rng);
+    Cycle {
+        readings: readings.expect("nobody sets the time of day"),
+        system_frequency: Some(world.monotonic.adjustment),
+        device_frequency: Some(world.phc.adjustment),
+    }
+}
+
+impl Outcome {
+    fn convert(&mut self, world: &World, model: &Model) {
+        self.conversions += 1;
+        let now = world.monotonic.show(world.now) as u64;
+        match model.convert(world.phc.show(world.now) as u64, now) {
+            Err(_) => self.refused += 1,
+            Ok(converted) => {
+                let error = world.monotonic.less(world.now, converted.time_ns as i64).abs();
+                self.wrong += usize::from(error > converted.bound_ns as f64);
+                self.bounds.push(converted.bound_ns);
+            }
+        }
+    }
+}
+
 fn run(case: &Case) -> Outcome {
     let mut rng = SmallRng::seed_from_u64(case.seed);
     let config = Config::default();
@@ -80,21 +109,18 @@ fn run(case: &Case) -> Outcome {
         tai_offset: 0,
     };
     let (mut phc, mut system) = (servo::<Phc>(case, config.interval), servo::<Realtime>(case, config.interval));
-    let mut tracker = Tracker::new(config);
+    let (mut tracker, mut model) = (Tracker::new(config), Model::NONE);
     let mut outcome = Outcome::default();
     let (mut squares, mut count, mut is_adjusted) = (0.0, 0, false);
     let cycles = (SECONDS * S / interval) as usize;
     for cycle in 1..=cycles {
         world.advance(cycle as f64 * interval - world.now, &mut rng);
+        outcome.convert(&world, &model);
         if cycle == cycles / 2 {
             world.phc.step(sign * case.again);
         }
-        let readings = device::read(&mut world, Method::Extended, &Delay::CHRONY, 10, None, &mut rng);
-        let update = tracker.update(&Cycle {
-            readings: readings.expect("nobody sets the time of day"),
-            system_frequency: Some(world.monotonic.adjustment),
-            device_frequency: Some(world.phc.adjustment),
-        });
+        let update = tracker.update(&cycle_of(&mut world, &mut rng));
+        model = update.model.unwrap_or(Model::NONE);
         let reading = update.sample.expect("there is a reading").reading;
         let realtime = Time::<Realtime>::from_ns(reading.midpoint().as_ns() + world.realtime);
         let offset = Span::from_ns(reading.device.as_ns() - realtime.as_ns());
@@ -121,6 +147,8 @@ fn run(case: &Case) -> Outcome {
                 Steered::Phc => world.phc.adjustment = frequency,
                 Steered::System => world.monotonic.adjustment = frequency,
             }
+            // Read again at once, as the daemon does: what is published knows of the adjustment.
+            model = tracker.update(&cycle_of(&mut world, &mut rng)).model.unwrap_or(Model::NONE);
         }
         let (error, seconds) = (apart(&world).abs(), world.now / S);
         let is_first_half = cycle < cycles / 2;
@@ -149,8 +177,8 @@ fn cases() -> impl Iterator<Item = (Steered, Kind)> {
 #[test]
 fn servos_lock_and_stand_still() {
     println!(
-        "{:8} {:18} {:>9} {:>8} {:>8} {:>6} {:>10}",
-        "steered", "servo", "offset", "lock s", "rms ns", "steps", "overshoot"
+        "{:8} {:18} {:>9} {:>8} {:>8} {:>6} {:>10} {:>10} {:>8} {:>8}",
+        "steered", "servo", "offset", "lock s", "rms ns", "steps", "overshoot", "bound p50", "checked", "refused"
     );
     for (steered, kind) in cases() {
         // From the step that the first measurement asks for, and from an offset that is below its threshold.
@@ -163,15 +191,26 @@ fn servos_lock_and_stand_still() {
                 worst.lock = worst.lock.max(seen.lock);
                 worst.rms = worst.rms.max(seen.rms);
                 worst.overshoot = worst.overshoot.max(seen.overshoot);
+                worst.conversions += seen.conversions;
+                worst.refused += seen.refused;
+                worst.wrong += seen.wrong;
+                worst.bounds.extend(seen.bounds);
             }
+            worst.bounds.sort_unstable();
             println!(
-                "{:8} {:18} {offset:9} {:8.2} {:8.1} {steps:6} {:10.0}",
+                "{:8} {:18} {offset:9} {:8.2} {:8.1} {steps:6} {:10.0} {:10} {:8} {:8}",
                 format!("{steered:?}"),
                 format!("{kind:?}"),
                 worst.lock,
                 worst.rms,
-                worst.overshoot
+                worst.overshoot,
+                worst.bounds[worst.bounds.len() / 2],
+                worst.conversions,
+                worst.refused
             );
+            assert_eq!(worst.wrong, 0, "{steered:?} {kind:?} {offset}: conversions outside of their bounds");
+            let refused = worst.refused as f64 / worst.conversions as f64;
+            assert!(refused < 0.02, "{steered:?} {kind:?} {offset}: no model for {refused} of the time");
             assert!(worst.lock < 25.0, "{steered:?} {kind:?} {offset}: locked after {} s", worst.lock);
             assert!(worst.rms < 50.0, "{steered:?} {kind:?} {offset}: rms {} ns", worst.rms);
             // What remains after the step is what the clocks gained meanwhile; what was not stepped is never doubled.
