@@ -288,6 +288,25 @@ fn what_a_killed_publisher_leaves_becomes_stale_and_the_next_one_takes_over() {
 }
 
 #[test]
+fn a_publisher_that_was_suspended_goes_on() {
+    let folder = Folder::new();
+    let mut sync = Sync::start(&mut folder.sync(&["--json"]));
+    sync.locked();
+    sync.signal(Signal::SIGSTOP);
+    // Until nobody may use what is published any more: an update may come between the look and the signal.
+    let void_in = |(view, _): (Value, i32)| view["model"]["void_in_ns"].as_u64();
+    while let Some(void_in_ns) = void_in(folder.clock()) {
+        thread::sleep(Duration::from_nanos(void_in_ns + 1));
+    }
+    assert_eq!(folder.clock().0["state"], "stale");
+
+    let suspended_until = Monotonic::now().as_ns();
+    sync.signal(Signal::SIGCONT);
+    sync.record(|record| record["time_ns"].as_i64() > Some(suspended_until) && record["bound_ns"].is_u64());
+    assert_eq!(folder.clock().1, 0);
+}
+
+#[test]
 fn a_second_publisher_is_refused_by_the_name_of_the_first() {
     let folder = Folder::new();
     let mut first = Sync::start(&mut folder.sync(&["--json"]));
@@ -381,6 +400,19 @@ fn anybody_may_look() {
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
     let text = text(&output.stdout);
     assert!(text.starts_with("CLOCK_MONOTONIC_RAW: valid\n  CLOCK_MONOTONIC  "), "{text}");
+}
+
+#[test]
+fn a_file_that_is_no_model_does_not_hide_the_others() {
+    let folder = Folder::new();
+    let mut sync = Sync::start(&mut folder.sync(&["--json"]));
+    sync.locked();
+    fs::write(folder.published().path().join("ptp7"), "no model").unwrap();
+    let output = folder.command("clock").arg("--json").output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let states: Vec<_> =
+        text(&output.stdout).lines().map(json).map(|view| (view["clock"].clone(), view["state"].clone())).collect();
+    assert_eq!(states, [("/dev/ptp7".into(), "foreign".into()), (CLOCK.into(), "valid".into())]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use hwtstamp::{Monotonic, Realtime, SystemClock as _, Tai};
 use instamp::time_namespace::MonotonicOffset;
-use instamp_clockmap::{Device, Directory, Model, ONE, Reader, Refusal, State};
+use instamp_clockmap::{Device, Directory, Error, Model, ONE, Reader, Refusal, State};
 use serde::Serialize;
 
 use crate::{
@@ -48,7 +48,7 @@ States:
   stale        nobody has renewed the model in time: its publisher has stopped, or was stopped
   withdrawn    there is no valid model: not yet, or a clock was stepped, or the publisher has ended
   unfinished   a publisher ended while it was writing; the next one mends it
-  foreign      of another version of the format
+  foreign      no model, or one of another version of the format
   malformed    numbers that no publisher writes
   unpublished  there is no file of this clock
 
@@ -90,7 +90,11 @@ fn view(directory: &Directory, device: Device, offset: MonotonicOffset) -> anyho
     if !view.file.try_exists().with_context(|| view.file.display().to_string())? {
         return Ok(view);
     }
-    let model = Reader::open(directory, device)?.model();
+    let model = match Reader::open(directory, device) {
+        Ok(mut reader) => reader.model(),
+        Err(Error::Foreign { .. }) => Err(Refusal::Foreign),
+        Err(error) => return Err(error.into()),
+    };
     let now = Now::read(offset)?;
     match model.and_then(|model| Values::of(&model, now).map(|values| (model.state, values))) {
         Ok((state, values)) => {
