@@ -1,5 +1,6 @@
 //! The first program of a virtual machine: checks what works on its kernel and with its network cards.
 
+mod adjusting;
 mod bound;
 mod card;
 mod clocks;
@@ -40,6 +41,7 @@ const CHECKS: &[(&str, fn())] = &[
     ("settings", settings::check),
     ("stamping", stamping::check),
     ("steering", steering::check),
+    ("adjusting", adjusting::check),
     ("modelling", modelling::check),
     ("comparison", comparison::check),
 ];

@@ -27,7 +27,7 @@ fn two_cards() {
     let mut sync = Sync::start(&["--dev", "eth0", "--dev", "eth1"]);
     let start = sync.next().expect("the first line");
     for phc in ["/dev/ptp0", "/dev/ptp1"] {
-        sync.find(|line| line["clock"] == phc && line["state"] == "locked").expect("it runs until it is ended");
+        sync.reaches(|line| line["clock"] == phc && line["state"] == "locked");
     }
     println!("guest: sync: {}", start["clocks"]);
 

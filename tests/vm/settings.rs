@@ -1,5 +1,7 @@
 //! What cards are set to stamp.
 
+use std::process::Command;
+
 use hwtstamp::{Cause, Change, ConfigGuard, Interface, RxFilter, Setting, TxMode};
 use nix::errno::Errno;
 
@@ -35,4 +37,19 @@ pub(crate) fn check() {
 
     drop(ConfigGuard::set(&card, PTP_EVENTS).expect("it can"));
     assert_eq!(card.setting().expect("an answer"), Setting::OFF);
+
+    let guard = ConfigGuard::set(&card, PTP_EVENTS).expect("it can");
+    hwstamp_ctl(["-t", "0", "-r", "12"]);
+    let changed = card.setting().expect("an answer");
+    assert!(changed != made && changed != Setting::OFF, "{changed}");
+    let error = guard.restore().expect_err("changed by another");
+    assert!(matches!(error.cause(), Cause::Owned(_)) && card.setting().expect("an answer") == changed, "{error}");
+    println!("guest: refused: {error}");
+    hwstamp_ctl(["-t", "0", "-r", "0"]);
+}
+
+/// linuxptp's way to set a card.
+fn hwstamp_ctl(options: [&str; 4]) {
+    let output = Command::new("hwstamp_ctl").args(["-i", CARD]).args(options).output().expect("start hwstamp_ctl");
+    assert!(output.status.success(), "hwstamp_ctl {options:?}: {output:?}");
 }

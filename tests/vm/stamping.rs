@@ -53,7 +53,8 @@ fn await_link(card: &str) {
 
 /// The card that sends a datagram stamps it.
 fn datagrams() {
-    let guard = ConfigGuard::set(&open(NEAR), Setting { tx: TxMode::ON, rx: RxFilter::NONE }).expect("it can");
+    let card = open(NEAR);
+    let guard = ConfigGuard::set(&card, Setting { tx: TxMode::ON, rx: RxFilter::NONE }).expect("it can");
     let phc = clock(NEAR);
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).expect("a socket");
     socket.bind_device(Some(NEAR.as_bytes())).expect("bind");
@@ -85,7 +86,8 @@ fn frame() {
     let mut sync = [0; 60];
     sync[..HEADER.len()].copy_from_slice(&HEADER);
 
-    let [near, far] = [NEAR, FAR].map(|card| ConfigGuard::set(&open(card), PTP_EVENTS).expect("it can"));
+    let cards = [NEAR, FAR].map(open);
+    let guards = cards.each_ref().map(|card| ConfigGuard::set(card, PTP_EVENTS).expect("it can"));
     let [near_phc, far_phc] = [NEAR, FAR].map(clock);
     let packets = |flags: Set<StampFlag>| {
         let protocol = Protocol::from(i32::from(PTP.to_be()));
@@ -109,7 +111,7 @@ fn frame() {
         let stamp = packet.stamps.hardware.unwrap_or_else(|| panic!("no stamp of the card: {packet:?}"));
         assert!(before < stamp && stamp < after, "{}: {before:?}, {stamp:?}, {after:?}", phc.path().display());
     }
-    for guard in [near, far] {
+    for guard in guards {
         guard.restore().expect("put back");
     }
     println!("guest: a frame was stamped by the cards that sent and received it");

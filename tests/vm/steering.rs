@@ -20,7 +20,7 @@ pub(crate) fn check() {
     system::step(OFF).expect("step the system's clock");
     let mut sync = Sync::start(&["--phc", PHC, "--steer", "system", "-O", "0"]);
     let is_locked = |line: &serde_json::Value| line["steered"]["servo"] == "locked";
-    sync.find(is_locked).expect("it locks");
+    sync.reaches(is_locked);
     let updates: Vec<_> = sync.by_ref().filter(|line| line["type"] == "update").take(SETTLING + UPDATES).collect();
     let mut offsets: Vec<_> = updates[SETTLING..]
         .iter()

@@ -12,6 +12,9 @@ use nix::{
 };
 use serde_json::Value;
 
+/// Lines within which it comes to what is waited for.
+const PATIENCE: usize = 200;
+
 /// One daemon. Dropping it kills it.
 pub(crate) struct Sync {
     child: Child,
@@ -32,9 +35,18 @@ impl Sync {
         self.child.id()
     }
 
-    /// The next update whose `state` is `locked`.
-    pub(crate) fn locked(&mut self) -> Value {
-        self.find(|line| line["type"] == "update" && line["state"] == "locked").expect("it runs until it is ended")
+    /// Waits for the first model.
+    pub(crate) fn locked(&mut self) {
+        self.reaches(|line| line["state"] == "locked");
+    }
+
+    /// Waits for a line that is wanted, but not for long.
+    pub(crate) fn reaches(&mut self, is_wanted: impl Fn(&Value) -> bool) {
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line| !is_wanted(line)) {
+            lines.push(self.next().expect("it runs until it is ended"));
+            assert!(lines.len() < PATIENCE, "not what was waited for: {lines:#?}");
+        }
     }
 
     /// Ends it as Ctrl-C does, and returns the lines that are left, a summary for each clock among them.

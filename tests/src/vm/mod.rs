@@ -27,7 +27,7 @@ pub const STARTED: &str = "guest: started";
 pub const PASSED: &str = "guest: passed";
 
 /// How long a kernel may take to start its first program, which is a matter of seconds.
-const BOOT: Duration = Duration::from_secs(90);
+const BOOT: Duration = Duration::from_secs(45);
 
 /// A kernel with its modules.
 #[derive(Debug)]
@@ -85,9 +85,9 @@ impl Kernel {
 }
 
 impl Emulator {
-    /// The program of linuxptp that steers one clock by another.
-    pub fn phc2sys(&self) -> PathBuf {
-        self.linuxptp.join("usr/sbin/phc2sys")
+    /// A program of linuxptp.
+    pub fn linuxptp(&self, name: &str) -> PathBuf {
+        self.linuxptp.join("usr/sbin").join(name)
     }
 
     /// Boots `kernel`, lets it run `/init` with these variables, and returns when the machine is off. Two network cards
