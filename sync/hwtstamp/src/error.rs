@@ -35,6 +35,8 @@ pub enum Operation {
     Step,
     /// Setting a clock to some time.
     Set,
+    /// Declaring that the system's clock is kept synchronized.
+    DeclareSynchronized,
     /// Waiting for steps of a clock.
     Watch,
     /// Asking what a network interface can stamp.
@@ -142,7 +144,7 @@ impl Operation {
             (O::GetFrequency | O::SetFrequency | O::Step | O::Set, Errno::EACCES) => {
                 "open it for writing (before Linux 6.15 even the frequency is read only so)"
             }
-            (O::SetFrequency | O::Step | O::Set, Errno::EPERM) => "it needs CAP_SYS_TIME",
+            (O::SetFrequency | O::Step | O::Set | O::DeclareSynchronized, Errno::EPERM) => "it needs CAP_SYS_TIME",
             (O::SetFrequency, Errno::ERANGE) => "the clock cannot be adjusted by that much",
             (O::SetFrequency | O::Step | O::Set, Errno::EBUSY) => {
                 "the clock has virtual clocks, which follow it: steer one of those, or remove them (n_vclocks in sysfs)"
@@ -182,6 +184,7 @@ impl fmt::Display for Operation {
             Self::CrossRead => "read the system's clock next to",
             Self::GetFrequency => "ask for the frequency of",
             Self::SetFrequency => "set the frequency of",
+            Self::DeclareSynchronized => "declare as synchronized",
             Self::Step => "step",
             Self::Set => "set",
             Self::Watch => "watch for steps of",

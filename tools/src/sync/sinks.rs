@@ -43,7 +43,8 @@ impl Clock for System {
     }
 
     fn set_frequency(&mut self, ppb: f64) -> anyhow::Result<()> {
-        Ok(system::set_frequency(Frequency::from_ppb(ppb))?)
+        system::set_frequency(Frequency::from_ppb(ppb))?;
+        Ok(system::declare_synchronized()?)
     }
 
     fn step(&mut self, by: Span) -> anyhow::Result<()> {
