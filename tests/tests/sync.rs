@@ -416,6 +416,26 @@ fn a_file_that_is_no_model_does_not_hide_the_others() {
 }
 
 #[test]
+fn models_are_of_the_hosts_time_and_readers_may_be_in_another() {
+    let (Some(()), Some(())) = (root(), tool("unshare")) else { return };
+    let folder = Folder::new();
+    let elsewhere = |command: &Command| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--time", "--monotonic", "1000", "--fork"]).arg(command.get_program()).args(command.get_args());
+        unshare.env("INSTAMP_BPFFS", folder.0.path()).output().unwrap()
+    };
+    let refused = "instamp: models are of the host's time: run this outside of the time namespace\n";
+    assert_fails(&elsewhere(&folder.sync(&[])), refused);
+
+    let mut sync = Sync::start(&mut folder.sync(&["--json"]));
+    sync.locked();
+    let offset = |output: &Output| json(text(&output.stdout))["model"]["offset_ns"].as_i64().unwrap();
+    let here = offset(&folder.command("clock").arg("--json").output().unwrap());
+    let there = offset(&elsewhere(folder.command("clock").arg("--json")));
+    assert!(here.abs_diff(there) < 1_000_000_000, "{here} {there}");
+}
+
+#[test]
 fn where_nothing_is_published_that_is_said() {
     let folder = Folder::new();
     let output = folder.command("clock").output().unwrap();
