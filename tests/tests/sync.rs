@@ -64,6 +64,16 @@ impl Folder {
         assert_eq!(text(&output.stderr), "");
         (serde_json::from_slice(&output.stdout).unwrap(), output.status.code().unwrap())
     }
+
+    /// Waits until nobody may use any more what nobody renews.
+    fn becomes_stale(&self) {
+        // An update may come between the signal that ends them and its effect, and so after a look.
+        while let Some(void_in_ns) = self.clock().0["model"]["void_in_ns"].as_u64() {
+            thread::sleep(Duration::from_nanos(void_in_ns + 1));
+        }
+        let (view, code) = self.clock();
+        assert_eq!((&view["state"], code), (&"stale".into(), 1));
+    }
 }
 
 /// A running `instamp sync`, which is killed where a test fails.
@@ -275,12 +285,7 @@ fn what_a_killed_publisher_leaves_becomes_stale_and_the_next_one_takes_over() {
     let epoch = sync.locked()["epoch"].as_u64();
     sync.signal(Signal::SIGKILL);
     assert_eq!(sync.child.wait().unwrap().code(), None);
-    let (view, code) = folder.clock();
-    assert_eq!((&view["state"], code), (&"valid".into(), 0));
-    // Until nobody may use it any more.
-    thread::sleep(Duration::from_nanos(view["model"]["void_in_ns"].as_u64().unwrap() + 1));
-    let (view, code) = folder.clock();
-    assert_eq!((&view["state"], code), (&"stale".into(), 1));
+    folder.becomes_stale();
 
     let mut next = Sync::start(&mut folder.sync(&["--json"]));
     assert!(next.locked()["epoch"].as_u64() > epoch);
@@ -293,12 +298,7 @@ fn a_publisher_that_was_suspended_goes_on() {
     let mut sync = Sync::start(&mut folder.sync(&["--json"]));
     sync.locked();
     sync.signal(Signal::SIGSTOP);
-    // Until nobody may use what is published any more: an update may come between the look and the signal.
-    let void_in = |(view, _): (Value, i32)| view["model"]["void_in_ns"].as_u64();
-    while let Some(void_in_ns) = void_in(folder.clock()) {
-        thread::sleep(Duration::from_nanos(void_in_ns + 1));
-    }
-    assert_eq!(folder.clock().0["state"], "stale");
+    folder.becomes_stale();
 
     let suspended_until = Monotonic::now().as_ns();
     sync.signal(Signal::SIGCONT);
