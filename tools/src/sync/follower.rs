@@ -55,7 +55,7 @@ impl Follower {
         let clock = told::Clock {
             name: name.clone(),
             devices: chosen.interfaces.clone(),
-            method: source.way().name(),
+            method: source.method(),
             file: publisher.file(),
             map: publisher.map(),
         };

@@ -92,6 +92,13 @@ struct Spread {
     rate_ppb: Option<OfRate>,
     delay_ns: Option<OfDelay>,
     bound_ns: Option<OfBound>,
+    steered: Option<OfSteered>,
+}
+
+#[derive(Serialize)]
+struct OfSteered {
+    offset_ns: OfOffset,
+    frequency_ppb: OfRate,
 }
 
 #[derive(Serialize)]
@@ -206,15 +213,32 @@ pub(super) fn summary(out: &mut impl io::Write, clock: &str, tally: &Tally, elap
 }
 
 impl From<&told::Spread> for Spread {
-    fn from(told::Spread { offset, rate, delay, bound }: &told::Spread) -> Self {
-        let of = |statistics: &Statistics| (statistics.count() > 0).then_some(*statistics);
+    fn from(spread: &told::Spread) -> Self {
+        let any = |of: Statistics| (of.count() > 0).then_some(of);
+        let steered = any(spread.steered_offset).map(|offset| OfSteered {
+            offset_ns: OfOffset::from(offset),
+            frequency_ppb: OfRate::from(spread.steered_frequency),
+        });
         Self {
-            offset_ns: of(offset).map(|of| OfOffset { rms: whole(of.rms()), max: whole(of.largest()) }),
-            rate_ppb: of(rate)
-                .map(|of| OfRate { mean: thousandths(of.mean()), stddev: thousandths(of.standard_deviation()) }),
-            delay_ns: of(delay).map(|of| OfDelay { mean: whole(of.mean()), stddev: whole(of.standard_deviation()) }),
-            bound_ns: of(bound).map(|of| OfBound { mean: whole(of.mean()), max: whole(of.largest()) }),
+            offset_ns: any(spread.offset).map(OfOffset::from),
+            rate_ppb: any(spread.rate).map(OfRate::from),
+            delay_ns: any(spread.delay)
+                .map(|of| OfDelay { mean: whole(of.mean()), stddev: whole(of.standard_deviation()) }),
+            bound_ns: any(spread.bound).map(|of| OfBound { mean: whole(of.mean()), max: whole(of.largest()) }),
+            steered,
         }
+    }
+}
+
+impl From<Statistics> for OfOffset {
+    fn from(of: Statistics) -> Self {
+        Self { rms: whole(of.rms()), max: whole(of.largest()) }
+    }
+}
+
+impl From<Statistics> for OfRate {
+    fn from(of: Statistics) -> Self {
+        Self { mean: thousandths(of.mean()), stddev: thousandths(of.standard_deviation()) }
     }
 }
 
@@ -310,15 +334,23 @@ mod tests {
             concat!(
                 r#"{"type":"summary","clock":"/dev/ptp0","updates":2,"missed":1,"withdrawn":0,"elapsed_ns":2000000000,"#,
                 r#""offset_ns":{"rms":12,"max":12},"rate_ppb":{"mean":-1234.568,"stddev":0.0},"#,
-                r#""delay_ns":{"mean":1120,"stddev":0},"bound_ns":{"mean":345,"max":345}}"#,
+                r#""delay_ns":{"mean":1120,"stddev":0},"bound_ns":{"mean":345,"max":345},"steered":null}"#,
                 "\n"
             )
         );
+        let mut steered = told::Spread::default();
+        steered.count(&samples::steered_update());
+        let line = text(|out| interval(out, "/dev/ptp0", 1, &steered));
+        let expected = concat!(
+            r#","steered":{"offset_ns":{"rms":123,"max":123},"frequency_ppb":{"mean":456.4,"stddev":0.0}}}"#,
+            "\n"
+        );
+        assert!(line.ends_with(expected), "{line}");
         assert_eq!(
             text(|out| interval(out, "/dev/ptp0", 0, &told::Spread::default())),
             concat!(
                 r#"{"type":"interval","clock":"/dev/ptp0","updates":0,"#,
-                r#""offset_ns":null,"rate_ppb":null,"delay_ns":null,"bound_ns":null}"#,
+                r#""offset_ns":null,"rate_ppb":null,"delay_ns":null,"bound_ns":null,"steered":null}"#,
                 "\n"
             )
         );

@@ -97,7 +97,7 @@ fn tell(service: &mut Service, followers: &[Follower]) {
     if followers.iter().any(Follower::has_locked) {
         service.ready();
     }
-    service.status(followers.iter().map(|follower| follower.state().to_string()).collect::<Vec<_>>().join("; "));
+    service.status(followers.iter().map(Follower::state).collect::<Vec<_>>().join("; "));
 }
 
 fn status(followers: &[Follower]) {

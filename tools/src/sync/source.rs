@@ -34,14 +34,13 @@ enum Clock {
     StandIn,
 }
 
-/// The ways to readings against `CLOCK_MONOTONIC`, the best first.
+/// The ways to read a card's clock, the best first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Way {
+enum Way {
     Precise,
     Extended,
     ExtendedRealtime,
     Basic,
-    Sandwich,
 }
 
 /// Why a cycle gave no readings.
@@ -71,16 +70,19 @@ impl Source {
 
     /// What the tracker needs to know of the readings.
     pub(super) fn config(&self, config: Config) -> Config {
-        match self.way() {
-            Way::Precise => Config { precise_error: config.precise_error + MAX_WIDTH.half(), ..config },
-            Way::Extended | Way::ExtendedRealtime | Way::Basic | Way::Sandwich => config,
+        match self.clock {
+            Clock::Phc { way: Way::Precise, .. } => {
+                Config { precise_error: config.precise_error + MAX_WIDTH.half(), ..config }
+            }
+            Clock::Phc { way: Way::Extended | Way::ExtendedRealtime | Way::Basic, .. } | Clock::StandIn => config,
         }
     }
 
-    pub(super) fn way(&self) -> Way {
+    /// The output's word for how it is read.
+    pub(super) fn method(&self) -> &'static str {
         match &self.clock {
-            Clock::Phc { way, .. } => *way,
-            Clock::StandIn => Way::Sandwich,
+            Clock::Phc { way, .. } => way.name(),
+            Clock::StandIn => "sandwich",
         }
     }
 
@@ -149,7 +151,7 @@ fn take(device: &PhcDevice, way: Way, readings: u32) -> Result<Taken, hwtstamp::
             (0..readings).map(|_| device.cross_read(Method::Precise, 1)).collect::<Result<Vec<_>, _>>()?.concat(),
         ),
         Way::ExtendedRealtime => Taken::Realtime(device.cross_read(Method::Extended, readings)?),
-        Way::Basic | Way::Sandwich => Taken::Realtime(device.cross_read(Method::Basic, readings)?),
+        Way::Basic => Taken::Realtime(device.cross_read(Method::Basic, readings)?),
     })
 }
 
@@ -194,32 +196,26 @@ impl Way {
             options::Method::Basic => Self::Basic,
             options::Method::Auto => {
                 // Any failure will do to go on: a card that has the precise way may lack what it takes (`ENODEV`).
-                let works = |way: &Self| take(device, *way, 1).is_ok();
+                // Busy hardware is asked again.
+                let works = |way: &Self| (0..3).any(|_| take(device, *way, 1).is_ok());
                 return match Self::ALL.into_iter().find(works) {
                     Some(way) => Ok(way),
                     None => Err(take(device, Self::Basic, 1).err().context("no way to read it works")?.into()),
                 };
             }
         };
-        take(device, asked, 1).with_context(|| format!("cannot read by the method {asked}"))?;
+        take(device, asked, 1).with_context(|| format!("cannot read by the method {}", asked.name()))?;
         Ok(asked)
     }
 
-    /// The word for it on the command line and in the output.
-    pub(super) const fn name(self) -> &'static str {
+    /// The word for it, on the command line too.
+    const fn name(self) -> &'static str {
         match self {
             Self::Precise => "precise",
             Self::Extended => "extended",
             Self::ExtendedRealtime => "extended-realtime",
             Self::Basic => "basic",
-            Self::Sandwich => "sandwich",
         }
-    }
-}
-
-impl fmt::Display for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::told::{Clock, Spread, Tally, Update};
+use super::told::{self, Clock, Spread, Tally, Update};
 
 /// A line with phc2sys's prefix: the program, and `CLOCK_MONOTONIC` in seconds.
 pub(super) fn line(out: &mut impl Write, now: Duration, line: impl fmt::Display) -> io::Result<()> {
@@ -30,12 +30,14 @@ impl fmt::Display for Clock {
 
 impl fmt::Display for Update<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sink, source, state) = match &self.steered {
-            Some(steered) => (steered.sink, steered.source, steered.servo as u8),
-            None => (self.clock, "sys", if self.bound_ns.is_some() { 2 } else { 0 }),
+        let (sink, source, state, offset, frequency) = match &self.steered {
+            Some(told::Steered { sink, source, offset_ns, servo, frequency_ppb }) => {
+                (*sink, *source, *servo as u8, Some(*offset_ns), Some(*frequency_ppb))
+            }
+            None => (self.clock, "sys", if self.bound_ns.is_some() { 2 } else { 0 }, self.offset_ns, self.rate_ppb),
         };
-        write!(f, "{sink} {source} offset {:>9}", OrNone(self.shown_offset_ns()))?;
-        write!(f, " s{state} freq {:+7.0}", Rounded(self.shown_frequency_ppb().unwrap_or(0.0)))?;
+        write!(f, "{sink} {source} offset {:>9}", OrNone(offset))?;
+        write!(f, " s{state} freq {:+7.0}", Rounded(frequency.unwrap_or(0.0)))?;
         write!(f, " delay {:6} bound {:>6}", self.delay_ns, OrNone(self.bound_ns))
     }
 }
@@ -45,7 +47,13 @@ pub(super) struct Of<'a>(pub(super) &'a str, pub(super) &'a Spread);
 
 impl fmt::Display for Of<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(clock, Spread { offset, rate, delay, bound }) = self;
+        let Self(clock, Spread { delay, bound, .. }) = self;
+        let (offset, rate) = match &self.1 {
+            Spread { steered_offset, steered_frequency, .. } if steered_offset.count() > 0 => {
+                (steered_offset, steered_frequency)
+            }
+            Spread { offset, rate, .. } => (offset, rate),
+        };
         write!(f, "{clock} rms {:4.0} max {:4.0}", offset.rms(), offset.largest())?;
         write!(f, " freq {:+6.0} +/- {:3.0}", Rounded(rate.mean()), rate.standard_deviation())?;
         write!(f, " delay {:5.0} +/- {:3.0}", delay.mean(), delay.standard_deviation())?;
@@ -156,6 +164,12 @@ mod tests {
         assert_eq!(
             of(samples::tally().spread),
             "/dev/ptp0 rms   12 max   12 freq  -1235 +/-   0 delay  1120 +/-   0 bound   345 max   345"
+        );
+        let mut steered = Spread::default();
+        steered.count(&samples::steered_update());
+        assert_eq!(
+            of(steered),
+            "/dev/ptp0 rms  123 max  123 freq   +456 +/-   0 delay  1120 +/-   0 bound   345 max   345"
         );
         assert_eq!(
             of(Spread::default()),

@@ -73,6 +73,9 @@ pub(super) struct Spread {
     pub(super) rate: Statistics,
     pub(super) delay: Statistics,
     pub(super) bound: Statistics,
+    /// Of what is steered, where something is.
+    pub(super) steered_offset: Statistics,
+    pub(super) steered_frequency: Statistics,
 }
 
 /// A clock's run.
@@ -88,27 +91,19 @@ pub(super) struct Tally {
     pub(super) spread: Spread,
 }
 
-impl Update<'_> {
-    /// The offset that the line shows: that of the steered clock where one is.
-    pub(super) fn shown_offset_ns(&self) -> Option<i64> {
-        self.steered.map_or(self.offset_ns, |steered| Some(steered.offset_ns))
-    }
-
-    /// Likewise the frequency.
-    pub(super) fn shown_frequency_ppb(&self) -> Option<f64> {
-        self.steered.map_or(self.rate_ppb, |steered| Some(steered.frequency_ppb))
-    }
-}
-
 impl Spread {
     pub(super) fn count(&mut self, update: &Update<'_>) {
         #[expect(clippy::cast_precision_loss, reason = "statistics of what is far below 2^53")]
         let float = |ns: i64| ns as f64;
-        if let Some(offset) = update.shown_offset_ns() {
+        if let Some(offset) = update.offset_ns {
             self.offset.add(float(offset));
         }
-        if let Some(frequency) = update.shown_frequency_ppb() {
-            self.rate.add(frequency);
+        if let Some(rate) = update.rate_ppb {
+            self.rate.add(rate);
+        }
+        if let Some(steered) = update.steered {
+            self.steered_offset.add(float(steered.offset_ns));
+            self.steered_frequency.add(steered.frequency_ppb);
         }
         self.delay.add(float(update.delay_ns));
         if let Some(bound) = update.bound_ns {
