@@ -1,13 +1,19 @@
 //! What `instamp sync` takes of a processor, on the clock that stands in for a card's.
 
-use std::process::{Command, Stdio};
+use std::{
+    hint::black_box,
+    process::{Command, Stdio},
+};
 
+use hwtstamp::{Monotonic, MonotonicRaw, Realtime, SystemClock as _, system};
 use instamp_tests::lab::instamp;
 use nix::sys::{
     resource::{UsageWho, getrusage},
     time::TimeValLike as _,
 };
 use serde_json::json;
+
+use crate::quantiles::median;
 
 /// Updates until the daemon runs as it goes on from there: its model is made of as many readings as ever.
 const BEFORE: u32 = 80;
@@ -17,6 +23,7 @@ const CASES: [(u32, u32, u32); 4] = [(10, 10, 200), (100, 10, 1_000), (100, 1, 1
 
 /// Prints a line for each.
 pub(crate) fn measure() {
+    cycle();
     for (rate, readings, updates) in CASES {
         // What the start takes is in both.
         let before = cpu_ns(rate, readings, BEFORE);
@@ -25,11 +32,34 @@ pub(crate) fn measure() {
         println!(
             "{}",
             json!({
-                "type": "sync", "rate_hz": rate, "readings": readings, "updates": updates,
+                "type": "sync", "operation": "daemon", "rate_hz": rate, "readings": readings, "updates": updates,
                 "cpu_ns_per_update": per_update, "cpu_share_ppm": share,
             })
         );
     }
+}
+
+/// One cycle of readings, without what is made of it: the clock and both of the system's on either side, and the settings in
+/// force. That of a card is the virtual machine's to measure.
+fn cycle() {
+    const RUNS: usize = 1_001;
+    const READINGS: usize = 10;
+    let read = || {
+        black_box([(); READINGS].map(|()| (Monotonic::now(), MonotonicRaw::now(), Monotonic::now())));
+        black_box([(); 6].map(|()| (Monotonic::now(), Realtime::now(), Monotonic::now())));
+        black_box(system::discipline()).expect("anybody may read it");
+    };
+    let times: Vec<_> = (0..RUNS)
+        .map(|_| {
+            let before = Monotonic::now();
+            read();
+            (Monotonic::now() - before).as_ns()
+        })
+        .collect();
+    println!(
+        "{}",
+        json!({ "type": "sync", "operation": "reading-cycle", "readings": READINGS, "time_ns": median(&times), "runs": RUNS })
+    );
 }
 
 /// What a run takes, in the program and in the kernel for it.
