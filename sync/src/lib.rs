@@ -25,7 +25,7 @@ mod window;
 
 pub use bridge::{Bridge, Sandwich};
 pub use config::Config;
-pub use cycle::{Clock, CrossTimestamp, Cycle};
+pub use cycle::{Clock, CrossTimestamp, Cycle, READINGS};
 pub use instamp_clockmap::Model;
 pub use tracker::Tracker;
 pub use update::{Event, Reason, Sample, State, Update};

@@ -3,7 +3,10 @@
 use hwtstamp::Span;
 use instamp_clockmap::{self as clockmap, MAX_ERROR_NS, MAX_GROWTH, MAX_RANGE_NS, MAX_RATE, Model, ONE};
 
-use crate::line::{Line, to_f64};
+use crate::{
+    line::{Line, to_f64},
+    window::Point,
+};
 
 /// The line that was published last, and how its error grows. Errors are nanoseconds, without what all readings have in
 /// common.
@@ -18,6 +21,8 @@ pub(crate) struct Published {
     pub(crate) growth: f64,
     /// As how large a change of the rate the last reading could have hidden, as a fraction. It is a part of the growth.
     pub(crate) hidden: f64,
+    /// What was set of the frequencies since, as a fraction, and the line does not know of: less than is hidden.
+    pub(crate) unheeded: f64,
     /// By how much the growth grows, per nanosecond.
     pub(crate) drift: f64,
     /// The first device time that it holds for.
@@ -46,6 +51,19 @@ impl Published {
     pub(crate) fn error_after(&self, elapsed: i64) -> f64 {
         let elapsed = to_f64(elapsed).abs();
         self.error + self.growth * elapsed + self.drift * elapsed * elapsed / 2.0
+    }
+
+    /// The line after the system's frequency, in relation to the device's, was adjusted by `relative` before `point`, which
+    /// moves it by `moved` at the most. `error` is what it was before.
+    pub(crate) fn set(&self, relative: f64, point: &Point, moved: f64, error: f64) -> Self {
+        let line = Line {
+            device: point.device,
+            system: self.line.system_at(point.device),
+            offset: relative.signum() * moved,
+            rate: (1.0 + self.line.rate) * (1.0 + relative) - 1.0,
+        };
+        let (made, as_of, valid_from) = (point.device, point.device, point.device);
+        Self { line, made, error: error + moved, unheeded: 0.0, valid_from, as_of, ..*self }
     }
 
     /// The model to publish. `None` where numbers do not fit one.

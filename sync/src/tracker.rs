@@ -17,6 +17,8 @@ const PPB: f64 = 1e-9;
 const RESET: Span = Span::from_s(86_400);
 /// No clock that can be modelled is off by more of the elapsed time: what is, was stepped.
 const STEP: f64 = 1.0 / 1024.0;
+/// Settings beyond this, in parts per billion, are not believed.
+const MAX_SETTING: f64 = 5e8;
 /// A line that no reading has confirmed for this many intervals is replaced, under a new epoch.
 const PATIENCE: i64 = 10;
 
@@ -76,7 +78,7 @@ impl Tracker {
         match self.follow(point, set, became_shorter) {
             Ok(event) => update.event = event,
             Err(event) => {
-                update.event = Some(event);
+                update.event = Some(if self.published.is_some() { event } else { Event::Inconsistent });
                 self.disrupted(point);
             }
         }
@@ -103,7 +105,7 @@ impl Tracker {
     fn follow(&mut self, point: Point, set: (f64, f64), became_shorter: bool) -> Result<Option<Event>, Event> {
         let quality = self.quality();
         let excess = point.excess(&quality);
-        let relative = set.0 - set.1;
+        let relative = ((1.0 + set.0 * PPB) / (1.0 + set.1 * PPB) - 1.0) / PPB;
         // The system's clock tells how much time has passed: the device's may have been set.
         let elapsed = self.window.last().map_or(0, |last| point.system.saturating_sub(last.system));
         let uncertainty = relative.abs() * PPB * to_f64(elapsed) / 2.0;
@@ -120,14 +122,14 @@ impl Tracker {
             // The readings say when within the interval the frequency was set.
             let shift = residual.clamp(-uncertainty, uncertainty);
             let late = if relative == 0.0 { 0.0 } else { -shift / (relative * PPB) };
-            self.window.adjust(relative, point.device, late, uncertainty.min(excess + known));
+            self.window.adjust(relative, point.system, late, uncertainty.min(excess + known));
         } else {
             if let Some(jump) = self.window.last().map(|last| last.jump_to(&point))
                 && jump.abs() > STEP * to_f64(elapsed) + point.window
             {
                 return Err(disruption(jump, elapsed));
             }
-            self.window.adjust(relative, point.device, 0.0, uncertainty);
+            self.window.adjust(relative, point.system, 0.0, uncertainty);
         }
         self.window.push(point, self.config.window.as_ns(), self.config.capacity);
         let set = (relative != 0.0).then_some(Event::FrequencySet { system_ppb: set.0, device_ppb: set.1 });
@@ -139,13 +141,21 @@ impl Tracker {
         let waited = point.device.saturating_sub(published.as_of) > PATIENCE * self.config.interval.as_ns();
         // A slow reading says nothing: the line goes on. A fast one that leaves a doubt ends it.
         let is_doubtful = !agrees && excess <= known;
-        let is_outdated = is_doubtful || waited || became_shorter || relative.abs() * PPB > published.hidden;
+        // What was set since the line was made, and it does not know of.
+        let unheeded = published.unheeded + relative * PPB;
+        let is_set = unheeded.abs() > published.hidden;
+        let is_outdated = is_doubtful || waited || became_shorter || is_set;
         if agrees || is_outdated {
             match self.solve(&quality) {
                 Some(renewed) => {
                     self.published = Some(renewed);
                     // Conversions with the line before are not confirmed by readings that agree with this one.
                     self.epoch += u64::from(!agrees);
+                }
+                None if is_set => {
+                    let moved = unheeded.abs() * to_f64(elapsed_since(&published, &point)) / 2.0;
+                    self.published = Some(published.set(unheeded, &point, moved, known));
+                    self.epoch += 1;
                 }
                 None if is_doubtful => {
                     let residual = published.line.residual(point.device, point.system);
@@ -159,8 +169,10 @@ impl Tracker {
                     self.published = Some(Published { made: point.device, error, growth, as_of, ..published });
                     self.epoch += 1;
                 }
-                None => (),
+                None => self.published = Some(Published { unheeded, ..published }),
             }
+        } else {
+            self.published = Some(Published { unheeded, ..published });
         }
         Ok(set)
     }
@@ -176,6 +188,7 @@ impl Tracker {
             error: solution.error,
             growth: solution.rate_error + hidden,
             hidden,
+            unheeded: 0.0,
             drift: self.config.drift * PPB * PPB,
             valid_from: self.window.steady_since(hidden / PPB)?,
             as_of: device,
@@ -231,10 +244,13 @@ impl Tracker {
 
     /// By how much the settings of the system's and the device's frequency changed, in parts per billion.
     fn note_settings(&mut self, cycle: &Cycle) -> (f64, f64) {
-        let before = std::mem::replace(&mut self.settings, (cycle.system_frequency, cycle.device_frequency));
-        let change =
-            |before: Option<f64>, after: Option<f64>| before.zip(after).map_or(0.0, |(before, after)| after - before);
-        (change(before.0, self.settings.0), change(before.1, self.settings.1))
+        let known = |setting: Option<f64>| setting.filter(|ppb| ppb.abs() < MAX_SETTING);
+        let settings = (known(cycle.system_frequency), known(cycle.device_frequency));
+        let before = std::mem::replace(&mut self.settings, settings);
+        let change = |before: Option<f64>, after: Option<f64>| {
+            before.zip(after).map_or(0.0, |(before, after)| (after - before) / (1.0 + before * PPB))
+        };
+        (change(before.0, settings.0), change(before.1, settings.1))
     }
 
     fn is_precise(&self) -> bool {
@@ -271,5 +287,110 @@ fn disruption(residual: f64, elapsed: i64) -> Event {
         Event::Stepped { by }
     } else {
         Event::RateChanged { by_ppb: residual / to_f64(elapsed) / PPB }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Any times at all, and often such as a device would show.
+    fn times() -> impl Strategy<Value = i64> {
+        prop_oneof![any::<i64>(), -2_000_000_000_i64..2_000_000_000, Just(i64::MAX), Just(i64::MIN)]
+    }
+
+    fn readings() -> impl Strategy<Value = Vec<Reading<Monotonic>>> {
+        let reading = (times(), times(), times()).prop_map(|(before, device, after)| Reading {
+            before: Time::from_ns(before),
+            device: Time::from_ns(device),
+            after: Time::from_ns(after),
+        });
+        prop::collection::vec(reading, 0..4)
+    }
+
+    fn frequency() -> impl Strategy<Value = Option<f64>> {
+        prop::option::of(prop_oneof![-1e6..1e6, Just(f64::MAX), Just(f64::NAN)])
+    }
+
+    /// A cycle of a device that loses 1 ppm.
+    fn good(second: i64) -> Cycle {
+        let at = second * 100_000_000;
+        let reading = Reading {
+            before: Time::from_ns(at - 500),
+            device: Time::from_ns(7 + at - at / 1_000_000),
+            after: Time::from_ns(at + 500),
+        };
+        Cycle { readings: vec![reading], ..Cycle::default() }
+    }
+
+    #[test]
+    fn a_model_says_what_the_readings_say() {
+        let mut tracker = Tracker::new(Config::default());
+        let updates: Vec<_> = (1..=100).map(|second| tracker.update(&good(second))).collect();
+        assert_eq!(updates.iter().position(|update| update.model.is_some()), Some(3));
+        assert_eq!(updates[3].event, Some(Event::Acquired));
+        let model = updates[99].model.expect("a model");
+        let converted = model.convert(7 + 9_999_990_000, 10_000_001_000).expect("a valid time");
+        assert!(converted.time_ns.abs_diff(10_000_000_000) <= 1);
+        assert!((model.rate - i64::try_from(clockmap::ONE / 1_000_000).expect("small")).abs() < 100);
+        assert_eq!((model.asymmetry_ns, model.as_of_ns), (500, 7 + 9_999_990_000));
+        // 50 ns that no software can see, and roundings: without jitter nothing else.
+        assert!((50..60).contains(&model.error_ns), "{}", model.error_ns);
+    }
+
+    #[test]
+    fn without_readings_it_goes_on_for_a_while() {
+        let mut tracker = Tracker::new(Config::default());
+        for second in 1..=100 {
+            tracker.update(&good(second));
+        }
+        let mut last = 0;
+        for second in 101..=700 {
+            let update = tracker.missed(Time::from_ns(second * 100_000_000));
+            let error = update.model.expect("within the limit of a minute").error_ns;
+            assert!(update.state == State::Holdover && error >= last);
+            last = error;
+        }
+        let end = tracker.missed(Time::from_ns(70_100_000_000));
+        assert!(end.model.is_none() && end.event == Some(Event::Withdrawn(Reason::HoldoverLimit)));
+        assert_eq!(end.epoch, 2);
+    }
+
+    #[test]
+    fn a_clock_too_fast_for_any_model_gets_none() {
+        let mut tracker = Tracker::new(Config::default());
+        for second in 1..100 {
+            let mut cycle = good(second);
+            cycle.readings[0].device = Time::from_ns(second * 250_000_000);
+            let update = tracker.update(&cycle);
+            assert!(update.model.is_none() && update.epoch == 1);
+            assert_eq!(update.event, (second > 1).then_some(Event::Inconsistent));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_it_panic_or_publish_what_nobody_reads(
+            start in 0_i64..10,
+            steps in prop::collection::vec((readings(), frequency(), frequency(), times(), any::<bool>()), 1..40),
+        ) {
+            let mut tracker = Tracker::new(Config::default());
+            for second in 1..start {
+                tracker.update(&good(second));
+            }
+            for (readings, system_frequency, device_frequency, now, is_missed) in steps {
+                let update = if is_missed {
+                    tracker.missed(Time::from_ns(now))
+                } else {
+                    tracker.update(&Cycle { readings, system_frequency, device_frequency })
+                };
+                if let Some(model) = update.model {
+                    prop_assert!(model.is_well_formed(), "{model:?}");
+                    prop_assert!(model.valid_from_ns <= model.valid_until_ns, "{model:?}");
+                }
+            }
+        }
     }
 }

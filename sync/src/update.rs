@@ -75,7 +75,8 @@ pub enum Event {
         /// Change of the device's adjustment, in parts per billion.
         device_ppb: f64,
     },
-    /// The readings of the cycle contradict one another: none of them was used.
+    /// The readings contradict one another, those of the cycle or, before there is a model, those of the last cycles: the
+    /// device was set meanwhile, or runs too fast or too slowly for any model.
     Inconsistent,
     /// The model was withdrawn.
     Withdrawn(Reason),

@@ -101,13 +101,15 @@ impl Window {
         }
     }
 
-    /// The relative frequency was adjusted by `ppb` at an unknown instant between the last reading and `next`. The readings are
-    /// brought to the new frequency as if that had been `late` nanoseconds later than halfway, and they can be off by `error`.
+    /// The system's frequency, in relation to the device's, was adjusted by `ppb` at an unknown instant between the last
+    /// reading and the system time `next`. The readings are brought to the new frequency as if that had been `late` nanoseconds
+    /// later than halfway, and they can be off by `error`.
     pub(crate) fn adjust(&mut self, ppb: f64, next: i64, late: f64, error: f64) {
         let Some(last) = self.last() else { return };
-        let middle = to_f64(next.saturating_sub(last.device)) / 2.0 - late;
+        let before = to_f64(next.saturating_sub(last.system)) / 2.0 - late;
         for point in &mut self.points {
-            point.adjustment -= ppb / NS_PER_S * (to_f64(next.saturating_sub(point.device)) - middle);
+            let elapsed = to_f64(next.saturating_sub(point.system)) - point.adjustment - before;
+            point.adjustment -= ppb / NS_PER_S * elapsed;
             point.adjustment_error += error;
             point.adjusted += ppb.abs();
         }

@@ -96,8 +96,8 @@ impl LinearRegression {
     }
 
     fn shift(&mut self, free: i64, steered: i64) {
-        self.now.free += free;
-        self.now.reference += steered;
+        self.now.free = self.now.free.saturating_add(free);
+        self.now.reference = self.now.reference.saturating_add(steered);
         for regression in &mut self.regressions {
             if let Some(fit) = &mut regression.fit {
                 fit.intercept += to_f64(free) * fit.slope + to_f64(free.saturating_sub(steered));
@@ -106,7 +106,9 @@ impl LinearRegression {
     }
 
     fn regress(&mut self) {
-        let Some(newest) = self.samples.back().map(|point| point.reference - self.now.reference) else { return };
+        let Some(newest) = self.samples.back().map(|point| point.reference.saturating_sub(self.now.reference)) else {
+            return;
+        };
         for (regression, exponent) in self.regressions.iter_mut().zip(SMALLEST..) {
             let count = 1 << exponent;
             if self.samples.len() < count {
@@ -137,8 +139,8 @@ impl LinearRegression {
 
 fn least_squares<'a>(points: impl Iterator<Item = &'a Point> + Clone, now: Point, count: f64) -> Option<Fit> {
     let relative = points.map(|point| {
-        let (x, y) = (point.free - now.free, point.reference - now.reference);
-        (to_f64(x), to_f64(y - x))
+        let (x, y) = (point.free.saturating_sub(now.free), point.reference.saturating_sub(now.reference));
+        (to_f64(x), to_f64(y.saturating_sub(x)))
     });
     let (x_sum, y_sum) = relative.clone().fold((0.0, 0.0), |(x_sum, y_sum), (x, y)| (x_sum + x, y_sum + y));
     let (x_mean, y_mean) = (x_sum / count, y_sum / count);
@@ -154,7 +156,8 @@ impl<C> Servo<C> for LinearRegression {
         if self.samples.len() == 1 << LARGEST {
             self.samples.pop_front();
         }
-        self.samples.push_back(Point { free: self.now.free, reference: self.now.reference - offset.as_ns() });
+        self.samples
+            .push_back(Point { free: self.now.free, reference: self.now.reference.saturating_sub(offset.as_ns()) });
         self.regress();
         let Some((fit, exponent)) = self.best() else { return Action::Wait };
         let behind = Span::from_ns(to_i64(fit.intercept));
@@ -163,7 +166,7 @@ impl<C> Servo<C> for LinearRegression {
         if steps {
             behind += to_f64(offset.as_ns());
             self.shift(0, (-offset).as_ns());
-            self.last = self.last.map(|last| last - offset.as_ns());
+            self.last = self.last.map(|last| last.saturating_sub(offset.as_ns()));
         }
         // Longer regressions correct the offset more slowly: their frequency is worth keeping.
         let intervals = if exponent <= 4 { 1.0 } else { f64::from(u8::from(exponent == LARGEST)) + 2.0 };
@@ -176,5 +179,44 @@ impl<C> Servo<C> for LinearRegression {
         self.samples.clear();
         self.last = None;
         self.regressions = [Regression::default(); LARGEST - SMALLEST + 1];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hwtstamp::Phc;
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    /// Samples every second of a clock that is `behind` at first and loses `lost` more every second.
+    fn offset(second: i64, behind: i64, lost: i64) -> Span {
+        Span::from_ns(-behind - lost * second)
+    }
+
+    #[test]
+    fn four_samples_make_a_line() {
+        let mut servo = LinearRegression::new(Limits::new(1e6), Span::from_s(1), 0.0);
+        let mut sample = |second| {
+            Servo::<Phc>::sample(&mut servo, offset(second, 0, 1_000), Time::from_ns(second * SECOND - 1_000 * second))
+        };
+        assert_eq!([0, 1, 2].map(&mut sample), [Action::Wait; 3]);
+        // It loses 1000 ppb, and 3000 ns are to be made up within a second.
+        let Action::Adjust { frequency } = sample(3) else { panic!("the fourth sample adjusts") };
+        assert!((frequency - 4_000.0).abs() < 0.1, "{frequency}");
+    }
+
+    #[test]
+    fn a_large_first_offset_is_stepped() {
+        let mut servo = LinearRegression::new(Limits::new(1e6), Span::from_s(1), 0.0);
+        let mut sample =
+            |second| Servo::<Phc>::sample(&mut servo, offset(second, 50_000, 0), Time::from_ns(second * SECOND));
+        assert_eq!([0, 1, 2].map(&mut sample), [Action::Wait; 3]);
+        let Action::Step { by, frequency } = sample(3) else { panic!("50 us are more than the threshold") };
+        assert_eq!(by, Span::from_us(50));
+        assert!(frequency.abs() < 0.1, "{frequency}");
+        Servo::<Phc>::reset(&mut servo);
+        assert_eq!(Servo::<Phc>::sample(&mut servo, Span::ZERO, Time::from_ns(9 * SECOND)), Action::Wait);
     }
 }

@@ -126,3 +126,65 @@ impl<C> Servo<C> for Pi {
         self.stage = Stage::Start;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hwtstamp::Phc;
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn sample(servo: &mut Pi, offset: i64, second: i64) -> Action {
+        Servo::<Phc>::sample(servo, Span::from_ns(offset), Time::from_ns(second * SECOND))
+    }
+
+    fn frequency(action: Action) -> f64 {
+        let Action::Adjust { frequency } = action else { panic!("{action:?} is no adjustment") };
+        frequency
+    }
+
+    fn servo(limits: Limits) -> Pi {
+        Pi::new(Gains::default(), limits, Span::from_s(1), 0.0)
+    }
+
+    #[test]
+    fn the_frequency_is_estimated_then_both_parts_act() {
+        let mut servo = servo(Limits::new(1e6));
+        assert_eq!(sample(&mut servo, 0, 10), Action::Wait);
+        assert!((frequency(sample(&mut servo, 1_000, 11)) + 1_000.0).abs() < 1e-6);
+        // 0.7 and 0.3 of the offset, and 0.3 of it stay.
+        assert!((frequency(sample(&mut servo, 100, 12)) + 1_100.0).abs() < 1e-6);
+        assert!((frequency(sample(&mut servo, 0, 13)) + 1_030.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn too_short_a_time_or_one_that_went_backwards_estimates_nothing() {
+        let mut slow = Pi::new(Gains { proportional: 0.1, integral: 0.001 }, Limits::new(1e6), Span::from_s(1), 0.0);
+        assert_eq!(sample(&mut slow, 0, 0), Action::Wait);
+        assert_eq!(sample(&mut slow, 0, 15), Action::Wait);
+        assert_eq!(frequency(sample(&mut slow, 0, 16)), 0.0);
+        let mut servo = servo(Limits::new(1e6));
+        assert_eq!(sample(&mut servo, 0, 10), Action::Wait);
+        assert_eq!(sample(&mut servo, 0, 9), Action::Wait);
+        assert_eq!(sample(&mut servo, 0, 20), Action::Wait, "it has started anew");
+    }
+
+    #[test]
+    fn at_the_limit_the_sum_does_not_run_away() {
+        let mut servo = servo(Limits { first_step_threshold: Span::ZERO, ..Limits::new(1_000.0) });
+        sample(&mut servo, 1_000_000, 0);
+        sample(&mut servo, 1_000_000, 1);
+        for second in 2..100 {
+            assert!((frequency(sample(&mut servo, 1_000_000, second)) + 1_000.0).abs() < 1e-9);
+        }
+        assert_eq!(frequency(sample(&mut servo, 0, 100)), 0.0);
+    }
+
+    #[test]
+    fn gains_are_bounded_for_long_intervals() {
+        let gains = Gains { proportional: 5.0, integral: 5.0 };
+        assert_eq!(gains.stable(4.0), Gains { proportional: 0.25, integral: 0.5 });
+        assert_eq!(Gains::default().stable(0.1), Gains::default());
+    }
+}

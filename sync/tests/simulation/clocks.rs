@@ -37,7 +37,7 @@ impl Clock {
 
     /// How much faster than true time it runs now, as a fraction.
     pub(crate) fn rate(&self) -> f64 {
-        (self.oscillator.error + self.adjustment) * PPB
+        (1.0 + self.oscillator.error * PPB) * (1.0 + self.adjustment * PPB) - 1.0
     }
 
     fn advance(&mut self, elapsed: f64, normal: f64) {

@@ -73,7 +73,7 @@ fn apart(world: &World) -> f64 {
 }
 
 fn cycle_of(world: &mut World, rng: &mut SmallRng) -> Cycle {
-    let readings = device::read(world, Method::Extended, &Delay::CHRONY, 10, None, rng);
+    let readings = device::read(world, Method::Extended, &Delay::CHRONY, 20, None, rng);
     Cycle {
         readings: readings.expect("nobody sets the time of day"),
         system_frequency: Some(world.monotonic.adjustment),
