@@ -37,7 +37,7 @@ pub(crate) struct Options {
     pub(super) rate: f64,
 
     /// Readings for each update, of which the shortest count most
-    #[arg(short = 'N', long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=25))]
+    #[arg(short = 'N', long, value_name = "COUNT", default_value_t = instamp_sync::READINGS, value_parser = clap::value_parser!(u32).range(1..=25))]
     pub(super) readings: u32,
 
     /// How to read the clock; auto takes the first that the card and the kernel have, in this order
