@@ -83,7 +83,10 @@ fn alone(suite: Suite, checks: &str) {
     passes(suite, checks);
 }
 
+/// The hooks in a lab, and at a card.
 const HOOKS: &str = "agreement,lab,card";
+/// The clocks of two cards: what the library makes of them, and the command.
+const CLOCKS: &str = "conversion,clocks,phc,settings,stamping,modelling,steering,adjusting";
 
 #[test]
 fn hooks_on_linux_6_1() {
@@ -97,10 +100,15 @@ fn hooks_on_linux_6_12_or_later() {
 
 #[test]
 fn clocks_on_linux_6_1() {
-    shared(OLD, "conversion,clocks,phc,settings,stamping,modelling,steering,adjusting");
+    shared(OLD, CLOCKS);
 }
 
 #[test]
 fn clocks_on_linux_6_12_or_later() {
-    alone(NEW, "conversion,clocks,phc,settings,stamping,modelling,comparison,steering,adjusting");
+    shared(NEW, CLOCKS);
+}
+
+#[test]
+fn sync_scatters_no_more_than_phc2sys() {
+    alone(NEW, "comparison");
 }

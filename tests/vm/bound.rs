@@ -10,7 +10,7 @@ use instamp_clockmap::{Device, Directory, Reader};
 
 use crate::phc::{is_old, median};
 
-const DURATION: Duration = Duration::from_secs(3);
+const DURATION: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(5);
 const READINGS: u32 = 5;
 /// Sandwiches of `CLOCK_REALTIME` between two readings of `CLOCK_MONOTONIC`, of which some are short.
@@ -23,11 +23,12 @@ struct Witness {
     after: Time<Monotonic>,
 }
 
-/// While a daemon publishes the models of both cards there, every conversion agrees with a reading: what it gives, widened
-/// by its bound, meets the time in which the reading was made.
-pub(crate) fn holds(directory: &Directory, index: u32) {
+/// While a daemon publishes the model of a card's clock, in the `circumstances`, every conversion agrees with a reading: what
+/// it gives, widened by its bound, meets the time in which the reading was made.
+pub(crate) fn holds(index: u32, circumstances: &str) {
+    let directory = Directory::new(Directory::DEFAULT);
     let phc = PhcDevice::open_index(index, Access::Read).expect("open");
-    let mut reader = Reader::open(directory, Device::Phc(index)).expect("a model");
+    let mut reader = Reader::open(&directory, Device::Phc(index)).expect("a model");
     let [mut bounds, mut distances] = [Vec::new(), Vec::new()];
     let start = Instant::now();
     while start.elapsed() < DURATION {
@@ -46,7 +47,7 @@ pub(crate) fn holds(directory: &Directory, index: u32) {
         thread::sleep(PAUSE);
     }
     println!(
-        "guest: /dev/ptp{index}: {} conversions within their bounds: bound {} ns, {} ns from the middle of a reading (medians, under emulation)",
+        "guest: sync: /dev/ptp{index}, {circumstances}: {} conversions within their bounds: bound {} ns, {} ns from the middle of a reading (medians, under emulation)",
         bounds.len(),
         median(&mut bounds),
         median(&mut distances)

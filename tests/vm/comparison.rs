@@ -8,11 +8,17 @@ const PHC: &str = "/dev/ptp0";
 /// Both read as often, and as many times for one offset.
 const RATE: u32 = 10;
 const READINGS: u32 = 5;
-/// Offsets of a round that count, after those in which servo and model settle.
-const OFFSETS: usize = 60;
-const SETTLING: usize = 20;
+/// Offsets of a round that count.
+const OFFSETS: usize = 40;
+/// Those before that do not. phc2sys's servo overshoots for some seconds when it starts: its constants are made for one update a
+/// second, and at ten they damp little.
+const SETTLING_MODEL: usize = 20;
+const SETTLING_SERVO: usize = 50;
 /// Rounds of each, in turn.
 const ROUNDS: usize = 5;
+/// What both are expected to come down to is the noise of the shortest readings, a few nanoseconds under emulation. Less than
+/// this is no difference.
+const NOISE: u64 = 4;
 
 /// The offsets of one round around zero, in ns.
 #[derive(Clone, Copy)]
@@ -60,26 +66,26 @@ pub(crate) fn check() {
     println!(
         "guest: sync spread: {sync}; phc2sys: {phc2sys} (medians of {ROUNDS} rounds of {OFFSETS} offsets, under emulation)"
     );
-    assert!(sync.deviation <= phc2sys.deviation, "more deviation than phc2sys");
-    assert!(sync.p95 <= phc2sys.p95, "a larger p95 than phc2sys");
+    assert!(sync.deviation <= phc2sys.deviation + NOISE, "more deviation than phc2sys");
+    assert!(sync.p95 <= phc2sys.p95 + NOISE, "a larger p95 than phc2sys");
 }
 
 fn modelled() -> Spread {
-    let [rate, readings, count] = [RATE.to_string(), READINGS.to_string(), (SETTLING + OFFSETS).to_string()];
+    let [rate, readings, count] = [RATE.to_string(), READINGS.to_string(), (SETTLING_MODEL + OFFSETS).to_string()];
     let sync = Sync::start(&["--phc", PHC, "-R", &rate, "-N", &readings, "--count", &count]);
     let updates: Vec<_> = sync.rest().into_iter().filter(|line| line["type"] == "update").collect();
-    assert_eq!(updates.len(), SETTLING + OFFSETS);
+    assert_eq!(updates.len(), SETTLING_MODEL + OFFSETS);
     let offset = |update: &serde_json::Value| {
         assert_eq!(update["state"], "locked", "{update}");
         update["offset_ns"].as_i64().expect("an offset")
     };
-    Spread::of(&updates[SETTLING..].iter().map(offset).collect::<Vec<_>>())
+    Spread::of(&updates[SETTLING_MODEL..].iter().map(offset).collect::<Vec<_>>())
 }
 
 fn steered() -> Spread {
-    let updates: Vec<_> = Phc2sys::start(PHC, RATE, READINGS).take(SETTLING + OFFSETS).collect();
-    assert_eq!(updates.len(), SETTLING + OFFSETS, "phc2sys has ended");
-    let settled = &updates[SETTLING..];
+    let updates: Vec<_> = Phc2sys::start(PHC, RATE, READINGS).take(SETTLING_SERVO + OFFSETS).collect();
+    assert_eq!(updates.len(), SETTLING_SERVO + OFFSETS, "phc2sys has ended");
+    let settled = &updates[SETTLING_SERVO..];
     assert!(settled.iter().all(|update| update.locked), "phc2sys does not lock: {updates:?}");
     Spread::of(&settled.iter().map(|update| update.offset).collect::<Vec<_>>())
 }

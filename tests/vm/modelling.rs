@@ -5,8 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hwtstamp::{Access, Monotonic, PhcDevice, SystemClock as _};
+use hwtstamp::{Access, Monotonic, PhcDevice, Span, SystemClock as _, system};
 use instamp_clockmap::{Device, Directory, Reader, Refusal};
+use instamp_tests::lab::instamp;
+use serde_json::Value;
 
 use crate::{
     bound::{self, ns},
@@ -20,6 +22,8 @@ pub(crate) fn check() {
     two_cards();
     methods_agree();
     beside_phc2sys();
+    beside_steps_of_the_system();
+    beside_a_step_of_the_card();
 }
 
 fn two_cards() {
@@ -33,8 +37,9 @@ fn two_cards() {
 
     let (began, busy) = (Instant::now(), busy(sync.pid()));
     for index in [0, 1] {
-        bound::holds(&directory, index);
+        bound::holds(index, "two cards");
     }
+    assert_eq!(shown(), (Some(0), ["valid", "valid"].map(str::to_owned).to_vec()));
     let (elapsed, busy) = (began.elapsed(), self::busy(sync.pid()) - busy);
     println!(
         "guest: sync: {:.2} % of a processor at 10 Hz with two cards (under emulation)",
@@ -49,6 +54,16 @@ fn two_cards() {
     }
     let (device_ns, mut reader) = opened(&directory);
     assert_eq!(reader.convert(device_ns(), ns(Monotonic::now())), Err(Refusal::Withdrawn));
+    assert_eq!(shown(), (Some(1), ["withdrawn", "withdrawn"].map(str::to_owned).to_vec()));
+}
+
+/// What `instamp clock` exits with, and the states of the clocks that it shows.
+fn shown() -> (Option<i32>, Vec<String>) {
+    let output = instamp().args(["clock", "--json"]).output().expect("start instamp");
+    let text = String::from_utf8(output.stdout).expect("text");
+    print!("{text}");
+    let clocks = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    (output.status.code(), clocks.map(|clock| clock["state"].as_str().expect("a state").to_owned()).collect())
 }
 
 /// Whether it is read next to `CLOCK_MONOTONIC` or `CLOCK_REALTIME`, and in whatever way: the model says the same.
@@ -93,7 +108,31 @@ fn beside_phc2sys() {
     phc2sys.find(|update| update.locked).expect("it locks");
     let mut sync = Sync::start(&["--phc", "/dev/ptp0"]);
     sync.locked();
-    bound::holds(&Directory::new(Directory::DEFAULT), 0);
+    bound::holds(0, "beside phc2sys");
+    sync.end();
+}
+
+/// `CLOCK_REALTIME` is stepped, which the card is read next to: the model is of `CLOCK_MONOTONIC`, and goes on.
+fn beside_steps_of_the_system() {
+    let mut sync = Sync::start(&["--phc", "/dev/ptp0", "--method", "extended-realtime"]);
+    sync.locked();
+    for step in [Span::from_ms(-1500), Span::from_ms(1500)] {
+        system::step(step).expect("this may");
+        bound::holds(0, "after a step of the system's clock");
+    }
+    let lines = sync.end();
+    assert!(lines.iter().all(|line| line["type"] != "withdrawn"), "{lines:#?}");
+}
+
+/// The card's clock is stepped: the model is withdrawn, and the next one is right.
+fn beside_a_step_of_the_card() {
+    let phc = PhcDevice::open_index(0, Access::Write).expect("open");
+    let mut sync = Sync::start(&["--phc", "/dev/ptp0"]);
+    sync.locked();
+    phc.step(Span::from_ms(1)).expect("opened for writing");
+    sync.reaches(|line| line["type"] == "withdrawn" && line["reason"] == "stepped");
+    sync.locked();
+    bound::holds(0, "after a step of the card's clock");
     sync.end();
 }
 
