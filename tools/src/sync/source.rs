@@ -12,7 +12,7 @@ use instamp_sync::{Bridge, Config, CrossTimestamp, Cycle, Sandwich};
 use super::options;
 
 /// The two ends of a [`Bridge`] each take so many readings: enough for one that nothing has interrupted.
-const SANDWICHES: usize = 3;
+const SANDWICHES: usize = 5;
 
 /// How well the difference of the system's clocks must be known for a precise reading to stay one. Half of it is allowed for.
 const MAX_WIDTH: Span = Span::from_ns(100);

@@ -46,7 +46,7 @@ fn cycle() {
     const READINGS: usize = 20;
     let read = || {
         black_box([(); READINGS].map(|()| (Monotonic::now(), MonotonicRaw::now(), Monotonic::now())));
-        black_box([(); 6].map(|()| (Monotonic::now(), Realtime::now(), Monotonic::now())));
+        black_box([(); 10].map(|()| (Monotonic::now(), Realtime::now(), Monotonic::now())));
         black_box(system::discipline()).expect("anybody may read it");
     };
     let times: Vec<_> = (0..RUNS)
