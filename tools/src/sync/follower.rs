@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use anyhow::bail;
-use hwtstamp::{Access, Monotonic, PhcDevice, SystemClock as _};
+use hwtstamp::{Access, Monotonic, PhcDevice, Reading, SystemClock as _};
 use instamp_clockmap::Model;
 use instamp_sync::{Clock, CrossTimestamp as _, Cycle, Event, State, Tracker, Update};
 
@@ -102,7 +102,7 @@ impl Follower {
     /// Steers, where that is asked for.
     fn steer<'a>(&mut self, name: &'a str, cycle: &Cycle) -> anyhow::Result<Option<told::Steered<'a>>> {
         let Some((guard, steering)) = &mut self.steering else { return Ok(None) };
-        let Some(shortest) = cycle.readings.iter().min_by_key(|reading| reading.window()) else { return Ok(None) };
+        let Some(shortest) = shortest(cycle) else { return Ok(None) };
         let Some(realtime) = self.source.realtime(shortest.midpoint()) else { return Ok(None) };
         guard.check()?;
         let decision = steering.decide(shortest.device, realtime, Monotonic::now())?;
@@ -126,18 +126,21 @@ impl Follower {
         self.is_unread = false;
         let update = self.tracker.update(cycle);
         self.take(&update, report)?;
-        let Some(sample) = update.sample else { return Ok(()) };
+        // Readings that contradict one another are told as well, or a clock that nothing can follow would seem a silent one.
+        let Some(reading) = update.sample.map(|sample| sample.reading).or_else(|| shortest(cycle)) else {
+            return Ok(());
+        };
         let told = told::Update {
             clock: name,
-            time_ns: sample.reading.midpoint().as_ns(),
+            time_ns: reading.midpoint().as_ns(),
             state: state_name(update.state),
             epoch: self.publisher.epoch(),
             event: update.event.as_ref().map(event_name),
             // The residual is the system's time less the model's; told is the card's, seen through the model, less the system's.
-            offset_ns: sample.residual.map(|residual| -residual.as_ns()),
-            delay_ns: sample.delay().as_ns(),
+            offset_ns: update.sample.and_then(|sample| Some(-sample.residual?.as_ns())),
+            delay_ns: reading.window().as_ns(),
             rate_ppb: update.model.map(|model| rate_ppb(model.rate)),
-            bound_ns: update.model.and_then(|model| bound_ns(&model, sample.reading.device.as_ns().cast_unsigned())),
+            bound_ns: update.model.and_then(|model| bound_ns(&model, reading.device.as_ns().cast_unsigned())),
             asymmetry_ns: update.model.map(|model| model.asymmetry_ns),
             steered,
         };
@@ -238,6 +241,11 @@ fn steering(which: Steer, options: &Options, source: &Source) -> anyhow::Result<
         Steer::System => Box::new(System),
     };
     Ok((guard, Steering::new(which, sink, options)?))
+}
+
+/// The reading that phc2sys takes.
+fn shortest(cycle: &Cycle) -> Option<Reading<Monotonic>> {
+    cycle.readings.iter().copied().min_by_key(Reading::window)
 }
 
 /// How wrong a conversion of this time is now.

@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const OF_SYSTEM: [&str; 7] = ["chronyd", "ntpd", "ntp-daemon", "systemd-timesyn", "phc2sys", "ptpd", "ptpd2"];
 
 /// Daemons that steer a card's clock where the card has one, and else the system's.
-const OF_CARD_OR_SYSTEM: [&str; 2] = ["ptp4l", "statime-linux"];
+const OF_CARD_OR_SYSTEM: [&str; 4] = ["ptp4l", "sptp", "statime", "statime-linux"];
 
 /// Looks now and then whether a process steers the clock that is to be steered.
 pub(super) struct Guard {
