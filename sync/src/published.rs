@@ -17,6 +17,8 @@ pub(crate) struct Published {
     pub(crate) made: i64,
     /// The error at that time.
     pub(crate) error: f64,
+    /// The error since [`as_of`](Self::as_of): what a reading has to keep to that confirms all of it.
+    pub(crate) proven: f64,
     /// By how much the error grows at first, as a fraction.
     pub(crate) growth: f64,
     /// As how large a change of the rate the last reading could have hidden, as a fraction. It is a part of the growth.
@@ -63,7 +65,14 @@ impl Published {
             rate: (1.0 + self.line.rate) * (1.0 + relative) - 1.0,
         };
         let (made, as_of, valid_from) = (point.device, point.device, point.device);
-        Self { line, made, error: error + moved, unheeded: 0.0, valid_from, as_of, ..*self }
+        let error = error + moved;
+        Self { line, made, error, proven: error, unheeded: 0.0, valid_from, as_of, ..*self }
+    }
+
+    /// The line goes on after a reading that can be `off` by so much, as wrong as that lets it be: `error` is at least that.
+    pub(crate) fn widened(&self, point: &Point, off: f64, error: f64, elapsed: f64) -> Self {
+        let growth = self.growth.max((off + self.error) / elapsed);
+        Self { made: point.device, error, growth, ..*self }
     }
 
     /// The model to publish. `None` where numbers do not fit one.

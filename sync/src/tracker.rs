@@ -109,12 +109,14 @@ impl Tracker {
         // The system's clock tells how much time has passed: the device's may have been set.
         let elapsed = self.window.last().map_or(0, |last| point.system.saturating_sub(last.system));
         let uncertainty = relative.abs() * PPB * to_f64(elapsed) / 2.0;
-        let mut agrees = false;
+        let (mut agrees, mut fits) = (false, false);
         if let Some(published) = self.published {
             let known = published.error_after(elapsed_since(&published, &point));
             let residual = published.line.residual(point.device, point.system);
-            // With the error as it was when the line was made: it may have been off by as much ever since.
-            agrees = residual.abs() + excess <= published.error && !became_shorter;
+            // With the error as it was since then: it may have been off by as much ever since.
+            let off = residual.abs() + excess;
+            agrees = off <= published.proven && !became_shorter;
+            fits = off <= known && published.made == published.as_of;
             let residual = residual - relative.signum() * uncertainty;
             if residual.abs() - excess > known + uncertainty {
                 return Err(disruption(residual, elapsed));
@@ -140,7 +142,7 @@ impl Tracker {
         let known = published.error_after(elapsed_since(&published, &point));
         let waited = point.device.saturating_sub(published.as_of) > PATIENCE * self.config.interval.as_ns();
         // A slow reading says nothing: the line goes on. A fast one that leaves a doubt ends it.
-        let is_doubtful = !agrees && excess <= known;
+        let is_doubtful = !agrees && !fits && excess <= known;
         // What was set since the line was made, and it does not know of.
         let unheeded = published.unheeded + relative * PPB;
         let is_set = unheeded.abs() > published.hidden;
@@ -162,15 +164,19 @@ impl Tracker {
                     if residual.abs() > known {
                         return Err(disruption(residual, elapsed));
                     }
-                    // Too few readings that fit together: the line goes on, as wrong as this reading lets it be.
-                    let (error, since) = (residual.abs() + excess, elapsed_since(&published, &point));
-                    let growth = published.growth.max((error + published.error) / to_f64(since));
-                    let as_of = point.device;
-                    self.published = Some(Published { made: point.device, error, growth, as_of, ..published });
+                    // Too few readings that fit together: the line goes on.
+                    let (off, since) = (residual.abs() + excess, to_f64(elapsed_since(&published, &point)));
+                    let widened = published.widened(&point, off, off.max(known), since);
+                    self.published = Some(Published { proven: widened.error, as_of: point.device, ..widened });
                     self.epoch += 1;
                 }
                 None => self.published = Some(Published { unheeded, ..published }),
             }
+        } else if fits {
+            // It says little, and the next one will tell.
+            let off = published.line.residual(point.device, point.system).abs() + excess;
+            let widened = published.widened(&point, off, known, to_f64(elapsed_since(&published, &point)));
+            self.published = Some(Published { unheeded, ..widened });
         } else {
             self.published = Some(Published { unheeded, ..published });
         }
@@ -186,6 +192,7 @@ impl Tracker {
             line: solution.line,
             made: device,
             error: solution.error,
+            proven: solution.error,
             growth: solution.rate_error + hidden,
             hidden,
             unheeded: 0.0,

@@ -13,7 +13,7 @@ const NS_PER_S: f64 = 1e9;
 pub(crate) const FEWEST: usize = 4;
 
 /// Nearly all readings agree with a line whose error is so many times that of the typical one.
-const SPREAD: f64 = 1.5;
+const SPREAD: f64 = 1.4;
 
 /// How far the readings of a window are off, and how fast their clocks drift.
 #[derive(Clone, Copy, Debug)]

@@ -26,7 +26,7 @@ const INSTANTS: usize = 1_000_000;
 #[test]
 fn no_conversion_is_off_by_more_than_its_bound() {
     println!(
-        "{:32} {:>8} {:>7} {:>7} {:>9} {:>9} {:>7} {:>9} {:>9} {:>8} {:>8}",
+        "{:32} {:>8} {:>7} {:>7} {:>9} {:>9} {:>7} {:>9} {:>9} {:>9} {:>8} {:>8}",
         "scenario",
         "checked",
         "rms",
@@ -36,6 +36,7 @@ fn no_conversion_is_off_by_more_than_its_bound() {
         "rate",
         "withdrawn",
         "available",
+        "confirmed",
         "lock s",
         "exposed"
     );
@@ -79,7 +80,7 @@ fn no_software_sees_a_latch_further_from_the_middle_than_assumed() {
 fn print(scenario: &Scenario, seen: &mut Seen) {
     let bound = seen.median_bound();
     println!(
-        "{:32} {:8} {:7.1} {:7.1} {:9} {:9.2} {:7.1e} {:9.2} {:9.4} {:8.3} {:8}",
+        "{:32} {:8} {:7.1} {:7.1} {:9} {:9.2} {:7.1e} {:9.2} {:9.4} {:9.3} {:8.3} {:8}",
         scenario.name,
         seen.live + seen.late,
         seen.rms(),
@@ -89,6 +90,7 @@ fn print(scenario: &Scenario, seen: &mut Seen) {
         seen.rate_error,
         seen.withdrawals as f64 / scenario.seeds as f64,
         seen.available(),
+        seen.confirmed as f64 / seen.live as f64,
         seen.lock / clocks::S,
         seen.exposed
     );
