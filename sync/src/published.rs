@@ -5,7 +5,7 @@ use instamp_clockmap::{self as clockmap, MAX_ERROR_NS, MAX_GROWTH, MAX_RANGE_NS,
 
 use crate::{
     line::{Line, to_f64},
-    window::Point,
+    window::{Adjustment, Point},
 };
 
 /// The line that was published last, and how its error grows. Errors are nanoseconds, without what all readings have in
@@ -33,6 +33,37 @@ pub(crate) struct Published {
     pub(crate) as_of: i64,
 }
 
+/// What a reading says of the line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    /// It was never off by more than it said.
+    Agrees,
+    /// It is not off by more than it says now; whether it was in between, the next reading will tell.
+    Fits,
+    /// Nothing: the reading took too long.
+    Silent,
+    /// It may be off by more than it says.
+    Doubtful,
+    /// It is off by more than it says.
+    Contradicts,
+}
+
+/// A reading compared with the line. All in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Comparison {
+    pub(crate) verdict: Verdict,
+    /// The middle of the reading less the line.
+    pub(crate) residual: f64,
+    /// How far the line can be off, by the reading alone.
+    pub(crate) off: f64,
+    /// How far it can be off, by what was known before.
+    pub(crate) known: f64,
+    /// How much later than halfway between the readings the frequency was set.
+    pub(crate) late: f64,
+    /// Since the line was made.
+    pub(crate) elapsed: f64,
+}
+
 /// What else a model says.
 pub(crate) struct Terms {
     pub(crate) state: clockmap::State,
@@ -55,24 +86,54 @@ impl Published {
         self.error + self.growth * elapsed + self.drift * elapsed * elapsed / 2.0
     }
 
-    /// The line after the system's frequency, in relation to the device's, was adjusted by `relative` before `point`, which
-    /// moves it by `moved` at the most. `error` is what it was before.
-    pub(crate) fn set(&self, relative: f64, point: &Point, moved: f64, error: f64) -> Self {
+    /// Compares it with a reading whose middle can be off by `excess`.
+    pub(crate) fn compare(&self, point: &Point, excess: f64, adjustment: &Adjustment) -> Comparison {
+        let elapsed = point.system.saturating_sub(self.line.system_at(self.made));
+        let known = self.error_after(elapsed);
+        let residual = self.line.residual(point.device, point.system);
+        let off = residual.abs() + excess;
+        // What remains if the frequency was set halfway. Where the reading lies tells when it was.
+        let unexpected = residual - adjustment.relative.signum() * adjustment.moved;
+        let shift = unexpected.clamp(-adjustment.moved, adjustment.moved);
+        let verdict = if unexpected.abs() - excess > known + adjustment.moved {
+            Verdict::Contradicts
+        } else if off <= self.proven {
+            Verdict::Agrees
+        } else if off <= known && self.made == self.as_of {
+            Verdict::Fits
+        } else if excess > known {
+            Verdict::Silent
+        } else {
+            Verdict::Doubtful
+        };
+        let late = if adjustment.relative == 0.0 { 0.0 } else { -shift / adjustment.relative };
+        Comparison { verdict, residual, off, known, late, elapsed: to_f64(elapsed) }
+    }
+
+    /// The line with the frequencies as they are set now, at an unknown instant since it was made.
+    pub(crate) fn set(&self, point: &Point, comparison: &Comparison) -> Self {
+        let moved = self.unheeded.abs() * comparison.elapsed / 2.0;
         let line = Line {
             device: point.device,
             system: self.line.system_at(point.device),
-            offset: relative.signum() * moved,
-            rate: (1.0 + self.line.rate) * (1.0 + relative) - 1.0,
+            offset: self.unheeded.signum() * moved,
+            rate: (1.0 + self.line.rate) * (1.0 + self.unheeded) - 1.0,
         };
         let (made, as_of, valid_from) = (point.device, point.device, point.device);
-        let error = error + moved;
+        let error = comparison.known + moved;
         Self { line, made, error, proven: error, unheeded: 0.0, valid_from, as_of, ..*self }
     }
 
-    /// The line goes on after a reading that can be `off` by so much, as wrong as that lets it be: `error` is at least that.
-    pub(crate) fn widened(&self, point: &Point, off: f64, error: f64, elapsed: f64) -> Self {
-        let growth = self.growth.max((off + self.error) / elapsed);
-        Self { made: point.device, error, growth, ..*self }
+    /// The line after a reading that says little: the next one will tell. Until then it is as wrong as this one lets it be.
+    pub(crate) fn widened(&self, point: &Point, comparison: &Comparison) -> Self {
+        let growth = self.growth.max((comparison.off + self.error) / comparison.elapsed);
+        Self { made: point.device, error: comparison.off.max(comparison.known), growth, ..*self }
+    }
+
+    /// The same for a reading that nothing else fits: what it proves begins here.
+    pub(crate) fn restarted(&self, point: &Point, comparison: &Comparison) -> Self {
+        let widened = self.widened(point, comparison);
+        Self { proven: widened.error, as_of: point.device, ..widened }
     }
 
     /// The model to publish. `None` where numbers do not fit one.

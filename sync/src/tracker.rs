@@ -7,9 +7,9 @@ use crate::{
     Config, Cycle, Event, Reason, Sample, State, Update,
     choice::choose,
     line::{to_f64, to_i64},
-    published::{Published, Terms},
+    published::{Comparison, Published, Terms, Verdict},
     shortest::Shortest,
-    window::{Point, Quality, Window},
+    window::{Adjustment, Point, Quality, Window},
 };
 
 const PPB: f64 = 1e-9;
@@ -104,83 +104,64 @@ impl Tracker {
     /// Compares a reading with what is known, and takes it in. The error is the disruption that it shows.
     fn follow(&mut self, point: Point, set: (f64, f64), became_shorter: bool) -> Result<Option<Event>, Event> {
         let quality = self.quality();
-        let excess = point.excess(&quality);
-        let relative = ((1.0 + set.0 * PPB) / (1.0 + set.1 * PPB) - 1.0) / PPB;
         // The system's clock tells how much time has passed: the device's may have been set.
         let elapsed = self.window.last().map_or(0, |last| point.system.saturating_sub(last.system));
-        let uncertainty = relative.abs() * PPB * to_f64(elapsed) / 2.0;
-        let (mut agrees, mut fits) = (false, false);
-        if let Some(published) = self.published {
-            let known = published.error_after(elapsed_since(&published, &point));
-            let residual = published.line.residual(point.device, point.system);
-            // With the error as it was since then: it may have been off by as much ever since.
-            let off = residual.abs() + excess;
-            agrees = off <= published.proven && !became_shorter;
-            fits = off <= known && published.made == published.as_of;
-            let residual = residual - relative.signum() * uncertainty;
-            if residual.abs() - excess > known + uncertainty {
-                return Err(disruption(residual, elapsed));
-            }
-            // The readings say when within the interval the frequency was set.
-            let shift = residual.clamp(-uncertainty, uncertainty);
-            let late = if relative == 0.0 { 0.0 } else { -shift / (relative * PPB) };
-            self.window.adjust(relative, point.system, late, uncertainty.min(excess + known));
-        } else {
-            if let Some(jump) = self.window.last().map(|last| last.jump_to(&point))
-                && jump.abs() > STEP * to_f64(elapsed) + point.window
-            {
+        let relative = (1.0 + set.0 * PPB) / (1.0 + set.1 * PPB) - 1.0;
+        let adjustment = Adjustment { relative, moved: relative.abs() * to_f64(elapsed) / 2.0 };
+        let event = (relative != 0.0).then_some(Event::FrequencySet { system_ppb: set.0, device_ppb: set.1 });
+        let Some(published) = self.published else {
+            let jump = self.window.last().map_or(0.0, |last| last.jump_to(&point));
+            if self.window.last().is_some() && jump.abs() > STEP * to_f64(elapsed) + point.window {
                 return Err(disruption(jump, elapsed));
             }
-            self.window.adjust(relative, point.system, 0.0, uncertainty);
-        }
-        self.window.push(point, self.config.window.as_ns(), self.config.capacity);
-        let set = (relative != 0.0).then_some(Event::FrequencySet { system_ppb: set.0, device_ppb: set.1 });
-        let Some(published) = self.published else {
+            self.window.adjust(&adjustment, point.system, 0.0);
+            self.window.push(point, self.config.window.as_ns(), self.config.capacity);
             self.published = self.solve(&quality);
-            return Ok(self.published.map(|_| Event::Acquired).or(set));
+            return Ok(self.published.map(|_| Event::Acquired).or(event));
         };
-        let known = published.error_after(elapsed_since(&published, &point));
-        let waited = point.device.saturating_sub(published.as_of) > PATIENCE * self.config.interval.as_ns();
-        // A slow reading says nothing: the line goes on. A fast one that leaves a doubt ends it.
-        let is_doubtful = !agrees && !fits && excess <= known;
-        // What was set since the line was made, and it does not know of.
-        let unheeded = published.unheeded + relative * PPB;
-        let is_set = unheeded.abs() > published.hidden;
-        let is_outdated = is_doubtful || waited || became_shorter || is_set;
-        if agrees || is_outdated {
-            match self.solve(&quality) {
-                Some(renewed) => {
-                    self.published = Some(renewed);
-                    // Conversions with the line before are not confirmed by readings that agree with this one.
-                    self.epoch += u64::from(!agrees);
-                }
-                None if is_set => {
-                    let moved = unheeded.abs() * to_f64(elapsed_since(&published, &point)) / 2.0;
-                    self.published = Some(published.set(unheeded, &point, moved, known));
-                    self.epoch += 1;
-                }
-                None if is_doubtful => {
-                    let residual = published.line.residual(point.device, point.system);
-                    if residual.abs() > known {
-                        return Err(disruption(residual, elapsed));
-                    }
-                    // Too few readings that fit together: the line goes on.
-                    let (off, since) = (residual.abs() + excess, to_f64(elapsed_since(&published, &point)));
-                    let widened = published.widened(&point, off, off.max(known), since);
-                    self.published = Some(Published { proven: widened.error, as_of: point.device, ..widened });
-                    self.epoch += 1;
-                }
-                None => self.published = Some(Published { unheeded, ..published }),
-            }
-        } else if fits {
-            // It says little, and the next one will tell.
-            let off = published.line.residual(point.device, point.system).abs() + excess;
-            let widened = published.widened(&point, off, known, to_f64(elapsed_since(&published, &point)));
-            self.published = Some(Published { unheeded, ..widened });
-        } else {
-            self.published = Some(Published { unheeded, ..published });
+        let comparison = published.compare(&point, point.excess(&quality), &adjustment);
+        if comparison.verdict == Verdict::Contradicts {
+            return Err(disruption(comparison.residual, elapsed));
         }
-        Ok(set)
+        let known = comparison.known + point.excess(&quality);
+        let adjustment = Adjustment { moved: adjustment.moved.min(known), ..adjustment };
+        self.window.adjust(&adjustment, point.system, comparison.late);
+        self.window.push(point, self.config.window.as_ns(), self.config.capacity);
+        self.go_on(published, &comparison, &point, relative, became_shorter)?;
+        Ok(event)
+    }
+
+    /// Renews what was published, or lets it go on, after a reading that does not contradict it.
+    fn go_on(
+        &mut self,
+        published: Published,
+        comparison: &Comparison,
+        point: &Point,
+        relative: f64,
+        became_shorter: bool,
+    ) -> Result<(), Event> {
+        let published = Published { unheeded: published.unheeded + relative, ..published };
+        let agrees = comparison.verdict == Verdict::Agrees && !became_shorter;
+        let is_set = published.unheeded.abs() > published.hidden;
+        let is_doubtful = comparison.verdict == Verdict::Doubtful;
+        let waited = point.device.saturating_sub(published.as_of) > PATIENCE * self.config.interval.as_ns();
+        let is_outdated = is_set || is_doubtful || waited || became_shorter;
+        let renewed = if agrees || is_outdated { self.solve(&self.quality()) } else { None };
+        let is_renewed = renewed.is_some();
+        self.published = Some(match renewed {
+            Some(renewed) => renewed,
+            None if is_set => published.set(point, comparison),
+            // No line fits the readings, and this one is off the old line.
+            None if is_doubtful && comparison.residual.abs() > comparison.known => {
+                return Err(disruption(comparison.residual, to_i64(comparison.elapsed)));
+            }
+            None if is_doubtful => published.restarted(point, comparison),
+            None if comparison.verdict == Verdict::Fits => published.widened(point, comparison),
+            None => published,
+        });
+        // Conversions with the line before are not confirmed by readings that agree with this one.
+        self.epoch += u64::from(!agrees && (is_renewed || is_set || is_doubtful));
+        Ok(())
     }
 
     /// A new line of the readings.
@@ -197,7 +178,7 @@ impl Tracker {
             hidden,
             unheeded: 0.0,
             drift: self.config.drift * PPB * PPB,
-            valid_from: self.window.steady_since(hidden / PPB)?,
+            valid_from: self.window.steady_since(hidden)?,
             as_of: device,
         })
     }
@@ -278,11 +259,6 @@ impl Tracker {
     fn common(&self) -> f64 {
         self.config.asymmetry * self.shortest.window_ns() / 2.0
     }
-}
-
-/// How long before a reading a line was made, by the system's clock.
-fn elapsed_since(published: &Published, point: &Point) -> i64 {
-    point.system.saturating_sub(published.line.system_at(published.made))
 }
 
 /// What a reading that is `residual` off after `elapsed` shows.

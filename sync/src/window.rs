@@ -28,6 +28,16 @@ pub(crate) struct Quality {
     pub(crate) interval: f64,
 }
 
+/// The system's frequency, in relation to the device's, was set between two readings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Adjustment {
+    /// By how much, as a fraction.
+    pub(crate) relative: f64,
+    /// How far the instant at which it was set, which is unknown, moves the clocks at the most: to either side of what they
+    /// would be if it had been halfway, in nanoseconds.
+    pub(crate) moved: f64,
+}
+
 /// A reading that was chosen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Point {
@@ -40,7 +50,7 @@ pub(crate) struct Point {
     adjustment: f64,
     /// How far that can be off. It is the same error for all that have the same.
     adjustment_error: f64,
-    /// How far the frequencies were adjusted since, up and down added up, in parts per billion.
+    /// How far the frequencies were adjusted since, up and down added up, as a fraction.
     adjusted: f64,
 }
 
@@ -101,23 +111,23 @@ impl Window {
         }
     }
 
-    /// The system's frequency, in relation to the device's, was adjusted by `ppb` at an unknown instant between the last
-    /// reading and the system time `next`. The readings are brought to the new frequency as if that had been `late` nanoseconds
-    /// later than halfway, and they can be off by `error`.
-    pub(crate) fn adjust(&mut self, ppb: f64, next: i64, late: f64, error: f64) {
+    /// Brings the readings to the frequency that was set between the last one and the system time `next`, as if that had been
+    /// `late` nanoseconds later than halfway.
+    pub(crate) fn adjust(&mut self, adjustment: &Adjustment, next: i64, late: f64) {
         let Some(last) = self.last() else { return };
         let before = to_f64(next.saturating_sub(last.system)) / 2.0 - late;
         for point in &mut self.points {
             let elapsed = to_f64(next.saturating_sub(point.system)) - point.adjustment - before;
-            point.adjustment -= ppb / NS_PER_S * elapsed;
-            point.adjustment_error += error;
-            point.adjusted += ppb.abs();
+            point.adjustment -= adjustment.relative * elapsed;
+            point.adjustment_error += adjustment.moved;
+            point.adjusted += adjustment.relative.abs();
         }
     }
 
-    /// The oldest device time since when the frequencies were adjusted by no more than `ppb`.
-    pub(crate) fn steady_since(&self, ppb: f64) -> Option<i64> {
-        self.points.iter().find(|point| point.adjusted <= ppb).map(|point| point.device)
+    /// The oldest device time since when the frequencies were adjusted by no more than this, as a
+    /// fraction.
+    pub(crate) fn steady_since(&self, relative: f64) -> Option<i64> {
+        self.points.iter().find(|point| point.adjusted <= relative).map(|point| point.device)
     }
 
     /// The line through as many of the late readings as one line explains; the others are forgotten. `None` where those are
