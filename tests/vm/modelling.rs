@@ -61,12 +61,12 @@ fn two_cards() {
 fn shown() -> (Option<i32>, Vec<String>) {
     let output = instamp().args(["clock", "--json"]).output().expect("start instamp");
     let text = String::from_utf8(output.stdout).expect("text");
-    print!("{text}");
     let clocks = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     (output.status.code(), clocks.map(|clock| clock["state"].as_str().expect("a state").to_owned()).collect())
 }
 
-/// Whether it is read next to `CLOCK_MONOTONIC` or `CLOCK_REALTIME`, and in whatever way: the model says the same.
+/// Whether it is read next to `CLOCK_MONOTONIC` or `CLOCK_REALTIME`, and in whatever way: the models say the same, within
+/// bounds that assume nothing of where in a reading the card was read.
 fn methods_agree() {
     const CONVERSIONS: usize = 200;
     let methods = ["extended", "extended-realtime", "basic"];
@@ -75,7 +75,8 @@ fn methods_agree() {
         .iter()
         .map(|method| {
             let directory = format!("/run/{method}");
-            let mut sync = Sync::start(&["--phc", "/dev/ptp0", "--method", method, "--publish", &directory]);
+            let options = ["--phc", "/dev/ptp0", "--method", method, "--asymmetry", "1", "--publish", &directory];
+            let mut sync = Sync::start(&options);
             sync.locked();
             let (device_ns, reader) = opened(&Directory::new(directory));
             (sync, device_ns, reader)
