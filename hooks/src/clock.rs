@@ -5,8 +5,8 @@
 //! instamp/clock/ptp0_writer   a directory, which the process that publishes to the map has locked
 //! ```
 //!
-//! A map is there for attached programs, and they keep the one that they were loaded with: it stays, withdrawn, when its
-//! publisher ends, and the next one goes on with it. It goes when neither a publisher nor any attachment is left.
+//! A map is there for programs, and they keep the one that they were loaded with: it stays, withdrawn, when its publisher
+//! ends, and the next one goes on with it. It goes when neither a publisher nor any program is left.
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
@@ -20,6 +20,7 @@ use instamp_clockmap::{ClockMap, Device, Error as ClockError, Writer};
 use crate::{
     Error,
     error::Context as _,
+    maps::users,
     pins::{gone, names, open_directory, remove_if_empty},
 };
 
@@ -44,17 +45,31 @@ impl Clocks {
         open(&map, device).and_then(|map| map.writer(lock)).context("publish the clock to", map.display())
     }
 
-    /// Removes the maps that nobody publishes to.
+    /// Removes the maps that nobody publishes to and no program uses.
     pub(crate) fn remove_unused(&self) -> Result<(), Error> {
         for name in names(&self.0)? {
             let Some(device) = name.strip_suffix(WRITER) else { continue };
             let writer = self.0.join(&name);
             let Some(_lock) = lock(&writer)? else { continue };
             let map = self.0.join(device);
+            if is_used(&map)? {
+                continue;
+            }
             gone(fs::remove_file(&map)).context("remove", map.display())?;
             gone(fs::remove_dir(&writer)).context("remove", writer.display())?;
         }
         remove_if_empty(&self.0)
+    }
+}
+
+/// Whether a program uses the map, if there is one. Whoever may not ask does not know that none does.
+fn is_used(map: &Path) -> Result<bool, Error> {
+    if !map.try_exists().context("look at", map.display())? {
+        return Ok(false);
+    }
+    match users(map) {
+        Err(Error::Privilege { .. }) => Ok(true),
+        users => Ok(!users?.is_empty()),
     }
 }
 

@@ -86,8 +86,7 @@ impl Hooks {
     /// [`Error::UnknownDevice`] and [`Error::NotAttached`].
     pub fn detach(&self, device: &str) -> Result<(), Error> {
         let (pins, here) = self.enter()?;
-        dismantle(&here, attached(&pins, &here, device)?)?;
-        pins.prune()
+        dismantle(&here, attached(&pins, &here, device)?)
     }
 
     /// Detaches from all devices of this network namespace, and tells their names.
@@ -103,7 +102,6 @@ impl Hooks {
             dismantle(&here, directory)?;
             detached.extend(name);
         }
-        pins.prune()?;
         Ok(detached)
     }
 
@@ -120,7 +118,7 @@ impl Hooks {
     }
 
     /// Becomes the publisher of a clock's model to the BPF map that programs convert with. The map is made where there is none,
-    /// and stays as long as it is published to or anything is attached.
+    /// and stays as long as it is published to or a program uses it.
     ///
     /// # Errors
     ///

@@ -7,14 +7,15 @@ use aya::{
         Array, Map, MapData, MapError, MapInfo, PerCpuArray,
         lpm_trie::{Key as TrieKey, LpmTrie},
     },
-    programs::loaded_programs,
+    programs::{ProgramInfo, loaded_programs},
 };
 use instamp_trailer::{Hook, Refusal, Site};
+use nix::errno::Errno;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::{
     Counters, Error, Policy, Prefix,
-    error::Context as _,
+    error::{Context as _, errno},
     pins::{COUNTERS, Directory, POLICY, SITE},
     policy::Key,
 };
@@ -105,16 +106,25 @@ impl Directory {
     /// As programs are not pinned, there are such only while a hook holds them: this finds the filters of an attachment,
     /// and whether there are any in other network namespaces.
     pub(crate) fn programs(&self) -> Result<Vec<u32>, Error> {
-        let path = self.pin(SITE);
-        if !self.has(SITE) {
-            return Ok(Vec::new());
-        }
-        let map = MapInfo::from_pin(&path).context("read", path.display())?.id();
-        // A program that goes while the list is read is no error.
-        let programs = loaded_programs().filter_map(Result::ok);
-        let users = programs.filter(|info| info.map_ids().ok().flatten().is_some_and(|ids| ids.contains(&map)));
-        Ok(users.map(|info| info.id()).collect())
+        if self.has(SITE) { users(&self.pin(SITE)) } else { Ok(Vec::new()) }
     }
+}
+
+/// The programs that use the map at a pin, by the kernel's numbers.
+///
+/// [`Error::Privilege`] without `CAP_SYS_ADMIN`, since to see none is not to know that there are none.
+pub(crate) fn users(pin: &Path) -> Result<Vec<u32>, Error> {
+    let map = MapInfo::from_pin(pin).context("read", pin.display())?.id();
+    let user = |program: ProgramInfo| {
+        let uses = program.map_ids()?.is_some_and(|maps| maps.contains(&map));
+        Ok(uses.then_some(program.id()))
+    };
+    let users = loaded_programs().filter_map(|program| match program.and_then(user) {
+        // Gone while the list is read.
+        Err(error) if errno(&error) == Some(Errno::ENOENT) => None,
+        user => user.transpose(),
+    });
+    users.collect::<Result<_, _>>().context("look for the programs that use", pin.display())
 }
 
 fn open_policy(path: &Path) -> Result<LpmTrie<MapData, [u8; 16], u32>, MapError> {

@@ -127,12 +127,12 @@ impl Pins {
     }
 
     /// Removes empty directories, which a command leaves that ends between making one and filling it, and the maps of clocks
-    /// that nobody publishes and nobody can need.
+    /// that nobody publishes and no program uses.
     pub(crate) fn prune(&self) -> Result<(), Error> {
         for namespace in names(&self.root)?.iter().filter_map(|name| number::<u64>(name)) {
             remove_if_empty(&self.root.join(namespace.to_string()))?;
         }
-        if self.directories()?.is_empty() { self.clocks().remove_unused() } else { Ok(()) }
+        self.clocks().remove_unused()
     }
 }
 

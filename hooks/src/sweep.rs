@@ -31,7 +31,11 @@ struct Held {
 pub(crate) fn sweep(pins: &Pins, here: &Here) -> Result<(), Error> {
     for directory in pins.directories()? {
         let is_here = directory.namespace == here.namespace;
-        let held = if is_here { held_here(here, &directory)? } else { held_elsewhere(here, &directory)? };
+        let held = match if is_here { held_here(here, &directory) } else { held_elsewhere(here, &directory) } {
+            // Whoever may not look does not know that it is dead.
+            Err(Error::Privilege { .. }) => continue,
+            held => held?,
+        };
         if verdict(directory.state, is_here, held) == Verdict::Remove {
             if directory.state == State::Whole {
                 // Its device is gone. What has the number now has its own queueing discipline.

@@ -4,7 +4,7 @@
 
 mod world;
 
-use std::path::PathBuf;
+use std::{env, path::PathBuf, process::Command};
 
 use aya::{
     EbpfLoader,
@@ -15,10 +15,11 @@ use instamp_clockmap::{
     Device, Model, Refusal, State,
     layout::{SEQUENCE, WORDS},
 };
-use instamp_hooks::{Error, Hooks, Objects, Request};
-use world::{NIC, World};
+use instamp_hooks::{BPFFS_VARIABLE, Error, Hooks, Objects, Request};
+use world::{NIC, World, ways};
 
 const DEVICE: Device = Device::Phc(3);
+const LOCKED: Model = Model { state: State::LOCKED, ..Model::NONE };
 
 fn pin(world: &World) -> PathBuf {
     world.bpffs.path().join("instamp/clock/ptp3")
@@ -50,7 +51,7 @@ fn one_process_publishes() {
         let mut writer = hooks.clock_writer(DEVICE).unwrap();
         assert!(matches!(hooks.clock_writer(DEVICE), Err(Error::AlreadyPublished { device: DEVICE, .. })));
         let _another = hooks.clock_writer(Device::Phc(4)).unwrap();
-        writer.publish(&Model { state: State::LOCKED, ..Model::NONE }).unwrap();
+        writer.publish(&LOCKED).unwrap();
         assert_eq!(state(&words(&world)), State::LOCKED);
         drop(writer);
         assert_eq!(state(&words(&world)), State::WITHDRAWN);
@@ -75,30 +76,11 @@ fn a_map_is_there_while_it_is_published_to() {
 }
 
 #[test]
-fn a_map_stays_for_what_is_attached() {
+fn a_map_stays_for_the_programs_that_use_it() {
     let Some(world) = World::new() else { return };
     world.host.enter(|| {
         let hooks = world.hooks();
-        attach(&hooks);
-        drop(hooks.clock_writer(DEVICE).unwrap());
-        hooks.sweep().unwrap();
-        let first = (id(&world), words(&world));
-        let writer = hooks.clock_writer(DEVICE).unwrap();
-        let second = (id(&world), words(&world));
-        assert_eq!(first.0, second.0, "programs keep the map that they were loaded with");
-        assert!(second.1[SEQUENCE] > first.1[SEQUENCE]);
-        assert_ne!(first.1[SEQUENCE + 2], second.1[SEQUENCE + 2], "another publisher is another epoch");
-        drop(writer);
-        hooks.detach(NIC).unwrap();
-    });
-    world.assert_clean(NIC);
-}
-
-#[test]
-fn a_program_that_is_loaded_with_the_pin_converts_with_what_is_published() {
-    let Some(world) = World::new() else { return };
-    world.host.enter(|| {
-        let mut writer = world.hooks().clock_writer(DEVICE).unwrap();
+        let mut writer = hooks.clock_writer(DEVICE).unwrap();
         let object = include_bytes!("../../tests/bpf/clock.o");
         let mut ebpf = EbpfLoader::new().map_pin_path("CLOCK", pin(&world)).load(object).unwrap();
         let program: &mut SchedClassifier = ebpf.program_mut("convert_time").unwrap().try_into().unwrap();
@@ -109,9 +91,57 @@ fn a_program_that_is_loaded_with_the_pin_converts_with_what_is_published() {
             program.test_run(options).unwrap().return_value
         };
         assert_eq!(run(), Refusal::Withdrawn as u32);
-        writer.publish(&Model { state: State::LOCKED, ..Model::NONE }).unwrap();
+        writer.publish(&LOCKED).unwrap();
         assert_eq!(run(), 0);
         drop(writer);
         assert_eq!(run(), Refusal::Withdrawn as u32);
+
+        hooks.sweep().unwrap();
+        let (first, left) = (id(&world), words(&world));
+        let mut writer = hooks.clock_writer(DEVICE).unwrap();
+        assert_eq!(id(&world), first, "the program keeps the map that it was loaded with");
+        let found = words(&world);
+        assert!(found[SEQUENCE] > left[SEQUENCE]);
+        assert_ne!(found[SEQUENCE + 2], left[SEQUENCE + 2], "another publisher is another epoch");
+        writer.publish(&LOCKED).unwrap();
+        assert_eq!(run(), 0, "the program goes on with the next publisher");
+        drop((writer, ebpf));
+        hooks.sweep().unwrap();
     });
+    world.assert_clean(NIC);
+}
+
+/// The environment variable that makes [`publish_and_sweep`] more than an empty test.
+const TASK: &str = "INSTAMP_TEST_TASK";
+
+/// Not a test but the task of a process that a test has started.
+#[test]
+fn publish_and_sweep() {
+    if env::var_os(TASK).is_some() {
+        let hooks = Hooks::open(None, |_| {}).unwrap();
+        drop(hooks.clock_writer(DEVICE).unwrap());
+        hooks.sweep().unwrap();
+    }
+}
+
+#[test]
+fn a_publisher_that_may_not_look_leaves_alone_what_is_attached() {
+    let Some(world) = World::new() else { return };
+    for (request, expected) in ways() {
+        world.host.enter(|| {
+            let hooks = world.hooks();
+            hooks.attach(&Objects::built_in(), &request).unwrap();
+            // May make maps, but see neither programs nor what TCX runs.
+            let mut publisher = Command::new("setpriv");
+            publisher.args(["--bounding-set", "-all,+bpf"]).arg(env::current_exe().unwrap());
+            publisher.args(["publish_and_sweep", "--exact"]).env(TASK, "").env(BPFFS_VARIABLE, world.bpffs.path());
+            let output = publisher.output().unwrap();
+            assert!(output.status.success(), "{request:?}: {}", String::from_utf8_lossy(&output.stdout));
+            let status = hooks.status().unwrap();
+            let mechanisms: Vec<_> = status.iter().flat_map(|it| &it.hooks).map(|hook| hook.mechanism).collect();
+            assert_eq!(mechanisms, expected.map(Some), "{request:?}");
+            hooks.detach(NIC).unwrap();
+        });
+        world.assert_clean(NIC);
+    }
 }
