@@ -69,7 +69,8 @@ impl Setting {
     /// Nothing is stamped: how cards start.
     pub const OFF: Self = Self { tx: TxMode::OFF, rx: RxFilter::NONE };
 
-    /// Whether all packets that `wanted` stamps are stamped with this setting too.
+    /// Whether all packets that `wanted` stamps are surely stamped with this setting too: of filters, [`RxFilter::ALL`] alone
+    /// is known to include others.
     #[must_use]
     pub fn covers(self, wanted: Self) -> bool {
         (wanted.tx == TxMode::OFF || wanted.tx == self.tx)

@@ -43,11 +43,16 @@ pub struct Discipline {
 ///
 /// Where the kernel does not answer.
 pub fn discipline() -> Result<Discipline, Error> {
-    let now = Clock::REALTIME.adjust(clock::no_change()).context(Operation::GetFrequency, Realtime::NAME)?;
-    let slew = if now.status & libc::STA_NANO != 0 { Span::from_ns(now.offset) } else { Span::from_us(now.offset) };
+    let ask = |modes| {
+        let asked = Clock::REALTIME.adjust(libc::timex { modes, ..clock::no_change() });
+        asked.context(Operation::GetFrequency, Realtime::NAME)
+    };
+    let now = ask(0)?;
+    // What is left of `adjtime` is told apart from the rest, in microseconds always.
+    let adjtime = Span::from_us(ask(libc::ADJ_OFFSET_SS_READ)?.offset);
     Ok(Discipline {
         frequency: ticks()?.frequency(now.tick, now.freq),
-        slew,
+        slew: adjtime + loop_offset(now.offset, now.status),
         synchronized: now.status & libc::STA_UNSYNC == 0,
         kernel_loop: now.status & (libc::STA_PLL | libc::STA_FLL) != 0,
         status: now.status,
@@ -55,6 +60,18 @@ pub fn discipline() -> Result<Discipline, Error> {
         estimated_error: Span::from_us(now.esterror),
         tai_offset: now.tai,
     })
+}
+
+/// What the kernel's loop has yet to add: in nanoseconds or microseconds, as the status says.
+fn loop_offset(offset: i64, status: i32) -> Span {
+    if status & libc::STA_NANO != 0 {
+        return Span::from_ns(offset);
+    }
+    // Some kernels cut the nanoseconds off to 32 bits, without their sign, before they make microseconds of them. As they are
+    // half a second at most, the sign comes back with the same cut.
+    #[expect(clippy::cast_possible_truncation, reason = "the cut that is meant")]
+    let ns = offset.saturating_mul(1_000) as i32;
+    Span::from_ns(ns.into())
 }
 
 /// The largest frequency adjustment, of either sign: a tenth, by the length of the tick.
@@ -192,6 +209,17 @@ mod tests {
                 prop_assert!(per_second != 100, "the kernel's own number of ticks reaches a tenth");
             }
         }
+    }
+
+    #[test]
+    fn what_the_loop_has_yet_to_add_keeps_its_sign() {
+        for us in [0, 1, -1, 500_000, -500_000] {
+            assert_eq!(loop_offset(us, 0), Span::from_us(us));
+            assert_eq!(loop_offset(us, libc::STA_NANO), Span::from_ns(us));
+        }
+        // (2^32 - 500,000,000) / 1000, rounded down.
+        let back = loop_offset(3_794_967, 0);
+        assert!((back - Span::from_ms(-500)).abs() < Span::from_us(1), "{back}");
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub struct Received {
     pub length: usize,
     /// Whether it was longer than the buffer.
     pub truncated: bool,
-    /// Who sent it; `None` for families other than IP, and in the error queue where it is not known.
+    /// Who sent it; `None` for families other than IP. In the error queue, whom the packet that did not arrive was sent to.
     pub source: Option<SocketAddr>,
     /// When it was received, or sent.
     pub stamps: Stamps,
