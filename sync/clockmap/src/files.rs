@@ -92,7 +92,7 @@ pub(crate) fn open_model(folder: &File, directory: &Directory, device: Device) -
     let name = device.to_string();
     let found = match open(folder, &name, OFlag::O_NONBLOCK, 0) {
         Ok(file) => usable(file, device).context("map", &path)?,
-        Err(Errno::ENOENT | Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => None,
+        Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => None,
         Err(error) => return Err(error).context("open", &path),
     };
     match found {

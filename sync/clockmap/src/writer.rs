@@ -73,13 +73,13 @@ impl Writer {
 
     /// Says that there is no valid model any more, since `now_ns` of the system's time.
     pub fn withdraw(&mut self, now_ns: u64) {
-        if self.last.state != State::WITHDRAWN {
-            self.first_epoch = self.first_epoch.wrapping_add(1);
-        }
         self.write(Model { state: State::WITHDRAWN, published_ns: now_ns, ..self.last });
     }
 
     fn write(&mut self, model: Model) {
+        if model.state == State::WITHDRAWN && self.last.state != State::WITHDRAWN {
+            self.first_epoch = self.first_epoch.wrapping_add(1);
+        }
         layout::write(&self.memory, &Model { epoch: self.first_epoch.wrapping_add(model.epoch), ..model });
         self.last = model;
     }

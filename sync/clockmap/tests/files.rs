@@ -85,10 +85,14 @@ fn epochs_change_with_every_withdrawal_and_every_writer() {
     for _ in 0..2 {
         let mut writer = Writer::create(&directory, DEVICE).unwrap();
         let mut reader = Reader::open(&directory, DEVICE).unwrap();
-        for epoch in [0, 0, 1] {
+        for (epoch, by_publishing) in [(0, false), (0, true), (0, false), (1, true)] {
             writer.publish(&Model { epoch, ..LOCKED }).unwrap();
             epochs.push(reader.model().unwrap().epoch);
-            writer.withdraw(0);
+            if by_publishing {
+                writer.publish(&Model { epoch, ..Model::NONE }).unwrap();
+            } else {
+                writer.withdraw(0);
+            }
         }
     }
     let distinct: std::collections::HashSet<_> = epochs.iter().collect();
