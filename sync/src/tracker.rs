@@ -169,16 +169,17 @@ impl Tracker {
         let solution = self.window.solve(quality)?;
         let device = self.window.last()?.device;
         let hidden = solution.latest_rate_error.min(self.config.unannounced * PPB);
+        let (line, error, growth) = (solution.line, solution.error, solution.rate_error + hidden);
         Some(Published {
-            line: solution.line,
+            line,
             made: device,
-            error: solution.error,
-            proven: solution.error,
-            growth: solution.rate_error + hidden,
+            error,
+            proven: error,
+            growth,
             hidden,
             unheeded: 0.0,
             drift: self.config.drift * PPB * PPB,
-            valid_from: self.window.steady_since(hidden)?,
+            valid_from: self.window.proven_since(&line, quality, error, growth, hidden)?,
             as_of: device,
         })
     }

@@ -124,10 +124,28 @@ impl Window {
         }
     }
 
-    /// The oldest device time since when the frequencies were adjusted by no more than this, as a
-    /// fraction.
-    pub(crate) fn steady_since(&self, relative: f64) -> Option<i64> {
-        self.points.iter().find(|point| point.adjusted <= relative).map(|point| point.device)
+    /// The oldest device time since when the readings prove the line, off by `error` at the last one and by `growth` more with
+    /// the distance from it, and the frequencies were adjusted by no more than `relative`, as a fraction.
+    pub(crate) fn proven_since(
+        &self,
+        line: &Line,
+        quality: &Quality,
+        error: f64,
+        growth: f64,
+        relative: f64,
+    ) -> Option<i64> {
+        let last = self.last()?;
+        let mut since = last.device;
+        for point in self.points.iter().rev().take_while(|point| point.adjusted <= relative) {
+            let claimed = error + growth * to_f64(last.device.saturating_sub(point.device));
+            let excess = point.excess(quality);
+            if point.residual(line).abs() + excess + point.adjustment_error <= claimed {
+                since = point.device;
+            } else if excess <= claimed {
+                break;
+            }
+        }
+        Some(since)
     }
 
     /// The line through as many of the late readings as one line explains; the others are forgotten. `None` where those are

@@ -103,6 +103,8 @@ struct Run<'a> {
     model: Model,
     /// When it was published.
     published: f64,
+    /// When the last reading agreed with it.
+    agreed: f64,
     /// Since when there has been a model without interruption, and nothing happened to the clocks.
     since: f64,
     /// When the last disruption was, if no reading has been taken since.
@@ -142,6 +144,7 @@ pub(crate) fn run(scenario: &Scenario, seed: u64) -> Seen {
         tracker: Tracker::new(scenario.config.clone()),
         model: Model::NONE,
         published: 0.0,
+        agreed: 0.0,
         since: f64::INFINITY,
         disrupted: None,
         drifting: None,
@@ -243,7 +246,7 @@ impl Run<'_> {
         let (at, device, truth) = self.past[self.rng.random_range(0..self.past.len())];
         // What no reading has confirmed is judged above, at its own time. Only readings after it can confirm it: a device that
         // was set back shows older times.
-        if at < self.published
+        if at < self.agreed
             && device <= self.model.as_of_ns
             && let Ok(converted) = self.model.convert(device, later)
         {
@@ -332,9 +335,14 @@ impl Run<'_> {
         if model.epoch != before.epoch {
             self.pending.clear();
         }
+        let has_agreed = model.as_of_ns != before.as_of_ns;
+        if has_agreed {
+            self.agreed = self.world.now;
+        }
         let mut violations = Vec::new();
         self.pending.retain(|pending| {
-            let is_confirmed = pending.device <= model.as_of_ns;
+            // A model that is only renewed, for want of a reading, confirms nothing.
+            let is_confirmed = has_agreed && pending.device <= model.as_of_ns;
             self.seen.confirmed += usize::from(is_confirmed);
             if is_confirmed && !pending.is_inside {
                 violations.push(format!(
