@@ -50,9 +50,11 @@ impl Clocks {
         for name in names(&self.0)? {
             let Some(device) = name.strip_suffix(WRITER) else { continue };
             let writer = self.0.join(&name);
-            let Some(_lock) = lock(&writer)? else { continue };
+            let Some(lock) = lock(&writer)? else { continue };
             let map = self.0.join(device);
             if is_used(&map)? {
+                // Now, and not when a process that another thread has just forked closes its copy.
+                lock.unlock().context("unlock", writer.display())?;
                 continue;
             }
             gone(fs::remove_file(&map)).context("remove", map.display())?;

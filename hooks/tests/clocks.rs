@@ -4,7 +4,12 @@
 
 mod world;
 
-use std::{env, path::PathBuf, process::Command};
+use std::{
+    env,
+    path::PathBuf,
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use aya::{
     EbpfLoader,
@@ -20,6 +25,14 @@ use world::{NIC, World, ways};
 
 const DEVICE: Device = Device::Phc(3);
 const LOCKED: Model = Model { state: State::LOCKED, ..Model::NONE };
+
+/// A world, and the right to be the only test here that has one: a process that another forks has copies of our
+/// descriptors, and so uses our programs, until it executes its own.
+fn world() -> Option<(MutexGuard<'static, ()>, World)> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    World::new().map(|world| (alone, world))
+}
 
 fn pin(world: &World) -> PathBuf {
     world.bpffs.path().join("instamp/clock/ptp3")
@@ -45,7 +58,7 @@ fn attach(hooks: &Hooks) {
 
 #[test]
 fn one_process_publishes() {
-    let Some(world) = World::new() else { return };
+    let Some((_alone, world)) = world() else { return };
     world.host.enter(|| {
         let hooks = world.hooks();
         let mut writer = hooks.clock_writer(DEVICE).unwrap();
@@ -60,7 +73,7 @@ fn one_process_publishes() {
 
 #[test]
 fn a_map_is_there_while_it_is_published_to() {
-    let Some(world) = World::new() else { return };
+    let Some((_alone, world)) = world() else { return };
     world.host.enter(|| {
         let hooks = world.hooks();
         let writer = hooks.clock_writer(DEVICE).unwrap();
@@ -77,7 +90,7 @@ fn a_map_is_there_while_it_is_published_to() {
 
 #[test]
 fn a_map_stays_for_the_programs_that_use_it() {
-    let Some(world) = World::new() else { return };
+    let Some((_alone, world)) = world() else { return };
     world.host.enter(|| {
         let hooks = world.hooks();
         let mut writer = hooks.clock_writer(DEVICE).unwrap();
@@ -126,7 +139,7 @@ fn publish_and_sweep() {
 
 #[test]
 fn a_publisher_that_may_not_look_leaves_alone_what_is_attached() {
-    let Some(world) = World::new() else { return };
+    let Some((_alone, world)) = world() else { return };
     for (request, expected) in ways() {
         world.host.enter(|| {
             let hooks = world.hooks();

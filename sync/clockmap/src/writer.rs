@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -17,8 +18,7 @@ pub struct Writer {
     /// What the epochs that are published here are counted from.
     first_epoch: u64,
     last: Model,
-    /// Dropped after the model is withdrawn.
-    _lock: File,
+    lock: File,
 }
 
 impl Writer {
@@ -38,7 +38,7 @@ impl Writer {
     /// Goes on in memory that has its header, and that only the holder of the lock writes to.
     pub(crate) fn begin(device: Device, path: PathBuf, memory: Owned, lock: File) -> Self {
         let first_epoch = layout::epoch(&memory).wrapping_add(1);
-        let mut writer = Self { device, path, memory, first_epoch, last: Model::NONE, _lock: lock };
+        let mut writer = Self { device, path, memory, first_epoch, last: Model::NONE, lock };
         writer.withdraw(0);
         writer
     }
@@ -88,5 +88,8 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.withdraw(self.last.published_ns);
+        // To close it is not enough: a process that another thread has just forked has a copy until it executes its program.
+        // Where this fails, that is when it is given back.
+        let _: io::Result<()> = self.lock.unlock();
     }
 }

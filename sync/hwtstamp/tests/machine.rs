@@ -144,6 +144,9 @@ fn packets_between_namespaces_are_stamped() {
                 .software
                 .is_none()
             {}
+            name_namespace.send(gettid()).expect("it is waited for");
+            // The other end goes with this namespace, and must not in the middle of a packet.
+            connected.recv_timeout(PATIENCE).expect("the other end is through");
         });
         unshare(CloneFlags::CLONE_NEWNET).expect("root may");
         let other = namespace.recv_timeout(PATIENCE).expect("the other end has a namespace");
@@ -164,7 +167,7 @@ fn packets_between_namespaces_are_stamped() {
         let made = StampFlag::TX_SOFTWARE | StampFlag::TX_SCHED;
         socket::enable(&socket, made | StampFlag::SOFTWARE | StampFlag::OPT_ID).expect("every kernel can");
         let (start, mut id) = (Instant::now(), 0);
-        while !receiver.is_finished() {
+        while namespace.try_recv().is_err() {
             let before = Realtime::now();
             socket.send_to(b"abc", "192.0.2.2:7").expect("there is a way");
             let [scheduled, sent] = [Stage::Scheduled, Stage::Sent].map(|stage| {
@@ -179,6 +182,7 @@ fn packets_between_namespaces_are_stamped() {
             id += 1;
             assert!(start.elapsed() < PATIENCE, "no receive stamp of {id} packets");
         }
+        connect.send(()).expect("the other end waits");
         receiver.join().expect("a packet arrives with its stamp");
     });
 }
