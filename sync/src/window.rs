@@ -15,6 +15,9 @@ pub(crate) const FEWEST: usize = 4;
 /// Nearly all readings agree with a line whose error is so many times that of the typical one.
 const SPREAD: f64 = 1.4;
 
+/// In a pause of more intervals anything may have happened.
+const GAP: f64 = 3.5;
+
 /// How far the readings of a window are off, and how fast their clocks drift.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quality {
@@ -137,6 +140,9 @@ impl Window {
         let last = self.last()?;
         let mut since = last.device;
         for point in self.points.iter().rev().take_while(|point| point.adjusted <= relative) {
+            if to_f64(since.saturating_sub(point.device)) > GAP * quality.interval {
+                break;
+            }
             let claimed = error + growth * to_f64(last.device.saturating_sub(point.device));
             let excess = point.excess(quality);
             if point.residual(line).abs() + excess + point.adjustment_error <= claimed {

@@ -340,6 +340,13 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             ..Scenario::new("process suspended", Limits { available: 0.82, ..LIMITS })
         },
         Scenario {
+            events: vec![(20.0, SuspendProcess(4.0)), (23.3, Slew(-11_000.0, 0.08))],
+            ..Scenario::new(
+                "slewed while suspended",
+                Limits { available: 0.9, withdrawals: (0, 1), exposed: 8.0, ..LIMITS },
+            )
+        },
+        Scenario {
             events: small_steps.clone(),
             ..Scenario::new(
                 "PHC stepped by 20 to 200 ns",
