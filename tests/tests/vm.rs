@@ -58,7 +58,7 @@ fn passes(suite: Suite, checks: &str) {
     let mut variables =
         vec![("PATH", "/bin"), ("INSTAMP_BIN", "/bin/instamp"), ("TC_MECHANISM", mechanism), ("CHECKS", checks)];
     if let Some(objects) = env::var_os("INSTAMP_BPF_OBJECTS").map(PathBuf::from) {
-        for name in ["xdp.o", "tc.o"] {
+        for name in ["xdp.o", "tc.o", "clock.o"] {
             initramfs.file(&objects.join(name), &format!("/objects/{name}"));
         }
         variables.push(("INSTAMP_BPF_OBJECTS", "/objects"));
