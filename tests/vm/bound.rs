@@ -7,6 +7,7 @@ use std::{
 
 use hwtstamp::{Access, Method, Monotonic, PhcDevice, Realtime, Span, SystemClock as _, Time};
 use instamp_clockmap::{Device, Directory, Reader};
+use instamp_tests::vm::figure;
 
 use crate::phc::{is_old, median};
 
@@ -46,12 +47,12 @@ pub(crate) fn holds(index: u32, circumstances: &str) {
         }
         thread::sleep(PAUSE);
     }
-    println!(
-        "guest: sync: /dev/ptp{index}, {circumstances}: {} conversions within their bounds: bound {} ns, {} ns from the middle of a reading (medians, under emulation)",
+    figure(format_args!(
+        "sync: /dev/ptp{index}, {circumstances}: {} conversions within their bounds: bound {} ns, {} ns from the middle of a reading (medians)",
         bounds.len(),
         median(&mut bounds),
         median(&mut distances)
-    );
+    ));
 }
 
 /// Some readings of a card's clock, in `CLOCK_MONOTONIC` also where the kernel reads only `CLOCK_REALTIME` next to it.

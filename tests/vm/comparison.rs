@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use instamp_tests::vm::figure;
+
 use crate::{phc::median, phc2sys::Phc2sys, sync::Sync};
 
 const PHC: &str = "/dev/ptp0";
@@ -63,9 +65,7 @@ pub(crate) fn check() {
     }
     let [sync, phc2sys] =
         [0, 1].map(|program: usize| Spread::median(&rounds.iter().map(|round| round[program]).collect::<Vec<_>>()));
-    println!(
-        "guest: sync spread: {sync}; phc2sys: {phc2sys} (medians of {ROUNDS} rounds of {OFFSETS} offsets, under emulation)"
-    );
+    figure(format_args!("sync spread: {sync}; phc2sys: {phc2sys} (medians of {ROUNDS} rounds of {OFFSETS} offsets)"));
     assert!(sync.deviation <= phc2sys.deviation + NOISE, "more deviation than phc2sys");
     assert!(sync.p95 <= phc2sys.p95 + NOISE, "a larger p95 than phc2sys");
 }

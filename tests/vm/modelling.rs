@@ -7,7 +7,7 @@ use std::{
 
 use hwtstamp::{Access, Monotonic, PhcDevice, Span, SystemClock as _, system};
 use instamp_clockmap::{Device, Directory, Reader, Refusal};
-use instamp_tests::lab::instamp;
+use instamp_tests::{lab::instamp, vm::figure};
 use serde_json::Value;
 
 use crate::{
@@ -41,10 +41,10 @@ fn two_cards() {
     }
     assert_eq!(shown(), (Some(0), ["valid", "valid"].map(str::to_owned).to_vec()));
     let (elapsed, busy) = (began.elapsed(), self::busy(sync.pid()) - busy);
-    println!(
-        "guest: sync: {:.2} % of a processor at 10 Hz with two cards (under emulation)",
+    figure(format_args!(
+        "sync: {:.2} % of a processor at 10 Hz with two cards",
         100.0 * busy.as_secs_f64() / elapsed.as_secs_f64()
-    );
+    ));
 
     let summaries: Vec<_> = sync.end().into_iter().filter(|line| line["type"] == "summary").collect();
     assert_eq!(summaries.len(), 2, "{summaries:?}");
@@ -97,7 +97,7 @@ fn methods_agree() {
         }
         thread::sleep(Duration::from_millis(5));
     }
-    println!("guest: sync: models by {methods:?} were at most {farthest} ns apart (under emulation)");
+    figure(format_args!("sync: models by {methods:?} were at most {farthest} ns apart"));
     for (sync, ..) in models {
         sync.end();
     }

@@ -3,6 +3,7 @@
 use std::{fs, time::Instant};
 
 use hwtstamp::{Access, CrossClock, Error, Frequency, Method, Monotonic, MonotonicRaw, PhcDevice, Reading, Realtime};
+use instamp_tests::vm::figure;
 
 const CALLS: usize = 200;
 const READINGS: u32 = 10;
@@ -67,12 +68,12 @@ fn read<S: CrossClock>(phc: &PhcDevice, method: Method) -> Result<(), Error> {
         }
     }
     let [time, window] = [median(&mut times).as_nanos(), median(&mut windows).unsigned_ns().into()];
-    println!(
-        "guest: {} {method:?} {}: {READINGS} readings in {} us, window {window} ns (medians, under emulation)",
+    figure(format_args!(
+        "{} {method:?} {}: {READINGS} readings in {} us, window {window} ns (medians)",
         phc.path().display(),
         S::NAME,
         time / 1000
-    );
+    ));
     Ok(())
 }
 

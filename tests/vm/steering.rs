@@ -1,7 +1,7 @@
 //! `instamp sync --steer system`: the system's clock follows a card's.
 
 use hwtstamp::{Access, Method, PhcDevice, Realtime, Span, system};
-use instamp_tests::lab::instamp;
+use instamp_tests::{lab::instamp, vm::figure};
 
 use crate::{phc::median, phc2sys::Phc2sys, sync::Sync};
 
@@ -35,7 +35,9 @@ pub(crate) fn check() {
 
     let said = Span::from_ns(median(&mut offsets).cast_signed());
     let found = Span::from_ns(later).abs();
-    println!("guest: sync --steer system: {said} off by itself, {own} as read, {found} as phc2sys finds it afterwards");
+    figure(format_args!(
+        "sync --steer system: {said} off by itself, {own} as read, {found} as phc2sys finds it afterwards"
+    ));
     for off in [said, own, found] {
         assert!(off < NEAR, "{off} off");
     }
