@@ -4,6 +4,7 @@ use std::{fs, time::Instant};
 
 use hwtstamp::{Access, CrossClock, Error, Frequency, Method, Monotonic, MonotonicRaw, PhcDevice, Reading, Realtime};
 use instamp_tests::vm::figure;
+use nix::errno::Errno;
 
 const CALLS: usize = 200;
 const READINGS: u32 = 10;
@@ -33,6 +34,10 @@ pub(crate) fn check() {
         ] {
             assert!(error.is_unsupported(), "{error}");
             println!("guest: refused: {error}");
+        }
+        for readings in [0, 26] {
+            let error = phc.cross_read::<Realtime>(Method::Extended, readings).expect_err("not what one call takes");
+            assert_eq!(error.raw_os_error(), Some(Errno::EINVAL as i32), "{error}");
         }
         let best = phc.best_method::<Monotonic>().expect("readable");
         assert_eq!(best, (!is_old()).then_some(Method::Extended));

@@ -1,8 +1,8 @@
 //! What cards are set to stamp.
 
-use std::process::Command;
+use std::process::{self, Command};
 
-use hwtstamp::{Cause, Change, ConfigGuard, Interface, RxFilter, Setting, TxMode};
+use hwtstamp::{Access, Cause, Change, ConfigGuard, Interface, PhcDevice, RxFilter, Setting, TxMode};
 use nix::errno::Errno;
 
 /// What PTP daemons want.
@@ -29,8 +29,11 @@ pub(crate) fn check() {
     assert!(made.covers(PTP_EVENTS) && card.setting().expect("an answer") == made, "{made}");
     drop(ConfigGuard::set(&card, PTP_EVENTS).expect("set already"));
     assert_eq!(card.setting().expect("an answer"), made, "what another has set is left");
+    let open = PhcDevice::open_index(phc, Access::Read).expect("open");
     let error = Change::make(&card, Setting { tx: TxMode::ONESTEP_SYNC, ..PTP_EVENTS }).expect_err("set by another");
     assert!(matches!(error.cause(), Cause::Owned(_)), "{error}");
+    assert!(error.to_string().contains(&format!("(pid {})", process::id())), "who has its clock open: {error}");
+    drop(open);
     println!("guest: refused: {error}");
     guard.restore().expect("put back");
     assert_eq!(card.setting().expect("an answer"), Setting::OFF);
