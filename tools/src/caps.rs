@@ -1,12 +1,11 @@
 //! `instamp caps`.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::{io, process::ExitCode};
 
 use instamp_hooks::{Capabilities, Choice, Timestamping, XdpCapabilities, capabilities};
 use serde::Serialize;
+
+use crate::json_lines;
 
 /// Shows what devices can do, and what `instamp attach` would choose and why.
 ///
@@ -27,8 +26,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     for device in capabilities(options.dev.as_deref())? {
         if options.json {
-            serde_json::to_writer(&mut out, &Device::from(device))?;
-            writeln!(out)?;
+            json_lines::write(&mut out, &Device::from(device))?;
         } else {
             write_text(&mut out, &device)?;
         }

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::{
     clock_names::{self, name},
+    json_lines,
     units::Nanoseconds,
 };
 
@@ -73,8 +74,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
         let view = view(&directory, device, offset)?;
         found_valid |= view.model.is_some();
         if options.json {
-            serde_json::to_writer(&mut out, &view)?;
-            writeln!(out)?;
+            json_lines::write(&mut out, &view)?;
         } else {
             write!(out, "{view}")?;
         }

@@ -6,6 +6,7 @@ mod clock;
 mod clock_names;
 mod decode;
 mod detach;
+mod json_lines;
 mod lab;
 mod ping;
 mod signals;

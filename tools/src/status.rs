@@ -10,6 +10,8 @@ use instamp_hooks::{Attachment, Clock, Prefix, Standing};
 use instamp_trailer::Bound;
 use serde::Serialize;
 
+use crate::json_lines;
+
 /// Shows what is attached, and what it has counted.
 ///
 /// Acts in the network namespace that it runs in.
@@ -40,8 +42,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     for attachment in &attachments {
         if options.json {
-            serde_json::to_writer(&mut out, &Device::from(attachment))?;
-            writeln!(out)?;
+            json_lines::write(&mut out, &Device::from(attachment))?;
         } else {
             write_text(&mut out, attachment)?;
         }

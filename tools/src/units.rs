@@ -43,6 +43,11 @@ pub(crate) fn parse_signed_duration(text: &str) -> Result<i64, String> {
     Ok(if is_negative { -ns } else { ns })
 }
 
+/// A time as programs read it; the longest that there is for what is longer than 584 years.
+pub(crate) fn whole_nanoseconds(duration: Duration) -> u64 {
+    duration.as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
 /// `number`, a decimal fraction without sign, times ten to the power of `exponent`. Digits beyond the unit are dropped.
 fn scaled(number: &str, exponent: usize) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));

@@ -9,7 +9,10 @@ use super::{
     capture::Frame,
     packet::{Probe, Refused},
 };
-use crate::stamp::{Stamp, displayed};
+use crate::{
+    json_lines,
+    stamp::{Stamp, displayed},
+};
 
 /// The members are the output's schema, and so is their order.
 #[derive(Serialize)]
@@ -50,7 +53,7 @@ enum Line {
 pub(super) fn probe(out: &mut impl io::Write, frame: &Frame<'_>, probe: &Probe<'_>) -> io::Result<()> {
     let footer = probe.trailer.footer;
     let state = footer.state();
-    line(
+    json_lines::write(
         out,
         &Line::Probe {
             packet: frame.number,
@@ -74,7 +77,7 @@ pub(super) fn probe(out: &mut impl io::Write, frame: &Frame<'_>, probe: &Probe<'
 }
 
 pub(super) fn refused(out: &mut impl io::Write, frame: &Frame<'_>, refused: &Refused) -> io::Result<()> {
-    line(
+    json_lines::write(
         out,
         &Line::Refused {
             packet: frame.number,
@@ -86,9 +89,4 @@ pub(super) fn refused(out: &mut impl io::Write, frame: &Frame<'_>, refused: &Ref
             length_bytes: frame.length,
         },
     )
-}
-
-fn line(out: &mut impl io::Write, line: &Line) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
-    out.write_all(b"\n")
 }

@@ -21,6 +21,8 @@ use anyhow::{Context, Result, bail, ensure};
 use namespace::Namespace;
 use topology::{MAX_CONTAINERS, Topology};
 
+use crate::json_lines;
+
 /// The name of the one lab that most machines need.
 const DEFAULT_NAME: &str = "lab";
 
@@ -110,8 +112,7 @@ fn up(options: &UpOptions) -> Result<ExitCode> {
     let description = Topology::new(lab, options.containers, options.mtu).build()?;
     let mut out = io::stdout().lock();
     if options.json {
-        serde_json::to_writer(&mut out, &description).map_err(io::Error::from)?;
-        writeln!(out)?;
+        json_lines::write(&mut out, &description)?;
     } else {
         writeln!(out, "lab `{lab}` is up; run a command in it with `{} NAME -- COMMAND`", command("exec", lab))?;
         write!(out, "{description}")?;

@@ -9,7 +9,7 @@ use super::{
     distribution::{Distribution, Statistics},
     tally::Tally,
 };
-use crate::stamp::Stamp;
+use crate::{json_lines, stamp::Stamp, units::whole_nanoseconds};
 
 /// The members are the output's schema, and so is their order. A member that goes or changes its meaning means a new number.
 const SCHEMA: u32 = 1;
@@ -72,18 +72,27 @@ pub(super) fn start(
     interval: Duration,
 ) -> io::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
-    line(
+    json_lines::write(
         out,
-        &Line::Start { schema: SCHEMA, version, target, address, payload_bytes, interval_ns: nanoseconds(interval) },
+        &Line::Start {
+            schema: SCHEMA,
+            version,
+            target,
+            address,
+            payload_bytes,
+            interval_ns: whole_nanoseconds(interval),
+        },
     )
 }
 
 pub(super) fn event(out: &mut impl io::Write, event: &Event) -> io::Result<()> {
     match event {
         Event::Sent { .. } => Ok(()),
-        Event::Reply(reply) => line(out, &of_reply(reply)),
-        Event::Timeout { seq } => line(out, &Line::Timeout { seq: *seq }),
-        Event::Error { seq, from, error } => line(out, &Line::Error { seq: *seq, from: *from, error: error.name() }),
+        Event::Reply(reply) => json_lines::write(out, &of_reply(reply)),
+        Event::Timeout { seq } => json_lines::write(out, &Line::Timeout { seq: *seq }),
+        Event::Error { seq, from, error } => {
+            json_lines::write(out, &Line::Error { seq: *seq, from: *from, error: error.name() })
+        }
     }
 }
 
@@ -108,7 +117,7 @@ fn of_reply(reply: &Reply) -> Line<'static> {
 
 pub(super) fn summary(out: &mut impl io::Write, tally: &Tally, elapsed: Duration) -> io::Result<()> {
     let of = Distribution::statistics;
-    line(
+    json_lines::write(
         out,
         &Line::Summary {
             sent: tally.sent,
@@ -118,24 +127,13 @@ pub(super) fn summary(out: &mut impl io::Write, tally: &Tally, elapsed: Duration
             late: tally.late,
             errors: tally.errors,
             loss: tally.loss().map(|loss| (loss * 1000.0).round() / 1000.0),
-            elapsed_ns: nanoseconds(elapsed),
+            elapsed_ns: whole_nanoseconds(elapsed),
             rtt_ns: of(&tally.rtt),
             net_ns: of(&tally.net),
             tx_stack_ns: of(&tally.tx_stack),
             rx_stack_ns: of(&tally.rx_stack),
         },
     )
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    duration.as_nanos().try_into().unwrap_or(u64::MAX)
-}
-
-fn line(out: &mut impl io::Write, line: &Line<'_>) -> io::Result<()> {
-    // One write a line: readers of a pipe never see half of one.
-    let mut bytes = serde_json::to_vec(line)?;
-    bytes.push(b'\n');
-    out.write_all(&bytes)
 }
 
 #[cfg(test)]

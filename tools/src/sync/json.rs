@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::{
     events::event_name,
     statistics::Statistics,
-    told::{self, Servo, Tally, nanoseconds},
+    told::{self, Servo, Tally},
 };
+use crate::{json_lines, units::whole_nanoseconds};
 
 /// The members are the output's schema, and so is their order. A member that goes or changes its meaning means a new number.
 const SCHEMA: u32 = 1;
@@ -139,12 +140,12 @@ pub(super) fn start(
         file: &clock.file,
         map: clock.map.as_deref().ok(),
     });
-    line(
+    json_lines::write(
         out,
         &Line::Start {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
-            interval_ns: nanoseconds(interval),
+            interval_ns: whole_nanoseconds(interval),
             readings,
             steer,
             clocks: clocks.collect(),
@@ -165,7 +166,7 @@ pub(super) fn update(out: &mut impl io::Write, update: &told::Update<'_>) -> io:
         offset_ns: steered.offset_ns,
         frequency_ppb: thousandths(steered.frequency_ppb),
     });
-    line(
+    json_lines::write(
         out,
         &Line::Update {
             clock,
@@ -184,7 +185,7 @@ pub(super) fn update(out: &mut impl io::Write, update: &told::Update<'_>) -> io:
 }
 
 pub(super) fn missed(out: &mut impl io::Write, clock: &str, time_ns: i64, error: &str) -> io::Result<()> {
-    line(out, &Line::Missed { clock, time_ns, error })
+    json_lines::write(out, &Line::Missed { clock, time_ns, error })
 }
 
 pub(super) fn withdrawn(
@@ -199,17 +200,17 @@ pub(super) fn withdrawn(
         Event::RateChanged { by_ppb } => (None, Some(thousandths(*by_ppb))),
         Event::Acquired | Event::FrequencySet { .. } | Event::Inconsistent | Event::Withdrawn(_) => (None, None),
     };
-    line(out, &Line::Withdrawn { clock, time_ns, epoch, reason: event_name(event), by_ns, by_ppb })
+    json_lines::write(out, &Line::Withdrawn { clock, time_ns, epoch, reason: event_name(event), by_ns, by_ppb })
 }
 
 pub(super) fn interval(out: &mut impl io::Write, clock: &str, updates: u64, spread: &told::Spread) -> io::Result<()> {
-    line(out, &Line::Interval { clock, updates, spread: spread.into() })
+    json_lines::write(out, &Line::Interval { clock, updates, spread: spread.into() })
 }
 
 pub(super) fn summary(out: &mut impl io::Write, clock: &str, tally: &Tally, elapsed: Duration) -> io::Result<()> {
     let &Tally { updates, missed, withdrawn, ref spread, .. } = tally;
-    let elapsed_ns = nanoseconds(elapsed);
-    line(out, &Line::Summary { clock, updates, missed, withdrawn, elapsed_ns, spread: spread.into() })
+    let elapsed_ns = whole_nanoseconds(elapsed);
+    json_lines::write(out, &Line::Summary { clock, updates, missed, withdrawn, elapsed_ns, spread: spread.into() })
 }
 
 impl From<&told::Spread> for Spread {
@@ -252,13 +253,6 @@ fn whole(ns: f64) -> i64 {
 fn thousandths(ppb: f64) -> f64 {
     // Adding 0 makes a negative one positive.
     (ppb * 1000.0).round() / 1000.0 + 0.0
-}
-
-fn line(out: &mut impl io::Write, line: &Line<'_>) -> io::Result<()> {
-    // One write a line: readers of a pipe never see half of one.
-    let mut bytes = serde_json::to_vec(line)?;
-    bytes.push(b'\n');
-    out.write_all(&bytes)
 }
 
 #[cfg(test)]

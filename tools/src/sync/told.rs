@@ -1,6 +1,6 @@
 //! What is told of the clocks, before it is text or JSON.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use super::statistics::Statistics;
 
@@ -110,9 +110,4 @@ impl Spread {
             self.bound.add(float(bound.cast_signed()));
         }
     }
-}
-
-/// Whole nanoseconds.
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
-    duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }
