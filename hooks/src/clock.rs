@@ -42,7 +42,8 @@ impl Clocks {
         create(&self.0)?;
         create(&writer)?;
         let lock = lock(&writer)?.ok_or_else(|| Error::AlreadyPublished { device, path: map.clone() })?;
-        open(&map, device).and_then(|map| map.writer(lock)).context("publish the clock to", map.display())
+        let opened = open(&map, device).context("publish the clock to", map.display())?;
+        Ok(opened.writer(lock))
     }
 
     /// Removes the maps that nobody publishes to and no program uses.

@@ -26,6 +26,11 @@ use world::{NIC, World, ways};
 const DEVICE: Device = Device::Phc(3);
 const LOCKED: Model = Model { state: State::LOCKED, ..Model::NONE };
 
+/// Words of a map.
+const VERSION: usize = 1;
+const CLOCK: usize = 3;
+const EPOCH: usize = SEQUENCE + 2;
+
 /// A world, and the right to be the only test here that has one: a process that another forks has copies of our
 /// descriptors, and so uses our programs, until it executes its own.
 fn world() -> Option<(MutexGuard<'static, ()>, World)> {
@@ -115,10 +120,35 @@ fn a_map_stays_for_the_programs_that_use_it() {
         assert_eq!(id(&world), first, "the program keeps the map that it was loaded with");
         let found = words(&world);
         assert!(found[SEQUENCE] > left[SEQUENCE]);
-        assert_ne!(found[SEQUENCE + 2], left[SEQUENCE + 2], "another publisher is another epoch");
+        assert_ne!(found[EPOCH], left[EPOCH], "another publisher is another epoch");
         writer.publish(&LOCKED).unwrap();
         assert_eq!(run(), 0, "the program goes on with the next publisher");
         drop((writer, ebpf));
+        hooks.sweep().unwrap();
+    });
+    world.assert_clean(NIC);
+}
+
+#[test]
+fn a_map_of_another_version_or_clock_is_replaced() {
+    let Some((_alone, world)) = world() else { return };
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        for changed in [VERSION, CLOCK] {
+            let mut writer = hooks.clock_writer(DEVICE).unwrap();
+            writer.publish(&LOCKED).unwrap();
+            let (before, mut foreign) = (id(&world), words(&world));
+            drop(writer);
+            foreign[changed] += 1;
+            let map = Map::Array(MapData::from_pin(pin(&world)).unwrap());
+            let mut map: Array<_, [u64; WORDS]> = map.try_into().unwrap();
+            map.set(0, foreign, 0).unwrap();
+            let writer = hooks.clock_writer(DEVICE).unwrap();
+            assert_ne!(id(&world), before, "it was claimed");
+            assert_eq!(map.get(&0, 0).unwrap(), foreign, "it was written to");
+            assert!(words(&world)[EPOCH] > foreign[EPOCH], "an epoch comes again");
+            drop(writer);
+        }
         hooks.sweep().unwrap();
     });
     world.assert_clean(NIC);

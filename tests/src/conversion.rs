@@ -72,7 +72,7 @@ impl Program {
     pub fn writer(&mut self) -> Writer {
         let Map::Array(map) = self.0.take_map(CLOCK).expect("taken once") else { panic!("{CLOCK} is no array") };
         let nobody_else = tempfile::tempfile().expect("a file");
-        ClockMap::adopt(map, Device::Phc(0)).and_then(|map| map.writer(nobody_else)).expect("map the model")
+        ClockMap::adopt(map, Device::Phc(0)).expect("map the model").writer(nobody_else)
     }
 
     /// What it makes of a time.

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use instamp_clockmap::{
     Converted, Device, Directory, MAX_ERROR_NS, MAX_GROWTH, MAX_RATE, Model, Reader, State, Writer,
+    layout::{MAGIC, SEQUENCE, SIZE, VERSION, WORDS},
 };
 use instamp_tests::privilege;
 use tempfile::TempDir;
@@ -28,6 +29,8 @@ const MODEL: Model = Model {
     published_ns: SYSTEM_NS,
     ..Model::NONE
 };
+/// The epoch that it has.
+const EPOCH: u64 = 1_790_000_000_000_000;
 const EXACT: Model = Model { rate: 0, growth: 0, ..MODEL };
 const FAST: Model = Model { rate: -687_195, ..MODEL };
 const WORST: Model = Model { rate: MAX_RATE - 1, growth: MAX_GROWTH - 1, error_ns: MAX_ERROR_NS - 1, ..MODEL };
@@ -68,7 +71,12 @@ impl Examples {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/clocks.md");
         let document = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let folder = tempfile::tempdir().expect("a directory");
-        let directory = Directory::new(folder.path().join("clock"));
+        let directory = Directory::new(folder.path());
+        // What a predecessor has left, which the first publisher goes on in: new files begin with an epoch of their own.
+        let mut left = [0; WORDS];
+        [left[0], left[1], left[2]] = [MAGIC, VERSION, SIZE as u64];
+        left[SEQUENCE + 2] = EPOCH - 1;
+        fs::write(directory.file(Device::Phc(0)), left.map(u64::to_ne_bytes).concat()).expect("a file");
         let models = std::iter::once(MODEL).chain(CONVERSIONS.map(|(model, ..)| model));
         let publish = |(number, model)| {
             let mut writer = Writer::create(&directory, Device::Phc(number)).expect("publish");

@@ -15,6 +15,7 @@ use std::{
     },
     path::Path,
     process,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use nix::{
@@ -120,10 +121,17 @@ fn make_model(folder: &File, name: &str, device: Device) -> io::Result<Owned> {
     }
     let file = open(folder, &partial, OFlag::O_CREAT | OFlag::O_EXCL, MODEL_MODE)?;
     file.set_permissions(Permissions::from_mode(MODEL_MODE))?;
-    file.write_all_at(&layout::empty(device).map(u64::to_ne_bytes).concat(), 0)?;
+    file.write_all_at(&layout::empty(device, first_epoch()).map(u64::to_ne_bytes).concat(), 0)?;
     let memory = Owned::map(file.as_fd())?;
     renameat(folder, partial.as_str(), folder, name)?;
     Ok(memory)
+}
+
+/// What the epochs of new memory are counted from: microseconds since 1970. Epochs are rarer than microseconds, so none of
+/// memory that is gone comes again, and JSON readers that take all numbers for floating-point ones tell them apart.
+pub(crate) fn first_epoch() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_micros()).unwrap_or_default()
 }
 
 /// Opens a file in a directory for reading and writing, and nothing that a link leads to.

@@ -30,6 +30,8 @@ pub const SIZE: usize = WORDS * size_of::<u64>();
 pub const DEVICE: usize = 3;
 /// The index of the sequence.
 pub const SEQUENCE: usize = 4;
+#[cfg(feature = "std")]
+const EPOCH: usize = SEQUENCE + 2;
 const MODEL_WORDS: usize = 13;
 
 /// Memory that a model can be read from.
@@ -53,17 +55,24 @@ const fn header(device: crate::Device) -> [u64; SEQUENCE] {
     [MAGIC, VERSION, SIZE as u64, device.number()]
 }
 
-/// The words of a model that was not published yet. All behind the header are 0: [`State::WITHDRAWN`].
+/// The words of a model that was not published yet. Behind the header all but the epoch are 0: [`State::WITHDRAWN`].
 #[cfg(feature = "std")]
-pub(crate) fn empty(device: crate::Device) -> [u64; WORDS] {
+pub(crate) fn empty(device: crate::Device, epoch: u64) -> [u64; WORDS] {
     let header = header(device);
-    array::from_fn(|index| header.get(index).copied().unwrap_or(0))
+    array::from_fn(|index| if index == EPOCH { epoch } else { header.get(index).copied().unwrap_or(0) })
 }
 
-/// Makes the memory that of a device's model, as the kernel makes maps of zeros.
+/// Whether nobody has written to the memory since the kernel made it.
 #[cfg(feature = "bpf")]
-pub(crate) fn claim(words: &impl WordsMut, device: crate::Device) {
-    for (index, value) in header(device).into_iter().enumerate() {
+pub(crate) fn is_blank(words: &impl Words) -> bool {
+    (0..WORDS).all(|index| words.load(index) == 0)
+}
+
+/// Makes blank memory that of a device's model.
+#[cfg(feature = "bpf")]
+pub(crate) fn claim(words: &impl WordsMut, device: crate::Device, epoch: u64) {
+    // The header last: readers refuse what has none.
+    for (index, value) in empty(device, epoch).into_iter().enumerate().rev() {
         words.store(index, value);
     }
 }
@@ -126,7 +135,7 @@ pub fn write(words: &impl WordsMut, model: &Model) {
 /// The epoch that the memory holds, also of a half-written model: it is one word.
 #[cfg(feature = "std")]
 pub(crate) fn epoch(words: &impl Words) -> u64 {
-    words.load(SEQUENCE + 2)
+    words.load(EPOCH)
 }
 
 impl Model {
@@ -236,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let memory = Local::new(empty(DEVICE));
+        let memory = Local::new(empty(DEVICE, 0));
         assert_eq!(read(&memory, 1), Ok(Model::NONE));
         assert!(is_of(&memory, DEVICE));
         assert!(!is_of(&memory, Device::Phc(8)));
@@ -251,7 +260,7 @@ mod tests {
     fn a_writer_that_dies_between_two_stores_leaves_the_old_the_new_or_none() {
         let stores = MODEL_WORDS + 2;
         for done in 0..=stores {
-            let memory = Local::new(empty(DEVICE));
+            let memory = Local::new(empty(DEVICE, 0));
             write(&memory, &uniform(1));
             memory.stores_left.set(done);
             write(&memory, &uniform(2));
@@ -269,13 +278,30 @@ mod tests {
 
     #[test]
     fn the_sequence_may_wrap() {
-        let mut words = empty(DEVICE);
+        let mut words = empty(DEVICE, 0);
         words[SEQUENCE] = u64::MAX;
         let memory = Local::new(words);
         assert_eq!(read(&memory, 1), Err(Refusal::Unfinished));
         write(&memory, &uniform(1));
         assert_eq!(memory.load(SEQUENCE), 0);
         assert_eq!(read(&memory, 1), Ok(uniform(1)));
+    }
+
+    #[cfg(feature = "bpf")]
+    #[test]
+    fn blank_memory_becomes_that_of_a_model_and_other_memory_is_none() {
+        let memory = Local::new([0; WORDS]);
+        assert!(is_blank(&memory) && !is_of(&memory, DEVICE));
+        claim(&memory, DEVICE, 77);
+        assert!(is_of(&memory, DEVICE) && !is_blank(&memory));
+        assert_eq!(read(&memory, 1), Ok(Model { epoch: 77, ..Model::NONE }));
+        // Whoever dies before that is through leaves what is neither.
+        for done in 1..WORDS {
+            let memory = Local::new([0; WORDS]);
+            memory.stores_left.set(done);
+            claim(&memory, DEVICE, 77);
+            assert!(!is_of(&memory, DEVICE), "after {done} stores");
+        }
     }
 
     proptest! {
@@ -296,7 +322,7 @@ mod tests {
 
         #[test]
         fn a_change_of_any_word_of_the_header_is_seen(index in 0..DEVICE_INDEX, value: u64) {
-            let mut words = empty(DEVICE);
+            let mut words = empty(DEVICE, 0);
             prop_assume!(words[index] != value);
             words[index] = value;
             prop_assert_eq!(read(&Local::new(words), 1), Err(Refusal::Foreign));

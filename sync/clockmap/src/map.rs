@@ -12,6 +12,7 @@ use aya::maps::{Array, MapData, MapType};
 use crate::{
     Device, Error, Writer,
     error::Context as _,
+    files::first_epoch,
     layout::{self, SIZE, WORDS},
     memory::Owned,
 };
@@ -24,11 +25,11 @@ const MMAPABLE: u32 = 1 << 10;
 /// # Minimum kernel version
 ///
 /// Linux 5.5.
-#[derive(Debug)]
 pub struct ClockMap {
     device: Device,
     path: PathBuf,
-    map: MapData,
+    /// It keeps the map.
+    memory: Owned,
 }
 
 impl ClockMap {
@@ -48,7 +49,7 @@ impl ClockMap {
     ///
     /// # Errors
     ///
-    /// There is none, or it is none for a model.
+    /// There is none; or it is not for a model, holds that of another device or version, or cannot be mapped.
     pub fn open(path: &Path, device: Device) -> Result<Self, Error> {
         let map = MapData::from_pin(path).map_err(io::Error::other).context("open the BPF map at", path)?;
         Self::of(map, path.to_owned(), device)
@@ -58,29 +59,33 @@ impl ClockMap {
     ///
     /// # Errors
     ///
-    /// It is none for a model.
+    /// It is not for a model, holds that of another device or version, or cannot be mapped.
     pub fn adopt(map: MapData, device: Device) -> Result<Self, Error> {
         Self::of(map, format!("the BPF map of {device}, which is not pinned").into(), device)
     }
 
     fn of(map: MapData, path: PathBuf, device: Device) -> Result<Self, Error> {
         let info = map.info().map_err(io::Error::other).context("look at", &path)?;
-        let is_ours = info.map_type().is_ok_and(|kind| kind == MapType::Array)
+        let fits = info.map_type().is_ok_and(|kind| kind == MapType::Array)
             && info.map_flags() & MMAPABLE != 0
             && info.value_size() as usize == SIZE
             && info.max_entries() == 1;
-        if is_ours { Ok(Self { device, path, map }) } else { Err(Error::Foreign { device, path }) }
+        if !fits {
+            return Err(Error::Foreign { device, path });
+        }
+        let memory = Owned::map(map.fd().as_fd()).context("map", &path)?;
+        if !layout::is_blank(&memory) && !layout::is_of(&memory, device) {
+            return Err(Error::Foreign { device, path });
+        }
+        Ok(Self { device, path, memory })
     }
 
     /// Becomes the publisher of the clock's model to the map, as [`Writer::create`] does for a file. Only the holder of the
     /// lock may do so.
-    ///
-    /// # Errors
-    ///
-    /// The map cannot be mapped.
-    pub fn writer(self, lock: File) -> Result<Writer, Error> {
-        let memory = Owned::map(self.map.fd().as_fd()).context("map", &self.path)?;
-        layout::claim(&memory, self.device);
-        Ok(Writer::begin(self.device, self.path, memory, lock))
+    pub fn writer(self, lock: File) -> Writer {
+        if layout::is_blank(&self.memory) {
+            layout::claim(&self.memory, self.device, first_epoch());
+        }
+        Writer::begin(self.device, self.path, self.memory, lock)
     }
 }

@@ -95,6 +95,10 @@ fn epochs_change_with_every_withdrawal_and_every_writer() {
             }
         }
     }
+    // As if somebody had cleaned up: the next file does not begin where the first did.
+    fs::remove_file(directory.file(DEVICE)).unwrap();
+    let writer = Writer::create(&directory, DEVICE).unwrap();
+    assert!(epochs.iter().all(|epoch| *epoch < writer.epoch()), "{} after {epochs:?}", writer.epoch());
     let distinct: std::collections::HashSet<_> = epochs.iter().collect();
     assert_eq!(distinct.len(), epochs.len(), "{epochs:?}");
 }
