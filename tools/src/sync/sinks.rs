@@ -36,8 +36,13 @@ impl Clock for System {
 
     fn frequency(&self) -> anyhow::Result<f64> {
         let discipline = system::discipline()?;
-        if discipline.kernel_loop || discipline.slew != Span::ZERO {
-            bail!("the kernel's own loop steers the system's clock, which ntpd feeds: stop that, or leave out --steer");
+        // A loop that is on and has nothing to do is what a daemon leaves behind. It moves the clock no more.
+        if discipline.slew != Span::ZERO {
+            bail!(
+                "the kernel slews the system's clock, by {} yet, as a daemon has told it: stop that one and wait until this is \
+                 done, or leave out --steer",
+                discipline.slew
+            );
         }
         Ok(discipline.frequency.ppb())
     }
