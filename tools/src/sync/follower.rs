@@ -47,9 +47,8 @@ pub(super) struct Follower {
 
 impl Follower {
     pub(super) fn open(chosen: &Chosen, options: &Options) -> anyhow::Result<(Self, told::Clock)> {
-        let access = if options.steer == Some(Steer::Phc) { Access::Write } else { Access::Read };
         let name = name(chosen.device);
-        let source = Source::open(chosen.device, access, options)?;
+        let source = Source::open(chosen.device, options)?;
         let steering = options.steer.map(|which| steering(which, options, &source)).transpose()?;
         let publisher = Publisher::new(&options.publish, chosen.device)?;
         let clock = told::Clock {

@@ -17,7 +17,7 @@ mod steer;
 mod text;
 mod told;
 
-use std::{future, io::Write as _, process::ExitCode};
+use std::{future, io::Write as _, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use instamp::time_namespace::MonotonicOffset;
@@ -45,10 +45,8 @@ async fn sync(options: &Options) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen to signals")?;
     let (mut followers, clocks) = open(options)?;
     let mut report = Report::start(options, &clocks)?;
-    // Absolute times: what an update takes does not delay the next one. One that is late is not made up for.
-    let mut ticks = interval(options.interval());
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut signs_of_life = service.watchdog().map(interval);
+    let mut ticks = every(options.interval());
+    let mut signs_of_life = service.watchdog().map(every);
     let mut left = options.count;
     let mut outcome = Ok(());
     while left != Some(0) && outcome.is_ok() {
@@ -106,6 +104,13 @@ fn status(followers: &[Follower]) {
         // Whoever closes standard error does not want to know.
         let _ = writeln!(errors, "{}", follower.standing());
     }
+}
+
+/// At absolute times: what is done at one does not delay the next. One that is late is not made up for.
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
 }
 
 /// When the next sign of life is due; never where none is wanted.

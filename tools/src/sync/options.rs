@@ -1,4 +1,4 @@
-//! The options of `instamp sync`: phc2sys's letters where it has them, with phc2sys's meaning.
+//! The options of `instamp sync`: phc2sys's letters and meaning for what both have. `-q` is ping's.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -80,31 +80,33 @@ pub(crate) struct Options {
 pub(super) struct Steering {
     /// How far the steered clock shall be ahead of the other. Cards kept by PTP are in TAI, 37 s ahead of UTC: `-O -37` for
     /// `--steer system`, `-O 37` for `--steer phc`; 0 where both keep the same time
-    #[arg(short = 'O', long, value_name = "TIME", allow_negative_numbers = true, value_parser = parse_signed_duration)]
+    #[arg(short = 'O', long, value_name = "TIME", requires = "steer", allow_negative_numbers = true, value_parser = parse_signed_duration)]
     pub(super) offset: Option<i64>,
 
     /// The servo
-    #[arg(short = 'E', long, value_name = "SERVO", default_value = "pi")]
+    #[arg(short = 'E', long, value_name = "SERVO", requires = "steer", default_value = "pi")]
     pub(super) servo: Servo,
 
-    /// The PI servo's proportional constant [default: phc2sys's for the rate]
-    #[arg(short = 'P', long, value_name = "KP", value_parser = parse_constant)]
+    /// The PI servo's proportional constant [default: 0.7 at one update a second, and for
+    /// other rates as ptp4l has it]
+    #[arg(short = 'P', long, value_name = "KP", requires = "steer", value_parser = parse_constant)]
     pub(super) kp: Option<f64>,
 
-    /// The PI servo's integral constant [default: phc2sys's for the rate]
-    #[arg(short = 'I', long, value_name = "KI", value_parser = parse_constant)]
+    /// The PI servo's integral constant [default: 0.3 at one update a second, and for
+    /// other rates as ptp4l has it]
+    #[arg(short = 'I', long, value_name = "KI", requires = "steer", value_parser = parse_constant)]
     pub(super) ki: Option<f64>,
 
     /// Step over an offset larger than this, at any time; 0 for never
-    #[arg(short = 'S', long, value_name = "TIME", default_value = "0", value_parser = parse_duration)]
+    #[arg(short = 'S', long, value_name = "TIME", requires = "steer", default_value = "0", value_parser = parse_duration)]
     pub(super) step_threshold: Duration,
 
     /// Step over an offset larger than this at the first update; 0 for never
-    #[arg(short = 'F', long, value_name = "TIME", default_value = "0.00002", value_parser = parse_duration)]
+    #[arg(short = 'F', long, value_name = "TIME", requires = "steer", default_value = "0.00002", value_parser = parse_duration)]
     pub(super) first_step_threshold: Duration,
 
     /// Start anew where the steered clock's own frequency seems further off than this; 0 for no limit
-    #[arg(short = 'L', long, value_name = "PPB", default_value_t = 200_000_000)]
+    #[arg(short = 'L', long, value_name = "PPB", requires = "steer", default_value_t = 200_000_000)]
     pub(super) freq_limit: u32,
 }
 
@@ -240,10 +242,9 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_phc2sys_where_it_has_them() {
+    fn what_steers_has_the_defaults_of_phc2sys() {
         let options = options(&["--dev", "eth0"]).expect("options");
         let steering = &options.steering;
-        assert_eq!(options.interval(), Duration::from_millis(100));
         assert_eq!((options.steer, steering.servo, steering.kp, steering.ki), (None, Servo::Pi, None, None));
         assert_eq!(steering.first_step_threshold, Duration::from_micros(20));
         assert_eq!(steering.step_threshold, Duration::ZERO);
@@ -313,7 +314,9 @@ mod tests {
             &["--dev", "eth0", "--asymmetry", "1.1"],
             &["--dev", "eth0", "--asymmetry", "nan"],
             &["--dev", "eth0", "--count", "0"],
-            &["--dev", "eth0", "-P", "0"],
+            &["--dev", "eth0", "--steer", "phc", "-O", "0", "-P", "0"],
+            &["--dev", "eth0", "-O", "0"],
+            &["--dev", "eth0", "-S", "1"],
         ] {
             assert!(options(arguments).is_err(), "{arguments:?}");
         }

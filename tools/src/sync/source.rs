@@ -56,11 +56,11 @@ pub(super) enum Error {
 
 impl Source {
     /// Opens a clock, and finds how it can be read: as asked, or the best way.
-    pub(super) fn open(device: Device, access: Access, options: &options::Options) -> anyhow::Result<Self> {
+    pub(super) fn open(device: Device, options: &options::Options) -> anyhow::Result<Self> {
         let clock = match device {
             Device::MonotonicRaw => Clock::StandIn,
             Device::Phc(index) => {
-                let device = PhcDevice::open_index(index, access)?;
+                let device = PhcDevice::open_index(index, Access::Read)?;
                 let way = Way::choose(&device, options.method)?;
                 Clock::Phc { device, way }
             }

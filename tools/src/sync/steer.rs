@@ -1,6 +1,8 @@
 //! Steering one clock after another.
 
-use anyhow::bail;
+use std::io::{self, Write as _};
+
+use anyhow::{bail, ensure};
 use hwtstamp::{Monotonic, Phc, Realtime, Span, Time};
 use instamp_sync::{
     Clock,
@@ -46,10 +48,12 @@ impl Steering {
     ) -> anyhow::Result<Self> {
         let frequency_ppb = sink.frequency()?;
         let steering = &options.steering;
+        let max_frequency = sink.max_frequency();
+        ensure!(max_frequency > 0.0, "the frequency of {} cannot be adjusted: leave out --steer", which.clock());
         let limits = Limits {
             step_threshold: steering.step_threshold.into(),
             first_step_threshold: steering.first_step_threshold.into(),
-            max_frequency: sink.max_frequency(),
+            max_frequency,
         };
         let interval = options.interval().into();
         let servo: Box<dyn Servo<Sink>> = match steering.servo {
@@ -91,7 +95,9 @@ impl Steering {
         };
         let (at, offset) = (Time::from_ns(sink), Span::from_ns(sink.saturating_sub(source)) - self.ahead);
         if self.sanity.as_mut().is_some_and(|sanity| !sanity.check(at, now)) {
-            eprintln!(
+            // A clock that is steered does not depend on who reads that.
+            let _ = writeln!(
+                io::stderr(),
                 "instamp: {} runs faster or slower than it can, or was stepped: beginning anew",
                 self.which.clock()
             );
@@ -159,7 +165,8 @@ impl Steer {
     }
 }
 
-/// phc2sys's: those that are given hold at any rate, and its own depend on it.
+/// ptp4l's: those that are given hold at any rate, and the defaults depend on it. phc2sys's defaults do not: they are made for one
+/// update a second, and with more the clock swings for long.
 fn gains(options: &Options) -> Gains {
     let interval = options.interval().as_secs_f64();
     let scaled = |gain: f64, exponent: f64| (gain * interval.powf(exponent)).min(gain / interval);
@@ -185,7 +192,7 @@ mod tests {
     }
 
     fn options(arguments: &[&str]) -> Options {
-        Command::parse_from([&["sync", "--dev", "eth0", "-O", "1"], arguments].concat()).options
+        Command::parse_from([&["sync", "--dev", "eth0", "--steer", "phc", "-O", "1"], arguments].concat()).options
     }
 
     fn gains_of(arguments: &[&str]) -> (f64, f64) {
@@ -194,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gains_are_those_of_phc2sys() {
+    fn the_gains_are_those_of_phc2sys_at_its_rate_and_of_ptp4l_at_others() {
         assert_eq!(gains_of(&["-R", "1"]), (0.7, 0.3));
         assert_eq!(gains_of(&["-R", "10"]), (1.397, 0.119));
         assert_eq!(gains_of(&["-R", "0.1"]), (0.07, 0.03));
@@ -206,11 +213,12 @@ mod tests {
     struct Simulated {
         ns: Rc<Cell<f64>>,
         ppb: Rc<Cell<f64>>,
+        max_ppb: f64,
     }
 
     impl Simulated {
         fn at(ns: f64) -> Self {
-            Self { ns: Rc::new(Cell::new(ns)), ppb: Rc::default() }
+            Self { ns: Rc::new(Cell::new(ns)), ppb: Rc::default(), max_ppb: 1e6 }
         }
 
         fn run(&self, seconds: f64) {
@@ -242,7 +250,7 @@ mod tests {
         }
 
         fn max_frequency(&self) -> f64 {
-            1e6
+            self.max_ppb
         }
     }
 
@@ -284,6 +292,13 @@ mod tests {
     fn thresholds_of_zero_never_step() {
         let decisions = steered(Steer::Phc, &Simulated::at(998e6), &["-F", "0"]);
         assert!(!decisions.iter().any(|decision| decision.steps()));
+    }
+
+    #[test]
+    fn a_clock_that_takes_no_adjustment_is_refused() {
+        let clock = Simulated { max_ppb: 0.0, ..Simulated::at(1e9) };
+        let error = Steering::new(Steer::Phc, Box::new(clock), &options(&[])).err().expect("refused");
+        assert_eq!(error.to_string(), "the frequency of the card's clock cannot be adjusted: leave out --steer");
     }
 
     #[test]
