@@ -6,8 +6,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Lines, Read as _},
-    os::unix::{net::UnixDatagram, process::CommandExt as _},
-    path::Path,
+    os::unix::{fs::symlink, net::UnixDatagram, process::CommandExt as _},
     process::{Child, ChildStdout, Command, Output, Stdio},
     thread,
     time::Duration,
@@ -362,10 +361,11 @@ fn nobody_steers_what_another_steers() {
         return skip("a daemon of this machine steers its clock");
     }
 
-    // All that is looked at is the name.
+    // All that is looked at is the name, which is that of the link.
     let program = folder.0.path().join("chronyd");
-    fs::copy(find("sleep"), &program).unwrap();
-    let daemon = Sync::start(Command::new(&program).arg("60").stdout(Stdio::piped()).stderr(Stdio::piped()));
+    symlink(find("sleep"), &program).unwrap();
+    let mut sleep = Command::new(&program);
+    let daemon = Sync::start(sleep.arg0("sleep").arg("60").stdout(Stdio::piped()).stderr(Stdio::piped()));
     let pid = daemon.child.id();
     let expected =
         format!("instamp: chronyd (process {pid}) steers the system's clock: stop it, or leave out --steer\n");
@@ -386,9 +386,10 @@ fn anybody_may_look() {
     let folder = Folder::new();
     let mut sync = Sync::start(&mut folder.sync(&["--json"]));
     sync.locked();
-    // A copy: the folders of the build may be closed to others.
+    // A copy: the folders of the build may be closed to others. Made by another process, since one that another test starts
+    // meanwhile would have it open for writing for a moment, and nobody may run it then.
     let program = folder.0.path().join("instamp");
-    fs::copy(Path::new(instamp().get_program()), &program).unwrap();
+    assert!(Command::new("cp").arg(instamp().get_program()).arg(&program).status().unwrap().success());
     let output = Command::new(&program)
         .args(["clock", "--publish"])
         .arg(folder.published().path())
