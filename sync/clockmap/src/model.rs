@@ -32,8 +32,7 @@ const MAX_TIME_NS: u64 = 1 << 62;
 pub struct Model {
     /// How good the model is.
     pub state: State,
-    /// Changes whenever a model does not continue the one before. A conversion is *confirmed* once a later model of the same
-    /// epoch has an [`as_of_ns`](Self::as_of_ns) at or behind the time that was converted.
+    /// Changes whenever a model does not continue the one before.
     pub epoch: u64,
     /// A device time.
     pub device_ref_ns: u64,
@@ -51,7 +50,7 @@ pub struct Model {
     pub valid_until_ns: u64,
     /// The system time after which nobody may use the model any more, so that none outlives its writer.
     pub void_after_ns: u64,
-    /// The device time of the last reading that agreed with the model.
+    /// The device time of the last reading that agreed with the model: see [`confirms`](Self::confirms).
     pub as_of_ns: u64,
     /// Half the shortest reading: what would have to be added to the error without any assumption on asymmetry.
     pub asymmetry_ns: u64,
@@ -144,10 +143,21 @@ impl Model {
         Ok(converted)
     }
 
-    /// Whether this model shows that a conversion of `device_ns` with an `earlier` one was right: none of the clocks was
-    /// stepped before that time.
-    pub fn confirms(&self, earlier: &Self, device_ns: u64) -> bool {
-        self.state != State::WITHDRAWN && self.epoch == earlier.epoch && self.as_of_ns >= device_ns
+    /// Whether this model confirms that an earlier one of that `epoch`, which converted `device_ns` at `now_ns`, was right:
+    /// readings before and after it agree with one line, so no clock was disturbed before the time that was converted.
+    ///
+    /// These three numbers are what a caller keeps. They have to be of the first conversion, made right after the stamp was
+    /// taken: a device that was set back shows times again, and no number tells a stamp of before from one of after.
+    ///
+    /// That is also why `as_of_ns >= device_ns` alone says nothing. The reading of [`as_of_ns`](Self::as_of_ns) has to be later
+    /// than the conversion, and by its own time: a publisher that is interrupted publishes, after the conversion, a reading
+    /// from before it. If it is later, then the device was not set back in between, or the reading would have ended the epoch.
+    pub fn confirms(&self, epoch: u64, device_ns: u64, now_ns: u64) -> bool {
+        self.epoch == epoch
+            && self.as_of_ns >= device_ns
+            && self
+                .convert(self.as_of_ns, self.void_after_ns)
+                .is_ok_and(|reading| reading.time_ns.saturating_sub(reading.bound_ns) > now_ns)
     }
 
     /// Whether the numbers are ones that a writer publishes.
@@ -247,11 +257,16 @@ mod tests {
 
     #[test]
     fn later_models_of_the_same_epoch_confirm_what_they_have_seen() {
-        let later = Model { as_of_ns: DEVICE_NS, ..EXACT };
-        assert!(later.confirms(&EXACT, DEVICE_NS));
-        assert!(!later.confirms(&EXACT, DEVICE_NS + 1));
-        assert!(!later.confirms(&Model { epoch: 1, ..EXACT }, DEVICE_NS));
-        assert!(!Model { state: State::WITHDRAWN, ..later }.confirms(&EXACT, DEVICE_NS));
+        let later = Model { as_of_ns: DEVICE_NS + 100_000_000, ..EXACT };
+        let read_ns = SYSTEM_NS + 100_000_000;
+        assert!(later.confirms(EXACT.epoch, DEVICE_NS, SYSTEM_NS + 1_000));
+        assert!(!later.confirms(EXACT.epoch, later.as_of_ns + 1, SYSTEM_NS + 1_000), "a time that no reading has seen");
+        assert!(!later.confirms(EXACT.epoch + 1, DEVICE_NS, SYSTEM_NS + 1_000), "another line");
+        assert!(!Model { state: State::WITHDRAWN, ..later }.confirms(EXACT.epoch, DEVICE_NS, SYSTEM_NS + 1_000));
+        // However late it is published: the device may have been set back between the reading and the stamp.
+        assert!(later.confirms(EXACT.epoch, DEVICE_NS, read_ns - 152));
+        assert!(!later.confirms(EXACT.epoch, DEVICE_NS, read_ns - 151));
+        assert!(!Model { published_ns: u64::MAX, ..later }.confirms(EXACT.epoch, DEVICE_NS, read_ns));
     }
 
     prop_compose! {

@@ -87,7 +87,10 @@ impl Seen {
 
 /// A conversion that no reading has confirmed yet.
 struct Pending {
+    epoch: u64,
     device: u64,
+    /// The system's time at the conversion.
+    converted: u64,
     is_inside: bool,
     error: f64,
     bound: u64,
@@ -103,8 +106,6 @@ struct Run<'a> {
     model: Model,
     /// When it was published.
     published: f64,
-    /// When the last reading agreed with it.
-    agreed: f64,
     /// Since when there has been a model without interruption, and nothing happened to the clocks.
     since: f64,
     /// When the last disruption was, if no reading has been taken since.
@@ -144,7 +145,6 @@ pub(crate) fn run(scenario: &Scenario, seed: u64) -> Seen {
         tracker: Tracker::new(scenario.config.clone()),
         model: Model::NONE,
         published: 0.0,
-        agreed: 0.0,
         since: f64::INFINITY,
         disrupted: None,
         drifting: None,
@@ -221,7 +221,15 @@ impl Run<'_> {
                 if at - self.published > validity.as_ns() as f64 * 1.001 {
                     self.violation("a model that nobody renewed in time is used");
                 }
-                self.pending.push(Pending { device, is_inside, error, bound: converted.bound_ns, at });
+                self.pending.push(Pending {
+                    epoch: self.model.epoch,
+                    device,
+                    converted: system as u64,
+                    is_inside,
+                    error,
+                    bound: converted.bound_ns,
+                    at,
+                });
                 match self.disrupted {
                     Some(since) if !is_inside => {
                         self.seen.exposed += 1;
@@ -244,10 +252,8 @@ impl Run<'_> {
             self.past.pop_front();
         }
         let (at, device, truth) = self.past[self.rng.random_range(0..self.past.len())];
-        // What no reading has confirmed is judged above, at its own time. Only readings after it can confirm it: a device that
-        // was set back shows older times.
-        if at < self.agreed
-            && device <= self.model.as_of_ns
+        // What no reading has confirmed is judged above, at its own time.
+        if self.model.confirms(self.model.epoch, device, truth as u64)
             && let Ok(converted) = self.model.convert(device, later)
         {
             self.seen.late += 1;
@@ -335,14 +341,9 @@ impl Run<'_> {
         if model.epoch != before.epoch {
             self.pending.clear();
         }
-        let has_agreed = model.as_of_ns != before.as_of_ns;
-        if has_agreed {
-            self.agreed = self.world.now;
-        }
         let mut violations = Vec::new();
         self.pending.retain(|pending| {
-            // A model that is only renewed, for want of a reading, confirms nothing.
-            let is_confirmed = has_agreed && pending.device <= model.as_of_ns;
+            let is_confirmed = model.confirms(pending.epoch, pending.device, pending.converted);
             self.seen.confirmed += usize::from(is_confirmed);
             if is_confirmed && !pending.is_inside {
                 violations.push(format!(
