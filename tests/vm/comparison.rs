@@ -8,18 +8,18 @@ use crate::{phc::median, phc2sys::Phc2sys, sync::Sync};
 
 const PHC: &str = "/dev/ptp0";
 /// Both read as often, and as many times for one offset.
-const RATE: u32 = 10;
+const RATE: u32 = 20;
 const READINGS: u32 = 5;
 /// Offsets of a round that count.
-const OFFSETS: usize = 40;
+const OFFSETS: usize = 80;
 /// Those before that do not. phc2sys's servo overshoots for some seconds when it starts: its constants are made for one update a
-/// second, and at ten they damp little.
-const SETTLING_MODEL: usize = 20;
-const SETTLING_SERVO: usize = 50;
+/// second, and at twenty they damp little.
+const SETTLING_MODEL: usize = 40;
+const SETTLING_SERVO: usize = 100;
 /// Rounds of each, in turn.
 const ROUNDS: usize = 5;
-/// What both are expected to come down to is the noise of the shortest readings, a few nanoseconds under emulation. Less than
-/// this is no difference.
+/// What both come down to is the noise of the shortest readings, some nanoseconds under emulation, and not the same in all
+/// rounds. A difference of deviations below this is none, and of the 95th percentile below twice this.
 const NOISE: u64 = 4;
 
 /// The offsets of one round around zero, in ns.
@@ -67,7 +67,7 @@ pub(crate) fn check() {
         [0, 1].map(|program: usize| Spread::median(&rounds.iter().map(|round| round[program]).collect::<Vec<_>>()));
     figure(format_args!("sync spread: {sync}; phc2sys: {phc2sys} (medians of {ROUNDS} rounds of {OFFSETS} offsets)"));
     assert!(sync.deviation <= phc2sys.deviation + NOISE, "more deviation than phc2sys");
-    assert!(sync.p95 <= phc2sys.p95 + NOISE, "a larger p95 than phc2sys");
+    assert!(sync.p95 <= phc2sys.p95 + 2 * NOISE, "a larger p95 than phc2sys");
 }
 
 fn modelled() -> Spread {
