@@ -75,8 +75,8 @@ pub(crate) struct Terms {
     pub(crate) validity: Span,
     /// What all readings have in common, in nanoseconds.
     pub(crate) common: f64,
-    /// Half the shortest reading, in nanoseconds.
-    pub(crate) asymmetry: f64,
+    /// What `common` lacks to assume nothing, in nanoseconds.
+    pub(crate) unassumed: f64,
 }
 
 impl Published {
@@ -155,7 +155,7 @@ impl Published {
             valid_until_ns: u64::try_from(valid_until).ok()?,
             void_after_ns: u64::try_from(self.line.system_at(valid_until)).ok()?,
             as_of_ns: u64::try_from(self.as_of).ok()?,
-            asymmetry_ns: ceil(terms.asymmetry),
+            unassumed_ns: ceil(terms.unassumed),
             published_ns: u64::try_from(terms.now).ok()?,
         };
         let fits = model.rate.abs() < MAX_RATE

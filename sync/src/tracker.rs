@@ -193,7 +193,7 @@ impl Tracker {
             now: reading.after.as_ns(),
             validity: self.config.validity.max(Span::from_ns(3 * self.config.interval.as_ns())),
             common: self.common(),
-            asymmetry: self.shortest.window_ns() / 2.0,
+            unassumed: self.shortest.window_ns() / 2.0 - self.common(),
         };
         let model: Option<Model> = published.model(&terms);
         match model {
@@ -319,9 +319,21 @@ mod tests {
         let converted = model.convert(7 + 9_999_990_000, 10_000_001_000).expect("a valid time");
         assert!(converted.time_ns.abs_diff(10_000_000_000) <= 1);
         assert!((model.rate - i64::try_from(clockmap::ONE / 1_000_000).expect("small")).abs() < 100);
-        assert_eq!((model.asymmetry_ns, model.as_of_ns), (500, 7 + 9_999_990_000));
+        assert_eq!((model.unassumed_ns, model.as_of_ns), (450, 7 + 9_999_990_000));
         // 50 ns that no software can see, and roundings: without jitter nothing else.
         assert!((50..60).contains(&model.error_ns), "{}", model.error_ns);
+    }
+
+    #[test]
+    fn the_bound_without_assumption_does_not_depend_on_the_one_that_was_made() {
+        let bounds = [0.0, 0.1, 0.4, 1.0].map(|asymmetry| {
+            let mut tracker = Tracker::new(Config { asymmetry, ..Config::default() });
+            let model = (1..=100).filter_map(|second| tracker.update(&good(second)).model).last().expect("a model");
+            assert_eq!(model.unassumed_ns == 0, asymmetry == 1.0);
+            model.error_ns + model.unassumed_ns
+        });
+        assert_eq!(bounds, [bounds[3]; 4]);
+        assert!((500..510).contains(&bounds[3]), "{bounds:?}");
     }
 
     #[test]

@@ -267,7 +267,7 @@ fn sequel(number: u64) -> Model {
         valid_until_ns: DEVICE_NS + number,
         void_after_ns: 1 << 60,
         as_of_ns: number,
-        asymmetry_ns: number,
+        unassumed_ns: number,
         published_ns: number,
     }
 }
@@ -290,7 +290,7 @@ fn model(random: &mut SmallRng) -> Model {
         valid_until_ns: device_ref_ns + validity,
         void_after_ns: system_ref_ns + random.random_range(0..2 * MAX_RANGE_NS),
         as_of_ns: device_ref_ns,
-        asymmetry_ns: random.random_range(0..1 << 20),
+        unassumed_ns: random.random_range(0..1 << 20),
         published_ns: system_ref_ns,
     }
 }

@@ -25,7 +25,7 @@ const MODEL: Model = Model {
     valid_until_ns: DEVICE_NS + 60_000_000_000,
     void_after_ns: SYSTEM_NS + 60_000_000_000,
     as_of_ns: DEVICE_NS,
-    asymmetry_ns: 500,
+    unassumed_ns: 500,
     published_ns: SYSTEM_NS,
     ..Model::NONE
 };

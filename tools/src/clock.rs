@@ -176,7 +176,7 @@ impl Values {
             offset_tai_ns: realtime.filter(|_| now.tai_ns != 0).map(|offset| offset - now.tai_ns),
             rate_ppb: rate_ppb(model.rate),
             bound_ns,
-            bound_without_assumption_ns: bound_ns + model.asymmetry_ns,
+            bound_without_assumption_ns: bound_ns + model.unassumed_ns,
             age_ns: device_ns.saturating_sub(model.as_of_ns),
             void_in_ns: model.void_after_ns - now.monotonic_ns,
         })
@@ -248,7 +248,7 @@ mod tests {
             valid_until_ns: 1_800_000_047_000_000_000,
             void_after_ns: 8_000_000_000,
             as_of_ns: 1_800_000_037_400_000_000,
-            asymmetry_ns: 550,
+            unassumed_ns: 550,
             published_ns: 5_400_000_000,
         }
     }

@@ -153,7 +153,7 @@ impl Model {
             self.valid_until_ns,
             self.void_after_ns,
             self.as_of_ns,
-            self.asymmetry_ns,
+            self.unassumed_ns,
             self.published_ns,
         ]
     }
@@ -172,7 +172,7 @@ impl Model {
             valid_until_ns,
             void_after_ns,
             as_of_ns,
-            asymmetry_ns,
+            unassumed_ns,
             published_ns,
         ] = words;
         Self {
@@ -187,7 +187,7 @@ impl Model {
             valid_until_ns,
             void_after_ns,
             as_of_ns,
-            asymmetry_ns,
+            unassumed_ns,
             published_ns,
         }
     }

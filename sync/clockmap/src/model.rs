@@ -52,8 +52,9 @@ pub struct Model {
     pub void_after_ns: u64,
     /// The device time of the last reading that agreed with the model: see [`confirms`](Self::confirms).
     pub as_of_ns: u64,
-    /// Half the shortest reading: what would have to be added to the error without any assumption on asymmetry.
-    pub asymmetry_ns: u64,
+    /// What to add to the bound for one without any assumption on asymmetry: how much of half the shortest reading is not in
+    /// the error already.
+    pub unassumed_ns: u64,
     /// The system time at which the model was published.
     pub published_ns: u64,
 }
@@ -94,7 +95,7 @@ impl Model {
         valid_until_ns: 0,
         void_after_ns: 0,
         as_of_ns: 0,
-        asymmetry_ns: 0,
+        unassumed_ns: 0,
         published_ns: 0,
     };
 
@@ -271,7 +272,7 @@ mod tests {
 
     prop_compose! {
         fn arbitrary()(words in any::<[u64; 12]>(), state in 0_u64..4) -> Model {
-            let [epoch, device_ref_ns, system_ref_ns, rate, error_ns, growth, from, until, void, as_of, asymmetry, published] = words;
+            let [epoch, device_ref_ns, system_ref_ns, rate, error_ns, growth, from, until, void, as_of, unassumed, published] = words;
             Model {
                 state: State(state),
                 epoch,
@@ -284,7 +285,7 @@ mod tests {
                 valid_until_ns: until,
                 void_after_ns: void,
                 as_of_ns: as_of,
-                asymmetry_ns: asymmetry,
+                unassumed_ns: unassumed,
                 published_ns: published,
             }
         }

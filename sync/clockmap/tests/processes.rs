@@ -41,7 +41,7 @@ fn model(number: u64) -> Model {
         valid_until_ns: number.rotate_left(32),
         void_after_ns: number.wrapping_mul(3),
         as_of_ns: number.wrapping_mul(5),
-        asymmetry_ns: number.wrapping_mul(7),
+        unassumed_ns: number.wrapping_mul(7),
         published_ns: number,
     }
 }

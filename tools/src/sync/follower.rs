@@ -140,7 +140,7 @@ impl Follower {
             delay_ns: reading.window().as_ns(),
             rate_ppb: update.model.map(|model| rate_ppb(model.rate)),
             bound_ns: update.model.and_then(|model| bound_ns(&model, reading.device.as_ns().cast_unsigned())),
-            asymmetry_ns: update.model.map(|model| model.asymmetry_ns),
+            unassumed_ns: update.model.map(|model| model.unassumed_ns),
             steered,
         };
         self.tally.updates += 1;

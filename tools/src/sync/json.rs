@@ -36,7 +36,7 @@ enum Line<'a> {
         delay_ns: i64,
         rate_ppb: Option<f64>,
         bound_ns: Option<u64>,
-        asymmetry_ns: Option<u64>,
+        unassumed_ns: Option<u64>,
         steered: Option<Steered<'a>>,
     },
     Missed {
@@ -154,7 +154,7 @@ pub(super) fn start(
 }
 
 pub(super) fn update(out: &mut impl io::Write, update: &told::Update<'_>) -> io::Result<()> {
-    let &told::Update { clock, time_ns, state, epoch, event, offset_ns, delay_ns, bound_ns, asymmetry_ns, .. } = update;
+    let &told::Update { clock, time_ns, state, epoch, event, offset_ns, delay_ns, bound_ns, unassumed_ns, .. } = update;
     let rate_ppb = update.rate_ppb.map(thousandths);
     let steered = update.steered.map(|steered| Steered {
         sink: steered.sink,
@@ -178,7 +178,7 @@ pub(super) fn update(out: &mut impl io::Write, update: &told::Update<'_>) -> io:
             delay_ns,
             rate_ppb,
             bound_ns,
-            asymmetry_ns,
+            unassumed_ns,
             steered,
         },
     )
@@ -282,7 +282,7 @@ mod tests {
             text(|out| update(out, &samples::update())),
             concat!(
                 r#"{"type":"update","clock":"/dev/ptp0","time_ns":2146667417031,"state":"locked","epoch":3,"event":null,"#,
-                r#""offset_ns":-12,"delay_ns":1120,"rate_ppb":-1234.568,"bound_ns":345,"asymmetry_ns":550,"steered":null}"#,
+                r#""offset_ns":-12,"delay_ns":1120,"rate_ppb":-1234.568,"bound_ns":345,"unassumed_ns":550,"steered":null}"#,
                 "\n"
             )
         );
@@ -290,7 +290,7 @@ mod tests {
             text(|out| update(out, &samples::first_update())),
             concat!(
                 r#"{"type":"update","clock":"/dev/ptp0","time_ns":2146667417031,"state":"acquiring","epoch":3,"event":null,"#,
-                r#""offset_ns":null,"delay_ns":1120,"rate_ppb":null,"bound_ns":null,"asymmetry_ns":null,"steered":null}"#,
+                r#""offset_ns":null,"delay_ns":1120,"rate_ppb":null,"bound_ns":null,"unassumed_ns":null,"steered":null}"#,
                 "\n"
             )
         );
@@ -298,7 +298,7 @@ mod tests {
             text(|out| update(out, &samples::steered_update())),
             concat!(
                 r#"{"type":"update","clock":"/dev/ptp0","time_ns":2146667417031,"state":"locked","epoch":3,"event":null,"#,
-                r#""offset_ns":-12,"delay_ns":1120,"rate_ppb":-1234.568,"bound_ns":345,"asymmetry_ns":550,"#,
+                r#""offset_ns":-12,"delay_ns":1120,"rate_ppb":-1234.568,"bound_ns":345,"unassumed_ns":550,"#,
                 r#""steered":{"sink":"CLOCK_REALTIME","servo":"locked","offset_ns":-123,"frequency_ppb":456.4}}"#,
                 "\n"
             )

@@ -35,13 +35,13 @@ pub(super) fn update() -> Update<'static> {
         delay_ns: 1120,
         rate_ppb: Some(-1_234.567_8),
         bound_ns: Some(345),
-        asymmetry_ns: Some(550),
+        unassumed_ns: Some(550),
         steered: None,
     }
 }
 
 pub(super) fn first_update() -> Update<'static> {
-    Update { state: "acquiring", offset_ns: None, rate_ppb: None, bound_ns: None, asymmetry_ns: None, ..update() }
+    Update { state: "acquiring", offset_ns: None, rate_ppb: None, bound_ns: None, unassumed_ns: None, ..update() }
 }
 
 pub(super) fn steered_update() -> Update<'static> {

@@ -38,8 +38,8 @@ pub(super) struct Update<'a> {
     pub(super) rate_ppb: Option<f64>,
     /// How wrong a conversion can be now; `None` where no model is valid.
     pub(super) bound_ns: Option<u64>,
-    /// Half the shortest reading of late: what is added to the bound without any assumption.
-    pub(super) asymmetry_ns: Option<u64>,
+    /// What to add to the bound for one without any assumption on asymmetry.
+    pub(super) unassumed_ns: Option<u64>,
     /// What was done to a clock.
     pub(super) steered: Option<Steered<'a>>,
 }
