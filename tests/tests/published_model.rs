@@ -2,8 +2,9 @@
 
 use std::{fmt::Write as _, fs, path::Path, process::Command};
 
+use hwtstamp::Time;
 use instamp_clockmap::{
-    Converted, Device, Directory, MAX_ERROR_NS, MAX_GROWTH, MAX_RATE, Model, Reader, State, Writer,
+    Conversion, Device, Directory, MAX_ERROR_NS, MAX_GROWTH, MAX_RATE, Model, Reader, State, Writer,
     layout::{MAGIC, SEQUENCE, SIZE, VERSION, WORDS},
 };
 use instamp_tests::privilege;
@@ -92,8 +93,9 @@ impl Examples {
         (1..).map(Device::Phc).zip(CONVERSIONS).map(|(device, conversion)| {
             let (_, device_ns, now_ns) = conversion;
             let mut reader = Reader::open(&self.directory, device).expect("published");
-            let result = match reader.convert(from(DEVICE_NS, device_ns), from(SYSTEM_NS, now_ns)) {
-                Ok(Converted { time_ns, bound_ns }) => format!("{time_ns} | {bound_ns}"),
+            let [device_ns, now_ns] = [from(DEVICE_NS, device_ns), from(SYSTEM_NS, now_ns)].map(u64::cast_signed);
+            let result = match reader.convert(Time::from_ns(device_ns), Time::from_ns(now_ns)) {
+                Ok(Conversion { time, bound, .. }) => format!("{} | {}", time.as_ns(), bound.as_ns()),
                 Err(refusal) => format!("{} |", refusal.name()),
             };
             (device, conversion, result)
@@ -137,7 +139,7 @@ fn the_reader_in_python_converts_alike() {
     for (device, (_, device_ns, now_ns), result) in examples.conversions() {
         let path = examples.directory.file(device);
         let (device_ns, now_ns) = (from(DEVICE_NS, device_ns), from(SYSTEM_NS, now_ns));
-        writeln!(program, "print(convert({:?}, {device_ns}, {now_ns}))", path).expect("a string grows");
+        writeln!(program, "print(convert({path:?}, {device_ns}, {now_ns}))").expect("a string grows");
         let result = match result.split_once(" | ") {
             Some((time, bound)) => format!("({time}, {bound})"),
             None => result.trim_end_matches(" |").to_owned(),

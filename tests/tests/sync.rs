@@ -167,14 +167,12 @@ fn the_model_agrees_with_what_anybody_can_read() {
     // Seconds of readings, for a rate that means something.
     sync.record(|record| record["time_ns"].as_i64() > Some(first + 4_000_000_000));
 
-    let mut reader = Reader::open(&folder.published(), Device::MonotonicRaw).unwrap();
+    let mut reader = Reader::open(&folder.published(), Device::MonotonicRaw).unwrap().marked();
     for _ in 0..1_000 {
         let reading = sandwich();
-        let now = Monotonic::now().as_ns().cast_unsigned();
-        let converted = reader.convert(reading.device.as_ns().cast_unsigned(), now).unwrap();
-        let (time, bound) = (converted.time_ns.cast_signed(), converted.bound_ns.cast_signed());
-        let (before, after) = (reading.before.as_ns(), reading.after.as_ns());
-        assert!(time + bound >= before && time - bound <= after, "{reading:?} {converted:?}");
+        let converted = reader.convert(reading.device, Monotonic::now()).unwrap();
+        let (earliest, latest) = (converted.time - converted.bound, converted.time + converted.bound);
+        assert!(latest >= reading.before && earliest <= reading.after, "{reading:?} {converted:?}");
     }
 
     let (view, code) = folder.clock();

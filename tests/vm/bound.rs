@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hwtstamp::{Access, Method, Monotonic, PhcDevice, Realtime, Span, SystemClock as _, Time};
+use hwtstamp::{Access, Method, Monotonic, Phc, PhcDevice, Realtime, Span, SystemClock as _, Time};
 use instamp_clockmap::{Device, Directory, Reader};
 use instamp_tests::vm::figure;
 
@@ -20,7 +20,7 @@ const SANDWICHES: usize = 200;
 /// A time of the card's clock, and two of `CLOCK_MONOTONIC` between which it was read.
 struct Witness {
     before: Time<Monotonic>,
-    device_ns: u64,
+    device: Time<Phc>,
     after: Time<Monotonic>,
 }
 
@@ -33,17 +33,16 @@ pub(crate) fn holds(index: u32, circumstances: &str) {
     let [mut bounds, mut distances] = [Vec::new(), Vec::new()];
     let start = Instant::now();
     while start.elapsed() < DURATION {
-        for Witness { before, device_ns, after } in witnesses(&phc) {
-            let now = ns(Monotonic::now());
-            let converted = reader.convert(device_ns, now).unwrap_or_else(|refusal| panic!("{device_ns}: {refusal}"));
-            let [earliest, latest] = [converted.time_ns - converted.bound_ns, converted.time_ns + converted.bound_ns];
+        for Witness { before, device, after } in witnesses(&phc) {
+            let converted = reader.convert(device, Monotonic::now());
+            let converted = converted.unwrap_or_else(|refusal| panic!("{device:?}: {refusal}"));
             assert!(
-                earliest <= ns(after) && ns(before) <= latest,
+                converted.time - converted.bound <= after && before <= converted.time + converted.bound,
                 "read from {before:?} to {after:?}, but {converted:?} by {:?}",
                 reader.model()
             );
-            bounds.push(converted.bound_ns);
-            distances.push(ns(before.midpoint(after)).abs_diff(converted.time_ns));
+            bounds.push(converted.bound.unsigned_ns());
+            distances.push((before.midpoint(after) - converted.time).unsigned_ns());
         }
         thread::sleep(PAUSE);
     }
@@ -63,7 +62,7 @@ fn witnesses(phc: &PhcDevice) -> Vec<Witness> {
         let monotonic = |time: Time<Realtime>, ahead: Span| Time::from_ns(time.as_ns()) - ahead;
         let witness = readings.into_iter().map(|reading| Witness {
             before: monotonic(reading.before, most),
-            device_ns: ns(reading.device),
+            device: reading.device,
             after: monotonic(reading.after, least),
         });
         return witness.collect();
@@ -71,7 +70,7 @@ fn witnesses(phc: &PhcDevice) -> Vec<Witness> {
     let readings = phc.cross_read::<Monotonic>(Method::Extended, READINGS).expect("readable");
     let witness = readings.into_iter().map(|reading| Witness {
         before: reading.before,
-        device_ns: ns(reading.device),
+        device: reading.device,
         after: reading.after,
     });
     witness.collect()
@@ -88,9 +87,4 @@ fn realtime_ahead() -> (Span, Span) {
     }
     assert!(least <= most, "CLOCK_REALTIME was stepped");
     (least, most)
-}
-
-/// The nanoseconds of a time, as models have them.
-pub(crate) fn ns<C>(time: Time<C>) -> u64 {
-    time.as_ns().try_into().expect("behind the clock's beginning")
 }

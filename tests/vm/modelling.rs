@@ -5,17 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hwtstamp::{Access, Monotonic, PhcDevice, Span, SystemClock as _, system};
+use hwtstamp::{Access, Monotonic, Phc, PhcDevice, Span, SystemClock as _, Time, system};
 use instamp_clockmap::{Device, Directory, Reader, Refusal};
 use instamp_tests::{lab::instamp, vm::figure};
 use serde_json::Value;
 
-use crate::{
-    bound::{self, ns},
-    phc::is_old,
-    phc2sys::Phc2sys,
-    sync::Sync,
-};
+use crate::{bound, phc::is_old, phc2sys::Phc2sys, sync::Sync};
 
 /// Two cards at once, with the cost of it; each way of reading; and beside a daemon that steers.
 pub(crate) fn check() {
@@ -52,8 +47,8 @@ fn two_cards() {
         assert_eq!((summary["withdrawn"].as_u64(), summary["missed"].as_u64()), (Some(0), Some(0)), "{summary}");
         println!("guest: sync: {summary}");
     }
-    let (device_ns, mut reader) = opened(&directory);
-    assert_eq!(reader.convert(device_ns(), ns(Monotonic::now())), Err(Refusal::Withdrawn));
+    let (device, mut reader) = opened(&directory);
+    assert_eq!(reader.convert(device(), Monotonic::now()), Err(Refusal::Withdrawn));
     assert_eq!(shown(), (Some(1), ["withdrawn", "withdrawn"].map(str::to_owned).to_vec()));
 }
 
@@ -78,26 +73,26 @@ fn methods_agree() {
             let options = ["--phc", "/dev/ptp0", "--method", method, "--asymmetry", "1", "--publish", &directory];
             let mut sync = Sync::start(&options);
             sync.locked();
-            let (device_ns, reader) = opened(&Directory::new(directory));
-            (sync, device_ns, reader)
+            let (device, reader) = opened(&Directory::new(directory));
+            (sync, device, reader)
         })
         .collect();
-    let mut farthest = 0;
+    let mut farthest = Span::ZERO;
     for _ in 0..CONVERSIONS {
-        let device_ns = models[0].1();
-        let now = ns(Monotonic::now());
+        let device = models[0].1();
+        let now = Monotonic::now();
         let converted: Vec<_> =
-            models.iter_mut().map(|(.., reader)| reader.convert(device_ns, now).expect("a valid model")).collect();
+            models.iter_mut().map(|(.., reader)| reader.convert(device, now).expect("a valid model")).collect();
         for (one, method) in converted.iter().zip(methods) {
             for (other, other_method) in converted.iter().zip(methods) {
-                let apart = one.time_ns.abs_diff(other.time_ns);
-                assert!(apart <= one.bound_ns + other.bound_ns, "{method}: {one:?}, {other_method}: {other:?}");
+                let apart = (one.time - other.time).abs();
+                assert!(apart <= one.bound + other.bound, "{method}: {one:?}, {other_method}: {other:?}");
                 farthest = farthest.max(apart);
             }
         }
         thread::sleep(Duration::from_millis(5));
     }
-    figure(format_args!("sync: models by {methods:?} were at most {farthest} ns apart"));
+    figure(format_args!("sync: models by {methods:?} were at most {farthest} apart"));
     for (sync, ..) in models {
         sync.end();
     }
@@ -138,9 +133,9 @@ fn beside_a_step_of_the_card() {
 }
 
 /// The first card's clock, and its model.
-fn opened(directory: &Directory) -> (impl Fn() -> u64 + use<>, Reader) {
+fn opened(directory: &Directory) -> (impl Fn() -> Time<Phc> + use<>, Reader) {
     let phc = PhcDevice::open_index(0, Access::Read).expect("open");
-    (move || ns(phc.read().expect("readable")), Reader::open(directory, Device::Phc(0)).expect("a model"))
+    (move || phc.read().expect("readable"), Reader::open(directory, Device::Phc(0)).expect("a model"))
 }
 
 /// How long a process has had a processor.

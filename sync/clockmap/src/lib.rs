@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`Model`] | the model and the conversion with it, in 64-bit integer arithmetic |
 //! | [`layout`] | the model as words in memory, and the odd/even sequence that keeps readers from half of one |
-//! | `Writer`, `Reader` | both ends of the shared file (feature `std`) |
+//! | `Writer`, `Reader` | both ends of the shared file, with times that carry their clock in the type (feature `std`) |
 //! | `ClockMap` | the same memory as a BPF map (feature `bpf`) |
 //!
 //! Without features the crate is `no_std` and free of `unsafe`, and is compiled into programs that the kernel verifies: it
@@ -43,7 +43,7 @@ pub use error::Error;
 pub use map::ClockMap;
 pub use model::{Converted, MAX_ERROR_NS, MAX_GROWTH, MAX_RANGE_NS, MAX_RATE, Model, ONE, State};
 #[cfg(feature = "std")]
-pub use reader::Reader;
+pub use reader::{Conversion, Reader};
 pub use refusal::Refusal;
 #[cfg(feature = "std")]
 pub use writer::Writer;

@@ -35,6 +35,7 @@ impl Owned {
 }
 
 impl Mapping {
+    #[inline]
     fn words(&self) -> &[AtomicU64; WORDS] {
         // SAFETY: the mapping is that long, begins at a page, and lives as long as the reference. All who know of the memory,
         // in other processes too, access it by whole words. Memory that cannot be written to is loaded from only, with the
@@ -44,20 +45,25 @@ impl Mapping {
 }
 
 impl Words for Mapping {
+    #[inline]
     fn load(&self, index: usize) -> u64 {
         self.words()[index].load(Relaxed)
     }
 
+    #[inline]
     fn fence(&self) {
         fence(AcqRel);
     }
 }
 
+// Readers are compiled with the programs that name their clocks.
 impl Words for Shared {
+    #[inline]
     fn load(&self, index: usize) -> u64 {
         self.0.load(index)
     }
 
+    #[inline]
     fn fence(&self) {
         self.0.fence();
     }

@@ -9,8 +9,9 @@ use std::{
     process,
 };
 
+use hwtstamp::{Span, Time};
 use instamp_clockmap::{
-    Device, Directory, Error, Model, Reader, Refusal, State, Writer,
+    Conversion, Device, Directory, Error, Model, Reader, Refusal, State, Writer,
     layout::{SEQUENCE, SIZE},
 };
 use nix::sys::stat::{Mode, umask};
@@ -34,6 +35,10 @@ fn state(reader: &mut Reader) -> State {
     reader.model().unwrap().state
 }
 
+fn convert(reader: &mut Reader, device_ns: i64, now_ns: i64) -> Result<Conversion, Refusal> {
+    reader.convert(Time::from_ns(device_ns), Time::from_ns(now_ns))
+}
+
 #[test]
 fn everybody_may_read_and_nobody_else_may_write_or_lock() {
     let (parent, directory) = place();
@@ -55,17 +60,56 @@ fn a_model_is_there_from_publishing_to_withdrawing() {
     assert_eq!(directory.devices().unwrap(), []);
     let mut writer = Writer::create(&directory, DEVICE).unwrap();
     let mut reader = Reader::open(&directory, DEVICE).unwrap();
-    assert_eq!(reader.convert(1, 1), Err(Refusal::Withdrawn));
+    assert_eq!(convert(&mut reader, 1, 1), Err(Refusal::Withdrawn));
     writer.publish(&LOCKED).unwrap();
-    assert_eq!(reader.convert(1, 1).unwrap().time_ns, 1);
-    assert_eq!(reader.convert(1, (1 << 40) + 1), Err(Refusal::Stale));
+    let conversion = convert(&mut reader, 1, 1).unwrap();
+    assert_eq!((conversion.time, conversion.bound), (Time::from_ns(1), Span::from_ns(1)));
+    assert_eq!(convert(&mut reader, 1, (1 << 40) + 1), Err(Refusal::Stale));
     writer.withdraw(77);
-    assert_eq!(reader.convert(1, 1), Err(Refusal::Withdrawn));
+    assert_eq!(convert(&mut reader, 1, 1), Err(Refusal::Withdrawn));
     assert_eq!(reader.model().unwrap().published_ns, 77);
     writer.publish(&LOCKED).unwrap();
     drop(writer);
-    assert_eq!(reader.convert(1, 1), Err(Refusal::Withdrawn));
+    assert_eq!(convert(&mut reader, 1, 1), Err(Refusal::Withdrawn));
     assert_eq!(directory.devices().unwrap(), [DEVICE]);
+}
+
+#[test]
+fn times_from_before_a_beginning_are_out_of_range() {
+    let (_parent, directory) = place();
+    let mut writer = Writer::create(&directory, DEVICE).unwrap();
+    writer.publish(&LOCKED).unwrap();
+    let mut reader = Reader::open(&directory, DEVICE).unwrap();
+    assert!(convert(&mut reader, 0, 0).is_ok());
+    for (device_ns, now_ns) in [(-1, 0), (0, -1), (i64::MIN, i64::MIN)] {
+        assert_eq!(convert(&mut reader, device_ns, now_ns), Err(Refusal::OutOfRange));
+    }
+}
+
+#[test]
+fn a_conversion_is_confirmed_by_a_later_reading_of_the_same_publisher() {
+    let (_parent, directory) = place();
+    let mut writer = Writer::create(&directory, DEVICE).unwrap();
+    writer.publish(&Model { as_of_ns: 90, ..LOCKED }).unwrap();
+    let mut reader = Reader::open(&directory, DEVICE).unwrap();
+    let conversion = convert(&mut reader, 100, 105).unwrap();
+    assert_eq!(reader.confirms(&conversion), Ok(false));
+    // Read before the conversion, whenever it was published.
+    writer.publish(&Model { as_of_ns: 103, ..LOCKED }).unwrap();
+    assert_eq!(reader.confirms(&conversion), Ok(false));
+    writer.publish(&Model { as_of_ns: 110, ..LOCKED }).unwrap();
+    assert_eq!(reader.confirms(&conversion), Ok(true));
+    drop(writer);
+    assert_eq!(reader.confirms(&conversion), Ok(false));
+    for is_cleaned_up in [false, true] {
+        if is_cleaned_up {
+            fs::remove_file(directory.file(DEVICE)).unwrap();
+        }
+        let mut writer = Writer::create(&directory, DEVICE).unwrap();
+        writer.publish(&Model { as_of_ns: 110, ..LOCKED }).unwrap();
+        assert_eq!(state(&mut reader), State::LOCKED);
+        assert_eq!(reader.confirms(&conversion), Ok(false), "another publisher, cleaned up: {is_cleaned_up}");
+    }
 }
 
 #[test]
@@ -200,11 +244,11 @@ fn a_reader_follows_the_name_to_another_file() {
     let mut reader = Reader::open(&directory, DEVICE).unwrap();
     // As if the directory had been cleaned, and the writer could not withdraw.
     fs::rename(directory.path(), directory.path().with_file_name("old")).unwrap();
-    assert_eq!(reader.convert(1, 11), Err(Refusal::Stale), "there is no other");
+    assert_eq!(convert(&mut reader, 1, 11), Err(Refusal::Stale), "there is no other");
     let mut other = Writer::create(&directory, DEVICE).unwrap();
     other.publish(&LOCKED).unwrap();
-    assert!(reader.convert(1, 11).is_ok());
-    assert!(reader.convert(1, 1).is_ok());
+    assert!(convert(&mut reader, 1, 11).is_ok());
+    assert!(convert(&mut reader, 1, 1).is_ok());
 }
 
 #[test]

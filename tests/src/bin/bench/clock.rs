@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hwtstamp::Time;
 use instamp_clockmap::{Device, Directory, Model, Reader, State, Writer};
 use instamp_tests::{
     conversion::{self, Program},
@@ -47,7 +48,8 @@ fn memory() {
     let mut writer = Writer::create(&directory, Device::Phc(0)).expect("publish");
     let mut reader = Reader::open(&directory, Device::Phc(0)).expect("read");
     print("publish", || timed(|| writer.publish(black_box(&MODEL)).expect("well formed")), None);
-    print("convert-library", || timed(|| reader.convert(black_box(DEVICE_NS), NOW_NS).expect("in range")), None);
+    let (device, now) = (Time::from_ns(DEVICE_NS.cast_signed()), Time::from_ns(NOW_NS.cast_signed()));
+    print("convert-library", || timed(|| reader.convert(black_box(device), now).expect("in range")), None);
 }
 
 /// A conversion with the map, in a program.
