@@ -1,6 +1,7 @@
 //! Servos: from offsets of a clock to adjustments of its frequency and steps of its time.
 //!
-//! They behave as those of phc2sys do, with its constants as defaults. Frequencies are what is to be *set* on the steered
+//! They behave as those of phc2sys do, which sets its gains to 0.7 and 0.3 at any rate; [`Gains::for_interval`] has them depend on
+//! the rate as ptp4l does. Frequencies are what is to be *set* on the steered
 //! clock, in parts per billion (phc2sys prints them with the opposite sign).
 
 mod linear_regression;

@@ -24,13 +24,22 @@ pub struct Gains {
 }
 
 impl Default for Gains {
-    /// phc2sys's constants.
+    /// Those for one sample a second, of phc2sys and ptp4l alike. phc2sys has them at any rate.
     fn default() -> Self {
         Self { proportional: 0.7, integral: 0.3 }
     }
 }
 
 impl Gains {
+    /// ptp4l's, for samples every `interval`: with the default gains and many samples a second the clock would swing for long.
+    #[must_use]
+    pub fn for_interval(interval: Span) -> Self {
+        let seconds = to_f64(interval.as_ns()) / NS_PER_S;
+        let scaled = |gain: f64, exponent: f64| (gain * seconds.powf(exponent)).min(gain / seconds);
+        let Self { proportional, integral } = Self::default();
+        Self { proportional: scaled(proportional, -0.3), integral: scaled(integral, 0.4) }
+    }
+
     /// The gains, as far as they are stable when samples come every `interval` seconds.
     fn stable(self, interval: f64) -> Self {
         Self {
@@ -179,6 +188,17 @@ mod tests {
             assert!((frequency(sample(&mut servo, 1_000_000, second)) + 1_000.0).abs() < 1e-9);
         }
         assert_eq!(frequency(sample(&mut servo, 0, 100)), 0.0);
+    }
+
+    #[test]
+    fn gains_are_those_of_phc2sys_at_its_rate_and_of_ptp4l_at_others() {
+        let of = |interval| {
+            let Gains { proportional, integral } = Gains::for_interval(interval);
+            [proportional, integral].map(|gain| (gain * 1000.0).round() / 1000.0)
+        };
+        assert_eq!(of(Span::from_s(1)), [0.7, 0.3]);
+        assert_eq!(of(Span::from_ms(100)), [1.397, 0.119]);
+        assert_eq!(of(Span::from_s(10)), [0.07, 0.03]);
     }
 
     #[test]

@@ -17,8 +17,6 @@ const MONOTONIC: i64 = 5_000_000_000_000;
 const SECONDS: f64 = 120.0;
 /// A clock is locked from when on it stays within this.
 const LOCKED: f64 = 100.0;
-/// Those of `instamp sync` at ten updates a second.
-const GAINS: Gains = Gains { proportional: 1.397, integral: 0.119 };
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Steered {
@@ -62,7 +60,7 @@ struct Outcome {
 
 fn servo<C>(case: &Case, interval: Span) -> Box<dyn Servo<C>> {
     match case.kind {
-        Kind::Pi => Box::new(Pi::new(GAINS, case.limits, interval, 0.0)),
+        Kind::Pi => Box::new(Pi::new(Gains::for_interval(interval), case.limits, interval, 0.0)),
         Kind::LinearRegression => Box::new(LinearRegression::new(case.limits, interval, 0.0)),
     }
 }

@@ -165,15 +165,12 @@ impl Steer {
     }
 }
 
-/// ptp4l's: those that are given hold at any rate, and the defaults depend on it. phc2sys's defaults do not: they are made for one
-/// update a second, and with more the clock swings for long.
+/// Those that are given hold at any rate.
 fn gains(options: &Options) -> Gains {
-    let interval = options.interval().as_secs_f64();
-    let scaled = |gain: f64, exponent: f64| (gain * interval.powf(exponent)).min(gain / interval);
-    let Gains { proportional, integral } = Gains::default();
+    let Gains { proportional, integral } = Gains::for_interval(options.interval().into());
     Gains {
-        proportional: options.steering.kp.unwrap_or_else(|| scaled(proportional, -0.3)),
-        integral: options.steering.ki.unwrap_or_else(|| scaled(integral, 0.4)),
+        proportional: options.steering.kp.unwrap_or(proportional),
+        integral: options.steering.ki.unwrap_or(integral),
     }
 }
 
@@ -195,17 +192,13 @@ mod tests {
         Command::parse_from([&["sync", "--dev", "eth0", "--steer", "phc", "-O", "1"], arguments].concat()).options
     }
 
-    fn gains_of(arguments: &[&str]) -> (f64, f64) {
-        let Gains { proportional, integral } = gains(&options(arguments));
-        ((proportional * 1000.0).round() / 1000.0, (integral * 1000.0).round() / 1000.0)
-    }
-
     #[test]
-    fn the_gains_are_those_of_phc2sys_at_its_rate_and_of_ptp4l_at_others() {
-        assert_eq!(gains_of(&["-R", "1"]), (0.7, 0.3));
-        assert_eq!(gains_of(&["-R", "10"]), (1.397, 0.119));
-        assert_eq!(gains_of(&["-R", "0.1"]), (0.07, 0.03));
-        assert_eq!(gains_of(&["-R", "10", "-P", "0.7", "-I", "0.3"]), (0.7, 0.3));
+    fn gains_that_are_given_hold_at_any_rate_and_others_depend_on_it() {
+        let of = |arguments: &[&str]| gains(&options(arguments));
+        let depending = Gains::for_interval(Span::from_ms(50));
+        assert_eq!(of(&["-R", "20"]), depending);
+        assert_eq!(of(&["-R", "20", "-P", "0.7"]), Gains { proportional: 0.7, ..depending });
+        assert_eq!(of(&["-R", "20", "-P", "0.7", "-I", "0.3"]), Gains::default());
     }
 
     /// A clock that runs 5 ppm fast by itself. What it shows, and its adjustment, can be looked at from outside.
