@@ -45,7 +45,7 @@ pub enum Error {
     },
     /// The kernel did not permit the operation.
     #[error(
-        "{operation} {object}: not permitted: run as root, or with CAP_BPF and CAP_NET_ADMIN and access to the BPF file system"
+        "{operation} {object}: not permitted: run as root, or with CAP_NET_ADMIN, CAP_SYS_ADMIN and access to the BPF file system"
     )]
     Privilege {
         /// What was tried.

@@ -635,7 +635,7 @@ fn without_privilege_the_error_says_which_is_needed() {
         let hooks = Hooks::open(None, |_| {}).unwrap();
         let error = attach(&hooks, &Request::new(NIC)).unwrap_err();
         assert!(matches!(error, Error::Privilege { .. }), "{error}");
-        assert!(error.to_string().contains("CAP_BPF and CAP_NET_ADMIN"), "{error}");
+        assert!(error.to_string().contains("CAP_NET_ADMIN, CAP_SYS_ADMIN"), "{error}");
         return;
     }
     let Some(world) = World::new() else { return };

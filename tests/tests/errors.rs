@@ -93,7 +93,7 @@ fn without_the_right_to_attach() {
     let nobody = Unprivileged::new();
     fails(
         &mut nobody.command(&lab, "host", &["attach", "--dev", Lab::NIC]),
-        &["not permitted", "run as root", "CAP_BPF"],
+        &["not permitted", "run as root", "CAP_SYS_ADMIN"],
     );
 }
 

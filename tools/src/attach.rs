@@ -14,7 +14,7 @@ use instamp_hooks::{Clock, IngressChoice, Objects, Prefix, Request, Settings, Tc
 /// device, or of the system. Attaches all hooks or none. Stamped are requests from, and replies to, the addresses that
 /// this network namespace has now, and those of --source.
 ///
-/// Needs root, or CAP_BPF and CAP_NET_ADMIN; Linux 6.1; and a BPF file system at /sys/fs/bpf, or where the environment
+/// Needs root, or CAP_NET_ADMIN and CAP_SYS_ADMIN; Linux 6.1; and a BPF file system at /sys/fs/bpf, or where the environment
 /// variable INSTAMP_BPFFS says.
 #[derive(clap::Args)]
 #[expect(clippy::doc_markdown, reason = "this is the text of --help")]
