@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::Timescale;
+use crate::{Phc, Timescale};
 
 const NS_PER_S: i64 = 1_000_000_000;
 
@@ -92,6 +92,29 @@ impl<C> Time<C> {
     #[must_use]
     pub const fn midpoint(self, other: Self) -> Self {
         Self::from_ns((self.ns & other.ns) + ((self.ns ^ other.ns) >> 1))
+    }
+}
+
+impl Time<Phc> {
+    /// The same time, of the PHC that `D` [marks](crate::PhcDevice::marked). Which PHC a stamp of a socket is of, the program
+    /// has to know: [`Timestamping::phc`](crate::Timestamping) tells it of the interface.
+    ///
+    /// ```
+    /// use hwtstamp::{PhcDevice, Span, Timescale, socket::Stamps};
+    ///
+    /// enum Left {}
+    /// impl Timescale for Left {
+    ///     const NAME: &'static str = "left PHC";
+    /// }
+    ///
+    /// fn age(stamps: Stamps, left: &PhcDevice<Left>) -> Result<Option<Span>, hwtstamp::Error> {
+    ///     let now = left.read()?;
+    ///     Ok(stamps.hardware.map(|stamp| now - stamp.marked()))
+    /// }
+    /// ```
+    #[must_use]
+    pub const fn marked<D: Timescale>(self) -> Time<D> {
+        Time::from_ns(self.ns)
     }
 }
 
