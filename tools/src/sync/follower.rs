@@ -16,6 +16,7 @@ use super::{
     sinks::{Card, System},
     source::{self, Source},
     steer::Steering,
+    system_lock::SystemLock,
     text,
     told::{self, Tally},
 };
@@ -31,6 +32,7 @@ pub(super) struct Follower {
     tracker: Tracker,
     publisher: Publisher,
     steering: Option<(Guard, Steering)>,
+    _system_lock: Option<SystemLock>,
     state: State,
     /// The one that is published.
     model: Option<Model>,
@@ -51,6 +53,8 @@ impl Follower {
         let source = Source::open(chosen.device, options)?;
         let steering = options.steer.map(|which| steering(which, options, &source)).transpose()?;
         let publisher = Publisher::new(&options.publish, chosen.device)?;
+        let steers_system = options.steer == Some(Steer::System);
+        let system_lock = steers_system.then(|| SystemLock::take(&options.publish)).transpose()?;
         let clock = told::Clock {
             name: name.clone(),
             devices: chosen.interfaces.clone(),
@@ -65,6 +69,7 @@ impl Follower {
             tracker: Tracker::new(tracker),
             publisher,
             steering,
+            _system_lock: system_lock,
             state: State::Acquiring,
             model: None,
             tally: Tally::default(),

@@ -14,6 +14,7 @@ mod sinks;
 mod source;
 mod statistics;
 mod steer;
+mod system_lock;
 mod text;
 mod told;
 

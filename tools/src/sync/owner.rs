@@ -83,7 +83,7 @@ impl Processes {
         Self { proc: "/proc".into() }
     }
 
-    /// Who steers the system's clock, as far as names tell.
+    /// Who steers the system's clock, as far as names and command lines tell.
     ///
     /// # Errors
     ///
@@ -96,7 +96,8 @@ impl Processes {
             // A process that has ended meanwhile steers nothing.
             let Ok(name) = fs::read_to_string(process.0.join("comm")) else { continue };
             let name = name.trim_end();
-            if OF_SYSTEM.contains(&name) || OF_CARD_OR_SYSTEM.contains(&name) && !process.holds_phc() {
+            let is_daemon = OF_SYSTEM.contains(&name) || OF_CARD_OR_SYSTEM.contains(&name) && !process.holds_phc();
+            if is_daemon && process.arguments().is_some_and(|arguments| !leaves_alone(name, &arguments)) {
                 return Ok(Some(Owner { name: name.to_owned(), pid }));
             }
         }
@@ -107,6 +108,13 @@ impl Processes {
 struct Process(PathBuf);
 
 impl Process {
+    /// Its command line after the program. `None` where it has ended: its name alone is left until its parent has asked.
+    fn arguments(&self) -> Option<Vec<String>> {
+        let line = fs::read(self.0.join("cmdline")).ok()?;
+        let words = line.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+        (!line.is_empty()).then(|| words.skip(1).collect())
+    }
+
     /// Whether it has a card's clock open. `false` where that is not for us to know.
     fn holds_phc(&self) -> bool {
         let Ok(open) = fs::read_dir(self.0.join("fd")) else { return false };
@@ -115,20 +123,44 @@ impl Process {
     }
 }
 
+/// Whether a daemon of this name leaves the system's clock as it is when it is started like this: chronyd measures with `-x`,
+/// and something else steers, often phc2sys.
+fn leaves_alone(name: &str, arguments: &[String]) -> bool {
+    /// chronyd's options that take a value, in the same word or in the next one.
+    const WITH_VALUE: &str = "fFlLPtu";
+    if name != "chronyd" {
+        return false;
+    }
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.starts_with('-')) else { continue };
+        let value = letters.find(|letter| WITH_VALUE.contains(letter));
+        if letters[..value.unwrap_or(letters.len())].contains('x') {
+            return true;
+        }
+        if value.is_some_and(|at| at + 1 == letters.len()) {
+            words.next();
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
 
-    /// A `/proc` with these processes: number, name and what they have open.
+    /// A `/proc` with these processes: number, command line and what they have open.
     fn processes(list: &[(u32, &str, &[&str])]) -> (Processes, tempfile::TempDir) {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("uptime"), "1 1").expect("a file");
-        for (pid, name, open) in list {
+        for (pid, command, open) in list {
+            let name = command.split(' ').next().expect("always one");
             let fds = folder.path().join(pid.to_string()).join("fd");
             fs::create_dir_all(&fds).expect("a folder");
             fs::write(fds.with_file_name("comm"), format!("{name}\n")).expect("a file");
+            fs::write(fds.with_file_name("cmdline"), format!("{}\0", command.replace(' ', "\0"))).expect("a file");
             for (number, path) in open.iter().enumerate() {
                 symlink(path, fds.join(number.to_string())).expect("a link");
             }
@@ -148,6 +180,26 @@ mod tests {
             assert_eq!(found, Some(format!("{name} (process 7)")));
         }
         assert_eq!(steering_system(&[(3, "bash", &["/dev/null"]), (4, "chronyc", &[])]), None);
+    }
+
+    #[test]
+    fn chronyd_may_leave_the_clock_alone() {
+        for alone in ["chronyd -x", "chronyd -n -x", "chronyd -dx", "chronyd -f /etc/chrony.conf -x", "chronyd -F1 -x"]
+        {
+            assert_eq!(steering_system(&[(7, alone, &[])]), None, "{alone}");
+        }
+        for steers in ["chronyd", "chronyd -f -x", "chronyd -fx", "chronyd -n -u x", "chronyd --x", "ntpd -x"] {
+            assert!(steering_system(&[(7, steers, &[])]).is_some(), "{steers}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_has_ended_steers_nothing() {
+        let (processes, folder) = processes(&[(7, "chronyd", &[])]);
+        assert!(processes.steering_system().expect("readable").is_some());
+        // What is left of it until its parent has asked.
+        fs::write(folder.path().join("7/cmdline"), "").expect("a file");
+        assert_eq!(processes.steering_system().expect("readable"), None);
     }
 
     #[test]
