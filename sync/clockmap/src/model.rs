@@ -55,7 +55,7 @@ pub struct Model {
     /// What to add to the bound for one without any assumption on asymmetry: how much of half the shortest reading is not in
     /// the error already.
     pub unassumed_ns: u64,
-    /// The system time at which the model was published.
+    /// The system time at which the model was published, or withdrawn.
     pub published_ns: u64,
 }
 

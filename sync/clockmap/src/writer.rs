@@ -8,7 +8,8 @@ use std::{
 
 use crate::{Device, Directory, Error, Model, State, files, layout, memory::Owned};
 
-/// The one publisher of a clock's model. It withdraws the model when it is dropped.
+/// The one publisher of a clock's model. It withdraws the model when it is dropped, as of what it published last: it reads no
+/// clock.
 ///
 /// A write is a fixed number of stores to memory: no reader can make it wait.
 pub struct Writer {

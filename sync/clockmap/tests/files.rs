@@ -68,9 +68,10 @@ fn a_model_is_there_from_publishing_to_withdrawing() {
     writer.withdraw(77);
     assert_eq!(convert(&mut reader, 1, 1), Err(Refusal::Withdrawn));
     assert_eq!(reader.model().unwrap().published_ns, 77);
-    writer.publish(&LOCKED).unwrap();
+    writer.publish(&Model { published_ns: 88, ..LOCKED }).unwrap();
     drop(writer);
     assert_eq!(convert(&mut reader, 1, 1), Err(Refusal::Withdrawn));
+    assert_eq!(reader.model().unwrap().published_ns, 88);
     assert_eq!(directory.devices().unwrap(), [DEVICE]);
 }
 
