@@ -3,6 +3,7 @@
 use std::fs;
 
 use hwtstamp::Interface;
+use nix::errno::Errno;
 
 use crate::{
     Choice, Error, IngressChoice, TcChoice, XdpMode,
@@ -82,8 +83,16 @@ pub fn capabilities(device: Option<&str>) -> Result<Vec<Capabilities>, Error> {
     let generic = Generic::open().context("open", "generic netlink")?;
     match device {
         Some(name) => Ok(vec![of_link(&generic, here.device(name)?)?]),
-        None => here.links.iter().map(|link| of_link(&generic, link)).collect(),
+        None => {
+            let found = here.links.iter().map(|link| (link, of_link(&generic, link)));
+            found.filter(|(link, found)| found.is_ok() || !is_gone(link)).map(|(_, found)| found).collect()
+        }
     }
+}
+
+/// Whether a device is not there any more since it was listed.
+fn is_gone(link: &Link) -> bool {
+    Interface::open_index(link.ifindex).is_err_and(|error| error.raw_os_error() == Some(Errno::ENODEV as i32))
 }
 
 fn of_link(generic: &Generic, link: &Link) -> Result<Capabilities, Error> {
