@@ -18,6 +18,8 @@ use crate::{
 
 /// A network interface of the network namespace in which it was opened.
 ///
+/// It stays the same one when it gets another name, though the kernel's calls go by names: each looks up the name first.
+///
 /// ```
 /// use hwtstamp::{Interface, StampFlag};
 ///
@@ -154,13 +156,17 @@ impl Interface {
         self.index
     }
 
+    fn name_now(&self) -> Result<String, Errno> {
+        sys::interface::name(self.socket.as_fd(), self.index)
+    }
+
     /// What it can stamp; `None` where the kernel does not say. No privilege is needed.
     ///
     /// # Errors
     ///
     /// Where the interface is gone, or down with its card asleep.
     pub fn timestamping(&self) -> Result<Option<Timestamping>, Error> {
-        match sys::interface::timestamping(self.socket.as_fd(), &self.name) {
+        match self.name_now().and_then(|name| sys::interface::timestamping(self.socket.as_fd(), &name)) {
             Ok(found) => Ok(Some(Timestamping {
                 phc: u32::try_from(found.phc_index).ok(),
                 flags: Set::from_bits(found.so_timestamping),
@@ -178,7 +184,7 @@ impl Interface {
     ///
     /// Where the interface is gone, or down with its card asleep.
     pub fn driver(&self) -> Result<Option<String>, Error> {
-        match sys::interface::driver(self.socket.as_fd(), &self.name) {
+        match self.name_now().and_then(|name| sys::interface::driver(self.socket.as_fd(), &name)) {
             Ok(driver) => Ok((!driver.is_empty()).then_some(driver)),
             Err(Errno::EOPNOTSUPP) => Ok(None),
             Err(errno) => Err(Error::new(Operation::Discover, &self.name, errno)),
@@ -192,8 +198,8 @@ impl Interface {
     /// [`Error::is_unsupported`] where the driver has no hardware stamps, or does not tell; where the interface is gone, or down with its card
     /// asleep.
     pub fn setting(&self) -> Result<Setting, Error> {
-        let found =
-            sys::interface::setting(self.socket.as_fd(), &self.name).context(Operation::GetSetting, &self.name)?;
+        let found = self.name_now().and_then(|name| sys::interface::setting(self.socket.as_fd(), &name));
+        let found = found.context(Operation::GetSetting, &self.name)?;
         self.typed(Operation::GetSetting, found)
     }
 
@@ -203,7 +209,8 @@ impl Interface {
             i32::try_from(number).map_err(|_| Error::new(operation, &self.name, Cause::Unsupported("no such mode")))
         };
         let (tx, rx) = (number(setting.tx.number())?, number(setting.rx.number())?);
-        let made = sys::interface::set(self.socket.as_fd(), &self.name, tx, rx).context(operation, &self.name)?;
+        let made = self.name_now().and_then(|name| sys::interface::set(self.socket.as_fd(), &name, tx, rx));
+        let made = made.context(operation, &self.name)?;
         self.typed(operation, made)
     }
 

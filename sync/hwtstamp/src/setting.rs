@@ -57,6 +57,9 @@ numbered! {
 }
 
 /// Which packets a card stamps: the kernel's `struct hwtstamp_config`.
+///
+/// Without its flags, which are set to none. The only one, `HWTSTAMP_FLAG_BONDED_PHC_INDEX`, lets a bond pass the setting on to
+/// its active port: set the ports themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// Of those that are sent.
@@ -87,7 +90,9 @@ impl fmt::Display for Setting {
 /// A change of a card's setting, with what is needed to undo it later, even in another process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The network interface.
+    /// The number of the network interface: it stays when the name changes.
+    pub index: u32,
+    /// The name that it had.
     pub interface: String,
     /// What was in force before.
     pub found: Setting,
@@ -122,7 +127,7 @@ impl Change {
             ));
             return Err(Error::new(Operation::Configure, card.name(), cause));
         };
-        Ok(Self { interface: card.name().to_owned(), found, made })
+        Ok(Self { index: card.index(), interface: card.name().to_owned(), found, made })
     }
 
     /// Whether there is anything to undo.
@@ -131,14 +136,14 @@ impl Change {
         self.found != self.made
     }
 
-    /// Puts back what was found, on the interface that has the name now, in this network namespace.
+    /// Puts back what was found, on the interface with the number in this network namespace, whatever its name is now.
     ///
     /// # Errors
     ///
     /// [`Cause::Owned`] where somebody else has changed the setting since, which is then left as it is; where the interface is
     /// gone; without privilege.
     pub fn undo(&self) -> Result<(), Error> {
-        self.undo_on(&Interface::open(&self.interface)?)
+        self.undo_on(&Interface::open_index(self.index)?)
     }
 
     fn undo_on(&self, card: &impl Card) -> Result<(), Error> {
@@ -171,6 +176,7 @@ fn users(holders: &[Holder]) -> String {
 /// What changes need of an interface.
 trait Card {
     fn name(&self) -> &str;
+    fn index(&self) -> u32;
     fn setting(&self) -> Result<Setting, Error>;
     /// What the driver made of `setting`.
     fn set(&self, operation: Operation, setting: Setting) -> Result<Setting, Error>;
@@ -181,6 +187,10 @@ trait Card {
 impl Card for Interface {
     fn name(&self) -> &str {
         self.name()
+    }
+
+    fn index(&self) -> u32 {
+        self.index()
     }
 
     fn setting(&self) -> Result<Setting, Error> {
@@ -281,6 +291,10 @@ mod tests {
     impl Card for Fake {
         fn name(&self) -> &'static str {
             "card"
+        }
+
+        fn index(&self) -> u32 {
+            7
         }
 
         fn setting(&self) -> Result<Setting, Error> {

@@ -187,6 +187,28 @@ fn packets_between_namespaces_are_stamped() {
     });
 }
 
+#[test]
+fn an_interface_stays_the_same_under_another_name() {
+    if !geteuid().is_root() {
+        return skip("network namespaces need root");
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("root may");
+            ip("link add one type veth peer name other");
+            let interface = Interface::open("one").expect("it was made above");
+            ip("link set one name two");
+            ip("link add one type bridge");
+            assert_eq!(interface.driver().expect("it exists").as_deref(), Some("veth"));
+            assert_eq!(interface.name(), "one");
+            ip("link delete two");
+            let error = interface.driver().expect_err("it is gone");
+            assert_eq!((error.raw_os_error(), error.device()), (Some(libc::ENODEV), "one"));
+            assert!(interface.timestamping().is_err() && interface.setting().is_err());
+        });
+    });
+}
+
 /// How long anything here may take: it takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 

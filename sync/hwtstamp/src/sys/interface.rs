@@ -72,9 +72,13 @@ unsafe impl Argument for Set {
     const REQUEST: libc::Ioctl = libc::SIOCSHWTSTAMP as libc::Ioctl;
 }
 
-fn exchange<A: Argument>(socket: BorrowedFd<'_>, interface: &str, mut argument: A) -> nix::Result<A> {
+fn request() -> libc::ifreq {
     // SAFETY: the structure is made of integers and pointers, for which zero is a value.
-    let mut request: libc::ifreq = unsafe { zeroed() };
+    unsafe { zeroed() }
+}
+
+fn exchange<A: Argument>(socket: BorrowedFd<'_>, interface: &str, mut argument: A) -> nix::Result<A> {
+    let mut request = request();
     // The last byte stays zero: the name ends there at the latest.
     if interface.len() >= request.ifr_name.len() {
         return Err(Errno::ENODEV);
@@ -87,6 +91,17 @@ fn exchange<A: Argument>(socket: BorrowedFd<'_>, interface: &str, mut argument: 
     // of the trait; the descriptor is open.
     Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), A::REQUEST, &raw mut request) })?;
     Ok(argument)
+}
+
+/// The name that the interface has now, in the network namespace of the socket.
+pub(crate) fn name(socket: BorrowedFd<'_>, index: u32) -> nix::Result<String> {
+    let mut request = request();
+    request.ifr_ifru.ifru_ifindex = libc::c_int::try_from(index).map_err(|_| Errno::ENODEV)?;
+    // SAFETY: the kernel reads and writes the live request, within its size; the descriptor is open.
+    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFNAME as libc::Ioctl, &raw mut request) })?;
+    let name: Vec<u8> =
+        request.ifr_name.iter().map(|byte| byte.to_ne_bytes()[0]).take_while(|byte| *byte != 0).collect();
+    String::from_utf8(name).map_err(|_| Errno::ENODEV)
 }
 
 pub(crate) fn timestamping(socket: BorrowedFd<'_>, interface: &str) -> nix::Result<EthtoolTsInfo> {
