@@ -2,17 +2,23 @@
 
 use std::{fmt, time::Duration};
 
-/// Reads a time: a decimal number with one of the suffixes `ns`, `us`, `ms`, `s`, or of seconds without one.
+/// Reads a time: a decimal number with one of the suffixes `ns`, `us`, `ms`, `s`, or of seconds without one. Those may have an
+/// exponent, as `1e-6`.
 ///
 /// # Errors
 ///
 /// What is wrong with it, for the message of the command line's parser.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, exponent) = [("ns", 0), ("us", 3), ("ms", 6), ("s", 9)]
+    let suffixed = [("ns", 0), ("us", 3), ("ms", 6), ("s", 9)]
         .into_iter()
-        .find_map(|(suffix, exponent)| Some((text.strip_suffix(suffix)?, exponent)))
-        .unwrap_or((text, 9));
-    let nanoseconds = scaled(number, exponent)
+        .find_map(|(suffix, exponent)| Some((text.strip_suffix(suffix)?, exponent)));
+    let seconds = || {
+        let (number, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        Some((number, exponent.parse::<i32>().ok()?.checked_add(9)?))
+    };
+    let nanoseconds = suffixed
+        .or_else(seconds)
+        .and_then(|(number, exponent)| scaled(number, exponent))
         .ok_or("expected a number of seconds such as 0.2, or one with a suffix: 200ms, 200us, 200ns")?;
     Ok(Duration::from_nanos(nanoseconds))
 }
@@ -49,14 +55,17 @@ pub(crate) fn whole_nanoseconds(duration: Duration) -> u64 {
 }
 
 /// `number`, a decimal fraction without sign, times ten to the power of `exponent`. Digits beyond the unit are dropped.
-fn scaled(number: &str, exponent: usize) -> Option<u64> {
+fn scaled(number: &str, exponent: i32) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.len() + fraction.len() == 0 || !digits(whole) || !digits(fraction) {
+    let digits = format!("{whole}{fraction}");
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let kept = &fraction[..fraction.len().min(exponent)];
-    format!("{whole}{kept:0<exponent$}").parse().ok()
+    // The point goes to the right; left of all digits, nothing is left.
+    let point = i32::try_from(whole.len()).ok()?.checked_add(exponent)?.max(0);
+    let point = u16::try_from(point).ok()?.into();
+    let kept = &digits[..digits.len().min(point)];
+    format!("0{kept}{:0<1$}", "", point - kept.len()).parse().ok()
 }
 
 /// Nanoseconds in the unit that suits their size, with three decimals: `11.342us`, `20.100ms`, `-1.500us`.
@@ -111,6 +120,11 @@ mod tests {
             ("1.9ns", 1),
             ("0.1234567891", 123_456_789),
             ("18446744073.709551615", u64::MAX),
+            ("1e-6", 1_000),
+            ("2.5E3", 2_500_000_000_000),
+            ("12.345e-2", 123_450_000),
+            ("1e+0", 1_000_000_000),
+            ("999e-12", 0),
         ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_nanos(nanoseconds)), "{text}");
         }
@@ -118,9 +132,29 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_time() {
-        for text in
-            ["", ".", "s", "ms", "-1", "+1", "1e3", "1 s", "1m", "inf", "nan", "0x10", "1.2.3", "18446744074", "٣"]
-        {
+        for text in [
+            "",
+            ".",
+            "s",
+            "ms",
+            "-1",
+            "+1",
+            "1e",
+            "e1",
+            ".e1",
+            "1e1.5",
+            "2e10",
+            "1e99999999999",
+            "1e3ms",
+            "1 s",
+            "1m",
+            "inf",
+            "nan",
+            "0x10",
+            "1.2.3",
+            "18446744074",
+            "٣",
+        ] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
         assert!(parse_positive_duration("0ms").is_err());
@@ -129,9 +163,14 @@ mod tests {
 
     #[test]
     fn reads_signs_where_they_mean_something() {
-        for (text, nanoseconds) in
-            [("-37", -37_000_000_000), ("+37s", 37_000_000_000), ("0", 0), ("-0", 0), ("-1.5us", -1_500)]
-        {
+        for (text, nanoseconds) in [
+            ("-37", -37_000_000_000),
+            ("+37s", 37_000_000_000),
+            ("0", 0),
+            ("-0", 0),
+            ("-1.5us", -1_500),
+            ("-3.7e1", -37_000_000_000),
+        ] {
             assert_eq!(parse_signed_duration(text), Ok(nanoseconds), "{text}");
         }
         for text in ["--1", "-", "+", "- 1", "+-1", "9223372036.854775808"] {
