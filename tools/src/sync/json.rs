@@ -215,17 +215,18 @@ pub(super) fn summary(out: &mut impl io::Write, clock: &str, tally: &Tally, elap
 
 impl From<&told::Spread> for Spread {
     fn from(spread: &told::Spread) -> Self {
-        let any = |of: Statistics| (of.count() > 0).then_some(of);
-        let steered = any(spread.steered_offset).map(|offset| OfSteered {
+        let steered = spread.steered_offset.any().map(|offset| OfSteered {
             offset_ns: OfOffset::from(offset),
             frequency_ppb: OfRate::from(spread.steered_frequency),
         });
         Self {
-            offset_ns: any(spread.offset).map(OfOffset::from),
-            rate_ppb: any(spread.rate).map(OfRate::from),
-            delay_ns: any(spread.delay)
+            offset_ns: spread.offset.any().map(OfOffset::from),
+            rate_ppb: spread.rate.any().map(OfRate::from),
+            delay_ns: spread
+                .delay
+                .any()
                 .map(|of| OfDelay { mean: whole(of.mean()), stddev: whole(of.standard_deviation()) }),
-            bound_ns: any(spread.bound).map(|of| OfBound { mean: whole(of.mean()), max: whole(of.largest()) }),
+            bound_ns: spread.bound.any().map(|of| OfBound { mean: whole(of.mean()), max: whole(of.largest()) }),
             steered,
         }
     }

@@ -23,9 +23,9 @@ impl Statistics {
         self.largest = self.largest.max(value.abs());
     }
 
-    /// How many values.
-    pub(super) fn count(&self) -> u64 {
-        self.count
+    /// These, if they are of any values: those of none mean nothing.
+    pub(super) fn any(self) -> Option<Self> {
+        (self.count > 0).then_some(self)
     }
 
     /// 0 without values, as all of these.
@@ -62,7 +62,8 @@ mod tests {
     fn of_some_values() {
         let mut statistics = Statistics::default();
         [3.0, -5.0, 4.0, -2.0].into_iter().for_each(|value| statistics.add(value));
-        assert_eq!((statistics.count(), statistics.mean(), statistics.largest()), (4, 0.0, 5.0));
+        assert_eq!((statistics.mean(), statistics.largest()), (0.0, 5.0));
+        assert!(statistics.any().is_some());
         assert!((statistics.rms() - 13.5_f64.sqrt()).abs() < 1e-12);
         assert!((statistics.standard_deviation() - 13.5_f64.sqrt()).abs() < 1e-12);
     }
@@ -71,6 +72,7 @@ mod tests {
     fn of_none() {
         let none = Statistics::default();
         assert_eq!([none.mean(), none.rms(), none.largest(), none.standard_deviation()], [0.0; 4]);
+        assert!(none.any().is_none());
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::told::{self, Clock, Spread, Tally, Update};
+use super::{
+    statistics::Statistics,
+    told::{self, Clock, Spread, Tally, Update},
+};
 
 /// A line with phc2sys's prefix: the program, and `CLOCK_MONOTONIC` in seconds.
 pub(super) fn line(out: &mut impl Write, now: Duration, line: impl fmt::Display) -> io::Result<()> {
@@ -37,7 +40,7 @@ impl fmt::Display for Update<'_> {
             None => (self.clock, "sys", if self.bound_ns.is_some() { 2 } else { 0 }, self.offset_ns, self.rate_ppb),
         };
         write!(f, "{sink} {source} offset {:>9}", OrNone(offset))?;
-        write!(f, " s{state} freq {:+7.0}", Rounded(frequency.unwrap_or(0.0)))?;
+        write!(f, " s{state} freq {:+7.0}", OrNone(frequency.map(Rounded)))?;
         write!(f, " delay {:6} bound {:>6}", self.delay_ns, OrNone(self.bound_ns))
     }
 }
@@ -47,32 +50,28 @@ pub(super) struct Of<'a>(pub(super) &'a str, pub(super) &'a Spread);
 
 impl fmt::Display for Of<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(clock, Spread { delay, bound, .. }) = self;
-        let (offset, rate) = match &self.1 {
-            Spread { steered_offset, steered_frequency, .. } if steered_offset.count() > 0 => {
-                (steered_offset, steered_frequency)
-            }
-            Spread { offset, rate, .. } => (offset, rate),
+        let Self(clock, spread) = self;
+        let offset = spread.steered_offset.any().or(spread.offset.any());
+        let rate = spread.steered_frequency.any().or(spread.rate.any());
+        let (delay, bound) = (spread.delay.any(), spread.bound.any());
+        let of = |statistics: Option<Statistics>, value: fn(&Statistics) -> f64| {
+            OrNone(statistics.map(|statistics| Rounded(value(&statistics))))
         };
-        write!(f, "{clock} rms {:4.0} max {:4.0}", offset.rms(), offset.largest())?;
-        write!(f, " freq {:+6.0} +/- {:3.0}", Rounded(rate.mean()), rate.standard_deviation())?;
-        write!(f, " delay {:5.0} +/- {:3.0}", delay.mean(), delay.standard_deviation())?;
-        if bound.count() == 0 {
-            return f.write_str(" bound -");
-        }
-        write!(f, " bound {:5.0} max {:5.0}", bound.mean(), bound.largest())
+        write!(f, "{clock} rms {:4.0} max {:4.0}", of(offset, Statistics::rms), of(offset, Statistics::largest))?;
+        let (mean, deviation) = (Statistics::mean, Statistics::standard_deviation);
+        write!(f, " freq {:+6.0} +/- {:3.0}", of(rate, mean), of(rate, deviation))?;
+        write!(f, " delay {:5.0} +/- {:3.0}", of(delay, mean), of(delay, deviation))?;
+        write!(f, " bound {:5.0} max {:5.0}", of(bound, mean), of(bound, Statistics::largest))
     }
 }
 
 /// The end of a clock's run.
 pub(super) fn summary(out: &mut impl Write, clock: &str, tally: &Tally, elapsed: Duration) -> io::Result<()> {
     let Tally { updates, missed, withdrawn, .. } = tally;
+    let [updates_are, models_are] = [(updates, "update"), (withdrawn, "model")]
+        .map(|(&count, word)| format!("{count} {word}{}", if count == 1 { "" } else { "s" }));
     writeln!(out, "\n--- {clock} clock statistics ---")?;
-    writeln!(
-        out,
-        "{updates} updates, {missed} missed, {withdrawn} models withdrawn, time {:.3} s",
-        elapsed.as_secs_f64()
-    )?;
+    writeln!(out, "{updates_are}, {missed} missed, {models_are} withdrawn, time {:.3} s", elapsed.as_secs_f64())?;
     if *updates > 0 { writeln!(out, "{}", Of(clock, &tally.spread)) } else { Ok(()) }
 }
 
@@ -95,7 +94,10 @@ impl fmt::Display for Standing<'_> {
         if let Some(rate) = self.rate_ppb {
             write!(f, ", {:+.3} ppb", Rounded(rate))?;
         }
-        write!(f, ", rms {:.0} ns; {updates} updates, {missed} missed, {withdrawn} withdrawn", spread.offset.rms())
+        if let Some(offset) = spread.offset.any() {
+            write!(f, ", rms {:.0} ns", offset.rms())?;
+        }
+        write!(f, "; {updates} updates, {missed} missed, {withdrawn} withdrawn")
     }
 }
 
@@ -105,8 +107,8 @@ struct OrNone<T>(Option<T>);
 impl<T: fmt::Display> fmt::Display for OrNone<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Some(value) => f.pad(&value.to_string()),
-            None => f.pad("-"),
+            Some(value) => value.fmt(f),
+            None => write!(f, "{:>width$}", "-", width = f.width().unwrap_or(0)),
         }
     }
 }
@@ -136,7 +138,7 @@ mod tests {
         );
         assert_eq!(
             of(samples::first_update()),
-            "instamp[2146.667]: /dev/ptp0 sys offset         - s0 freq      +0 delay   1120 bound      -\n"
+            "instamp[2146.667]: /dev/ptp0 sys offset         - s0 freq       - delay   1120 bound      -\n"
         );
         assert_eq!(
             of(samples::steered_update()),
@@ -173,7 +175,7 @@ mod tests {
         );
         assert_eq!(
             of(Spread::default()),
-            "/dev/ptp0 rms    0 max    0 freq     +0 +/-   0 delay     0 +/-   0 bound -"
+            "/dev/ptp0 rms    - max    - freq      - +/-   - delay     - +/-   - bound     - max     -"
         );
     }
 
@@ -190,6 +192,8 @@ mod tests {
             of(Tally::default()),
             "\n--- /dev/ptp0 clock statistics ---\n0 updates, 0 missed, 0 models withdrawn, time 2.000 s\n"
         );
+        let once = of(Tally { updates: 1, withdrawn: 1, ..Tally::default() });
+        assert!(once.contains("\n1 update, 0 missed, 1 model withdrawn, time 2.000 s\n"), "{once}");
     }
 
     #[test]
@@ -208,6 +212,6 @@ mod tests {
         );
         let standing =
             Standing { state: "acquiring", rate_ppb: None, bound_ns: None, tally: &Tally::default(), ..standing };
-        assert_eq!(standing.to_string(), "/dev/ptp0 acquiring, rms 0 ns; 0 updates, 0 missed, 0 withdrawn");
+        assert_eq!(standing.to_string(), "/dev/ptp0 acquiring; 0 updates, 0 missed, 0 withdrawn");
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Clock {
 pub(super) struct Update<'a> {
     /// The clock's name.
     pub(super) clock: &'a str,
-    /// When the shortest reading was made, in `CLOCK_MONOTONIC`.
+    /// When the reading was made that is used, in `CLOCK_MONOTONIC`.
     pub(super) time_ns: i64,
     /// `acquiring`, `locked`, `holdover`.
     pub(super) state: &'static str,
@@ -32,7 +32,7 @@ pub(super) struct Update<'a> {
     pub(super) event: Option<&'static str>,
     /// The reading less what the model before it expected; `None` where there was none.
     pub(super) offset_ns: Option<i64>,
-    /// Length of the shortest reading.
+    /// The length of that reading.
     pub(super) delay_ns: i64,
     /// How much faster the card's clock runs than the system's; `None` before that is known.
     pub(super) rate_ppb: Option<f64>,
