@@ -210,7 +210,7 @@ fn lines_have_the_shape_of_phc2sys() {
             panic!("{line}");
         };
         assert!(prefix.starts_with("instamp[") && prefix.ends_with("]:"), "{line}");
-        assert!(freq.starts_with(['+', '-']) && freq.parse::<f64>().is_ok(), "{line}");
+        assert!(freq == "-" || freq.starts_with(['+', '-']) && freq.parse::<f64>().is_ok(), "{line}");
         assert!(delay.parse::<u64>().is_ok(), "{line}");
         let has_model = bound != "-";
         assert_eq!((servo == "s2", bound.parse::<u64>().is_ok()), (has_model, has_model), "{line}");
@@ -239,6 +239,26 @@ fn whoever_ends_before_a_model_was_valid_says_so() {
     let folder = Folder::new();
     let (lines, code) = Sync::start(&mut folder.sync(&["--json", "--count", "1"])).end();
     assert_eq!((json(&lines[1])["bound_ns"].clone(), code), (Value::Null, Some(1)));
+}
+
+#[test]
+fn whoever_is_told_to_end_has_not_failed() {
+    let folder = Folder::new();
+    // At the first update there is no model yet, and the next is 20 s away.
+    let mut sync = Sync::start(&mut folder.sync(&["--json", "-R", "0.05"]));
+    assert_eq!(sync.record(|record| record["type"] == "update")["state"], "acquiring");
+    sync.signal(Signal::SIGTERM);
+    let (lines, code) = sync.end();
+    assert_eq!((&json(lines.last().unwrap())["type"], code), (&"summary".into(), Some(0)));
+}
+
+#[test]
+fn the_clock_that_stands_in_has_no_methods() {
+    let output = Folder::new().sync(&["--method", "basic"]).output().unwrap();
+    assert_fails(
+        &output,
+        "instamp: CLOCK_MONOTONIC_RAW is read between two readings of CLOCK_MONOTONIC and in no other way: leave out --method\n",
+    );
 }
 
 #[test]
@@ -346,6 +366,20 @@ fn the_service_manager_is_told() {
     sync.signal(Signal::SIGTERM);
     while told() != "STOPPING=1" {}
     assert_eq!(sync.end().1, Some(0));
+}
+
+#[test]
+fn a_service_manager_that_cannot_be_reached_is_named() {
+    let folder = Folder::new();
+    let run = |name: &str| folder.sync(&["--count", "1"]).env("NOTIFY_SOCKET", name).output().unwrap();
+    for name in ["/nowhere/notify", "vsock:2:1234", "@instamp-nobody-listens"] {
+        let output = run(name);
+        let error = text(&output.stderr);
+        let expected = format!("instamp: cannot reach the service manager at NOTIFY_SOCKET={name}: ");
+        assert!(output.status.code() == Some(2) && error.starts_with(&expected), "{error}");
+    }
+    let unset = run("");
+    assert_eq!((unset.status.code(), text(&unset.stderr)), (Some(1), ""));
 }
 
 #[test]

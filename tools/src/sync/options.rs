@@ -141,7 +141,7 @@ pub(super) enum Method {
 }
 
 const HELP: &str = "\
-Times are seconds (0.2), or have a suffix: ns, us, ms, s (200ms).
+Times are seconds (0.2, 1e-6), or have a suffix: ns, us, ms, s (200ms).
 
 A line of an update has phc2sys's shape, prefixed with CLOCK_MONOTONIC:
   offset  ns: the reading less what the model before it expected; with --steer, the steered clock
@@ -149,8 +149,9 @@ A line of an update has phc2sys's shape, prefixed with CLOCK_MONOTONIC:
   s0 s2   no valid model yet; valid. With --steer the servo: s0 measures, s1 steps, s2 is locked
   freq    ppb: how much faster the card's clock runs than the system's; with --steer, how much
           faster than the other the steered clock would run by itself
-  delay   ns: length of the shortest reading
-  bound   ns: how wrong a conversion with the model can be now; - where no model is valid
+  delay   ns: length of the reading that is used
+  bound   ns: how wrong a conversion with the model can be now
+  -       not known: no model is valid
 
 A model is withdrawn at once where a reading contradicts it (somebody stepped the clock, or the card
 was reset), and begins anew. Without readings its bound grows, until it is void.
@@ -174,7 +175,8 @@ Examples:
   instamp sync --dev eth0 --steer system -O -37        the system follows a card that ptp4l keeps
   instamp sync --phc CLOCK_MONOTONIC_RAW --count 100   without a card
 
-Exit status: 0 where it was ended, 1 where it ended before a model was valid, 2 on an error.";
+Exit status: 0 on a signal, whenever it comes; after --count updates 0 where a model was valid at any
+time, and 1 where none was; 2 on an error.";
 
 /// Reads a rate, in updates a second. A model has to last for three intervals, and a minute is as long as one can.
 fn parse_rate(text: &str) -> Result<f64, String> {

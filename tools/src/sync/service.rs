@@ -1,7 +1,9 @@
 //! What a service manager is told: the protocol of `sd_notify(3)`.
 
 use std::{
-    env, io,
+    env,
+    ffi::OsStr,
+    io,
     os::{
         linux::net::SocketAddrExt as _,
         unix::{
@@ -12,6 +14,8 @@ use std::{
     process,
     time::Duration,
 };
+
+use anyhow::Context as _;
 
 /// The service manager, where one has started this process and wants to know.
 pub(super) struct Service {
@@ -26,17 +30,15 @@ impl Service {
     /// # Errors
     ///
     /// The socket that `NOTIFY_SOCKET` names cannot be reached.
-    pub(super) fn of_this_process() -> io::Result<Self> {
-        let socket = env::var_os("NOTIFY_SOCKET").map(|name| {
-            let address = match name.as_bytes() {
-                [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-                path => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path))?,
-            };
-            let socket = UnixDatagram::unbound()?;
-            socket.connect_addr(&address)?;
-            // A manager that does not read must not stop the readings of clocks.
-            socket.set_nonblocking(true)?;
-            io::Result::Ok(socket)
+    pub(super) fn of_this_process() -> anyhow::Result<Self> {
+        let name = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty());
+        let socket = name.map(|name| {
+            connect(&name).with_context(|| {
+                format!(
+                    "cannot reach the service manager at NOTIFY_SOCKET={}: unset it, or let it name a socket by its path",
+                    name.display()
+                )
+            })
         });
         Ok(Self { socket: socket.transpose()?, ready: false, status: String::new() })
     }
@@ -78,6 +80,18 @@ impl Service {
             let _ = socket.send(message.as_bytes());
         }
     }
+}
+
+fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
+    let address = match name.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        path => SocketAddr::from_pathname(OsStr::from_bytes(path))?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
+    // A manager that does not read must not stop the readings of clocks.
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Half of what the manager waits: one sign that comes late does no harm.

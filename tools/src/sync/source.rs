@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use hwtstamp::{
     Access, Method, Monotonic, MonotonicRaw, PhcDevice, Reading, Realtime, Span, SystemClock as _, Time, system,
 };
@@ -58,7 +58,13 @@ impl Source {
     /// Opens a clock, and finds how it can be read: as asked, or the best way.
     pub(super) fn open(device: Device, options: &options::Options) -> anyhow::Result<Self> {
         let clock = match device {
-            Device::MonotonicRaw => Clock::StandIn,
+            Device::MonotonicRaw => {
+                ensure!(
+                    options.method == options::Method::Auto,
+                    "CLOCK_MONOTONIC_RAW is read between two readings of CLOCK_MONOTONIC and in no other way: leave out --method"
+                );
+                Clock::StandIn
+            }
             Device::Phc(index) => {
                 let device = PhcDevice::open_index(index, Access::Read)?;
                 let way = Way::choose(&device, options.method)?;
