@@ -36,6 +36,9 @@ impl Clocks {
 
     /// Becomes the publisher of a clock's model, to the map that is there or to a new one.
     pub(crate) fn writer(&self, device: Device) -> Result<Writer, Error> {
+        if cfg!(not(target_arch = "x86_64")) {
+            return Err(Error::WeakOrder { device });
+        }
         let map = self.0.join(device.to_string());
         // The lock comes before the map and goes after it, so that no map is without.
         let writer = self.0.join(format!("{device}{WRITER}"));

@@ -141,6 +141,14 @@ pub enum Error {
         /// The pin of its map.
         path: PathBuf,
     },
+    /// Programs that convert would see models that are torn.
+    #[error(
+        "no program can convert with {device} here: processors other than x86-64 may load the words of a model in another order"
+    )]
+    WeakOrder {
+        /// The clock.
+        device: instamp_clockmap::Device,
+    },
     /// Anything else, told by the interface that failed.
     #[error("{operation} {object}")]
     System {

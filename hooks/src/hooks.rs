@@ -122,7 +122,7 @@ impl Hooks {
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyPublished`].
+    /// [`Error::AlreadyPublished`], and [`Error::WeakOrder`] where programs could not read it.
     pub fn clock_writer(&self, device: instamp_clockmap::Device) -> Result<instamp_clockmap::Writer, Error> {
         let (pins, _) = self.enter()?;
         pins.clocks().writer(device)

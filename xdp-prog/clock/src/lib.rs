@@ -38,7 +38,7 @@ impl Words for Published {
     }
 
     /// The compiler keeps volatile loads in their order, and so does x86-64, as every machine that orders its stores and its
-    /// loads. Elsewhere a load must follow that acquires (`BPF_LOAD_ACQ`, Linux 6.15), so programs must not convert there.
+    /// loads. Elsewhere a load must follow that acquires (`BPF_LOAD_ACQ`, Linux 6.15), so no map is published there.
     #[inline(always)]
     fn fence(&self) {}
 }
