@@ -40,7 +40,7 @@ pub use numbered::{Numbered, Set};
 pub use phc::{Access, PhcCapabilities, PhcDevice};
 pub use reading::Reading;
 pub use setting::{Change, ConfigGuard, RxFilter, Setting, TxMode};
-pub use socket::StampFlag;
+pub use socket::flags::StampFlag;
 pub use time::{Span, Time};
 pub use watch::StepWatch;
 

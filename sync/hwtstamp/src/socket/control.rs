@@ -37,7 +37,7 @@ pub struct PacketInfo {
 pub struct Transmission {
     /// Where the stamp was taken.
     pub stage: Stage,
-    /// The number of the packet with [`StampFlag::OPT_ID`](super::StampFlag::OPT_ID), else 0: from 0 on, wrapping, for
+    /// The number of the packet with [`StampFlag::OPT_ID`](crate::StampFlag::OPT_ID), else 0: from 0 on, wrapping, for
     /// datagrams; that of its last byte for streams.
     pub id: u32,
 }

@@ -31,7 +31,7 @@
 //! ```
 
 mod control;
-mod flags;
+pub(crate) mod flags;
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
@@ -40,11 +40,8 @@ use std::{
 
 use nix::errno::Errno;
 
-pub use self::{
-    control::{NetworkError, PacketInfo, Stage, Stamps, Transmission},
-    flags::StampFlag,
-};
-use crate::{Error, Operation, Set, error::Context as _, sys};
+pub use self::control::{NetworkError, PacketInfo, Stage, Stamps, Transmission};
+use crate::{Error, Operation, Set, StampFlag, error::Context as _, sys};
 
 /// Room for the control messages of one packet: a few times what timestamps and their kin take.
 const CONTROL: usize = 512;
@@ -89,6 +86,8 @@ pub fn enable(socket: impl AsFd, flags: impl Into<Set<StampFlag>>) -> Result<(),
 }
 
 /// The next packet, with its receive timestamps; `None` where the socket does not block and there is none.
+///
+/// It goes on waiting after a signal: whoever wants to stop on one lets the socket not block, and waits with `poll(2)`.
 ///
 /// # Errors
 ///
