@@ -122,7 +122,10 @@ impl Program {
 /// hardware timestamp, and the time now, in its control block.
 fn context(device_ns: u64, now_ns: u64) -> [u8; 192] {
     let mut context = [0; 192];
-    context[48..56].copy_from_slice(&now_ns.to_le_bytes());
+    // Two words, the low one first.
+    let [a, b, c, d, e, f, g, h] = now_ns.to_le_bytes();
+    context[48..52].copy_from_slice(&u32::from_le_bytes([a, b, c, d]).to_ne_bytes());
+    context[52..56].copy_from_slice(&u32::from_le_bytes([e, f, g, h]).to_ne_bytes());
     context[184..].copy_from_slice(&device_ns.to_ne_bytes());
     context
 }

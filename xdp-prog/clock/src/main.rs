@@ -9,8 +9,8 @@ use instamp_bpf_clock::convert;
 #[btf_map]
 static CONVERTED: Array<[u64; 2], 1> = Array::new();
 
-/// Converts the hardware timestamp in the packet's context, at the time in the first 8 bytes of its control block, both in the
-/// machine's byte order. Returns 0, or the number of the refusal.
+/// Converts the hardware timestamp in the packet's context, at the time in the first two words of its control block, the low
+/// one first. Returns 0, or the number of the refusal.
 #[classifier]
 pub(crate) fn convert_time(context: TcContext) -> i32 {
     let packet = context.skb.skb;
