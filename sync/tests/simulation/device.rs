@@ -75,12 +75,13 @@ pub(crate) fn read(
 ) -> Option<Vec<Reading<Monotonic>>> {
     let bridges = |world: &mut World, rng: &mut SmallRng| (0..5).map(|_| sandwich(world, rng)).collect::<Vec<_>>();
     let before = bridges(world, rng);
-    let mut readings = Vec::with_capacity(count);
+    let (mut readings, mut differences) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for i in 0..count {
         if i == count / 2 {
             world.realtime += step_within.unwrap_or(0);
         }
         readings.push(one(world, method, delay, rng));
+        differences.push(world.realtime);
         world.advance(200.0, rng);
     }
     let after = bridges(world, rng);
@@ -89,10 +90,11 @@ pub(crate) fn read(
     }
     let realtime: Vec<_> = readings
         .iter()
-        .map(|reading| Reading {
-            before: Time::<Realtime>::from_ns(reading.before.as_ns() + world.realtime),
+        .zip(&differences)
+        .map(|(reading, difference)| Reading {
+            before: Time::<Realtime>::from_ns(reading.before.as_ns() + difference),
             device: reading.device,
-            after: Time::from_ns(reading.after.as_ns() + world.realtime),
+            after: Time::from_ns(reading.after.as_ns() + difference),
         })
         .collect();
     Bridge::cycle(&before, &realtime, &after)

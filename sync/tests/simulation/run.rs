@@ -362,6 +362,12 @@ impl Run<'_> {
         }
     }
 
+    /// A device that was set back shows the same times once more: which one is meant nobody can know.
+    fn forget_what_comes_again(&mut self) {
+        let shown = self.world.phc.show(self.world.now) as u64;
+        self.past.retain(|(_, device, _)| *device < shown);
+    }
+
     fn disturb(&mut self, what: Disturbance, events: &mut VecDeque<(f64, Disturbance)>) {
         let now = self.world.now;
         let mut later = |seconds: f64, what| {
@@ -372,12 +378,12 @@ impl Run<'_> {
         match what {
             Disturbance::StepPhc(by) => {
                 self.world.phc.step(by);
-                self.past.clear();
+                self.forget_what_comes_again();
             }
             Disturbance::ResetPhc(to) => {
                 let by = to - self.world.phc.show(now);
                 self.world.phc.step(by);
-                self.past.clear();
+                self.forget_what_comes_again();
             }
             Disturbance::StepRealtime(by) => self.world.realtime += by,
             Disturbance::StepRealtimeWithin(by) => self.step_within = Some(by),
@@ -408,7 +414,6 @@ impl Run<'_> {
             Disturbance::Sleep(seconds) => {
                 self.world.sleep(seconds * S, &mut self.rng);
                 self.slept += seconds * S;
-                self.past.clear();
             }
         }
         if what.disrupts() {
