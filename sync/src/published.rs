@@ -13,12 +13,10 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Published {
     pub(crate) line: Line,
-    /// The device time of the reading that it was made at.
+    /// The device time of the reading that it was made at, the last one that agreed.
     pub(crate) made: i64,
     /// The error at that time.
     pub(crate) error: f64,
-    /// The error since [`as_of`](Self::as_of): what a reading has to keep to that confirms all of it.
-    pub(crate) proven: f64,
     /// By how much the error grows at first, as a fraction.
     pub(crate) growth: f64,
     /// As how large a change of the rate the last reading could have hidden, as a fraction. It is a part of the growth.
@@ -29,8 +27,6 @@ pub(crate) struct Published {
     pub(crate) drift: f64,
     /// The first device time that it holds for.
     pub(crate) valid_from: i64,
-    /// The device time of the last reading that agreed.
-    pub(crate) as_of: i64,
 }
 
 /// What a reading says of the line.
@@ -38,8 +34,6 @@ pub(crate) struct Published {
 pub(crate) enum Verdict {
     /// It was never off by more than it said.
     Agrees,
-    /// It is not off by more than it says now; whether it was in between, the next reading will tell.
-    Fits,
     /// Nothing: the reading took too long.
     Silent,
     /// It may be off by more than it says.
@@ -95,12 +89,13 @@ impl Published {
         // What remains if the frequency was set halfway. Where the reading lies tells when it was.
         let unexpected = residual - adjustment.relative.signum() * adjustment.moved;
         let shift = unexpected.clamp(-adjustment.moved, adjustment.moved);
+        // A clock that was stepped right after the line was made was off at once, and by what its rate is off since may have
+        // come back. The error had not grown yet.
+        let rate_error = self.growth - self.hidden;
         let verdict = if unexpected.abs() - excess > known + adjustment.moved {
             Verdict::Contradicts
-        } else if off <= self.proven {
+        } else if off + rate_error * to_f64(elapsed).abs() <= self.error {
             Verdict::Agrees
-        } else if off <= known && self.made == self.as_of {
-            Verdict::Fits
         } else if excess > known {
             Verdict::Silent
         } else {
@@ -119,21 +114,15 @@ impl Published {
             offset: self.unheeded.signum() * moved,
             rate: (1.0 + self.line.rate) * (1.0 + self.unheeded) - 1.0,
         };
-        let (made, as_of, valid_from) = (point.device, point.device, point.device);
-        let error = comparison.known + moved;
-        Self { line, made, error, proven: error, unheeded: 0.0, valid_from, as_of, ..*self }
+        let (made, valid_from) = (point.device, point.device);
+        Self { line, made, error: comparison.known + moved, unheeded: 0.0, valid_from, ..*self }
     }
 
-    /// The line after a reading that says little: the next one will tell. Until then it is as wrong as this one lets it be.
+    /// The line after a reading that leaves a doubt, where no other fits: until the next one it is as wrong as this one lets
+    /// it be.
     pub(crate) fn widened(&self, point: &Point, comparison: &Comparison) -> Self {
         let growth = self.growth.max((comparison.off + self.error) / comparison.elapsed);
         Self { made: point.device, error: comparison.off.max(comparison.known), growth, ..*self }
-    }
-
-    /// The same for a reading that nothing else fits: what it proves begins here.
-    pub(crate) fn restarted(&self, point: &Point, comparison: &Comparison) -> Self {
-        let widened = self.widened(point, comparison);
-        Self { proven: widened.error, as_of: point.device, ..widened }
     }
 
     /// The model to publish. `None` where numbers do not fit one.
@@ -154,7 +143,7 @@ impl Published {
             valid_from_ns: u64::try_from(self.valid_from).ok()?,
             valid_until_ns: u64::try_from(valid_until).ok()?,
             void_after_ns: u64::try_from(self.line.system_at(valid_until)).ok()?,
-            as_of_ns: u64::try_from(self.as_of).ok()?,
+            as_of_ns: u64::try_from(self.made).ok()?,
             unassumed_ns: ceil(terms.unassumed),
             published_ns: u64::try_from(terms.now).ok()?,
         };
@@ -174,4 +163,36 @@ impl Published {
 )]
 fn ceil(number: f64) -> u64 {
     number.ceil() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readings_say_as_much_as_they_can_be_off() {
+        const INTERVAL: i64 = 100_000_000;
+        // The error is 10.5 ns, and 15.5 ns after an interval: 1 ns for the rate, and 4 ns for what may be hidden.
+        let line = Line { device: 0, system: 0, offset: 0.0, rate: 0.0 };
+        let (growth, hidden) = (5e-8, 4e-8);
+        let published =
+            Published { line, made: 0, error: 10.5, growth, hidden, unheeded: 0.0, drift: 0.0, valid_from: 0 };
+        let unset = Adjustment { relative: 0.0, moved: 0.0 };
+        for (residual, excess, verdict) in [
+            (8, 1.0, Verdict::Agrees),
+            (-8, 1.0, Verdict::Agrees),
+            (9, 1.0, Verdict::Doubtful),
+            (0, 15.0, Verdict::Doubtful),
+            (0, 16.0, Verdict::Silent),
+            (30, 16.0, Verdict::Silent),
+            (32, 16.0, Verdict::Contradicts),
+            (16, 1.0, Verdict::Doubtful),
+            (17, 1.0, Verdict::Contradicts),
+            (-17, 1.0, Verdict::Contradicts),
+        ] {
+            let point = Point::new(INTERVAL, INTERVAL + residual, 0.0);
+            let comparison = published.compare(&point, excess, &unset);
+            assert_eq!(comparison.verdict, verdict, "{residual} off, by up to {excess}");
+        }
+    }
 }

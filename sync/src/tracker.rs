@@ -9,7 +9,7 @@ use crate::{
     line::{to_f64, to_i64},
     published::{Comparison, Published, Terms, Verdict},
     shortest::Shortest,
-    window::{Adjustment, Point, Quality, Window},
+    window::{Adjustment, Point, Quality, Solution, Window},
 };
 
 const PPB: f64 = 1e-9;
@@ -144,7 +144,7 @@ impl Tracker {
         let agrees = comparison.verdict == Verdict::Agrees && !became_shorter;
         let is_set = published.unheeded.abs() > published.hidden;
         let is_doubtful = comparison.verdict == Verdict::Doubtful;
-        let waited = point.device.saturating_sub(published.as_of) > PATIENCE * self.config.interval.as_ns();
+        let waited = point.device.saturating_sub(published.made) > PATIENCE * self.config.interval.as_ns();
         let is_outdated = is_set || is_doubtful || waited || became_shorter;
         let renewed = if agrees || is_outdated { self.solve(&self.quality()) } else { None };
         let is_renewed = renewed.is_some();
@@ -155,8 +155,7 @@ impl Tracker {
             None if is_doubtful && comparison.residual.abs() > comparison.known => {
                 return Err(disruption(comparison.residual, to_i64(comparison.elapsed)));
             }
-            None if is_doubtful => published.restarted(point, comparison),
-            None if comparison.verdict == Verdict::Fits => published.widened(point, comparison),
+            None if is_doubtful => published.widened(point, comparison),
             None => published,
         });
         // Conversions with the line before are not confirmed by readings that agree with this one.
@@ -169,18 +168,16 @@ impl Tracker {
         let solution = self.window.solve(quality)?;
         let device = self.window.last()?.device;
         let hidden = solution.latest_rate_error.min(self.config.unannounced * PPB);
-        let (line, error, growth) = (solution.line, solution.error, solution.rate_error + hidden);
+        let Solution { line, error, rate_error, .. } = solution;
         Some(Published {
             line,
             made: device,
             error,
-            proven: error,
-            growth,
+            growth: rate_error + hidden,
             hidden,
             unheeded: 0.0,
             drift: self.config.drift * PPB * PPB,
-            valid_from: self.window.proven_since(&line, quality, error, growth, hidden)?,
-            as_of: device,
+            valid_from: self.window.proven_since(&solution, quality, hidden)?,
         })
     }
 

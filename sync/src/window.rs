@@ -81,7 +81,8 @@ impl Point {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Solution {
     pub(crate) line: Line,
-    /// How far the line can be off at the last reading, in nanoseconds, apart from what all readings have in common.
+    /// How far the line can be off at the last reading and, if it was as far off as that, until the next one, in nanoseconds,
+    /// apart from what all readings have in common.
     pub(crate) error: f64,
     /// How far its rate can be off, as a fraction, if only drift changed it.
     pub(crate) rate_error: f64,
@@ -127,25 +128,22 @@ impl Window {
         }
     }
 
-    /// The oldest device time since when the readings prove the line, off by `error` at the last one and by `growth` more with
-    /// the distance from it, and the frequencies were adjusted by no more than `relative`, as a fraction.
-    pub(crate) fn proven_since(
-        &self,
-        line: &Line,
-        quality: &Quality,
-        error: f64,
-        growth: f64,
-        relative: f64,
-    ) -> Option<i64> {
-        let last = self.last()?;
-        let mut since = last.device;
-        for point in self.points.iter().rev().take_while(|point| point.adjusted <= relative) {
-            if to_f64(since.saturating_sub(point.device)) > GAP * quality.interval {
+    /// The oldest device time since when the readings prove the line, if its rate can be off by `hidden` more than it says,
+    /// and the frequencies were adjusted by no more than that, as fractions.
+    pub(crate) fn proven_since(&self, solution: &Solution, quality: &Quality, hidden: f64) -> Option<i64> {
+        let last = self.last()?.device;
+        let mut since = last;
+        for point in self.points.iter().rev().take_while(|point| point.adjusted <= hidden) {
+            let elapsed = to_f64(since.saturating_sub(point.device));
+            if elapsed > GAP * quality.interval {
                 break;
             }
-            let claimed = error + growth * to_f64(last.device.saturating_sub(point.device));
+            // What is claimed at the reading behind it, where the error is smaller: if a clock was stepped in between, the
+            // line was off by what this reading says until then, and by as much more as its rate is off.
+            let claimed = solution.error + (solution.rate_error + hidden) * to_f64(last.saturating_sub(since));
             let excess = point.excess(quality);
-            if point.residual(line).abs() + excess + point.adjustment_error <= claimed {
+            let off = point.residual(&solution.line).abs() + excess + point.adjustment_error;
+            if off + solution.rate_error * elapsed <= claimed {
                 since = point.device;
             } else if excess <= claimed {
                 break;
@@ -219,9 +217,41 @@ impl Window {
         let typical = *offs.select_nth_unstable_by(middle, f64::total_cmp).1;
         Solution {
             line,
-            error: self.points.iter().map(error).fold(f64::INFINITY, f64::min).max(SPREAD * typical),
+            // It may be off by that much until the next reading confirms that it was not.
+            error: self.points.iter().map(error).fold(f64::INFINITY, f64::min).max(SPREAD * typical)
+                + rate * quality.interval / NS_PER_S,
             rate_error: rate / NS_PER_S,
             latest_rate_error: latest / NS_PER_S,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: i64 = 100_000_000;
+    const QUALITY: Quality = Quality { shortest: 0.0, floor: 1.0, drift: 0.0, interval: 1e8 };
+
+    /// Since when readings, an interval apart and so far off the line, prove it: the newest is at 0.
+    fn proven_since(off: &[i64]) -> Option<i64> {
+        let mut window = Window::default();
+        for (off, at) in off.iter().zip(1 - i64::try_from(off.len()).expect("a few")..) {
+            let device = INTERVAL * at;
+            window.push(Point::new(device, device + off, 0.0), i64::MAX, FEWEST);
+        }
+        // The error is 10.5 ns. The rate adds 1 ns in an interval, and what may be hidden 4 ns.
+        let line = Line { device: 0, system: 0, offset: 0.0, rate: 0.0 };
+        let solution = Solution { line, error: 10.5, rate_error: 1e-8, latest_rate_error: 4e-8 };
+        window.proven_since(&solution, &QUALITY, 4e-8)
+    }
+
+    #[test]
+    fn a_reading_proves_what_is_claimed_at_the_one_behind_it() {
+        assert_eq!(proven_since(&[8, 0]), Some(-INTERVAL));
+        assert_eq!(proven_since(&[9, 0]), Some(0), "a step between the two was off by more than the error");
+        assert_eq!(proven_since(&[13, 8, 0]), Some(-2 * INTERVAL));
+        assert_eq!(proven_since(&[14, 8, 0]), Some(-INTERVAL));
+        assert_eq!(proven_since(&[0, 9, 0]), Some(0), "nothing beyond a reading that disagrees");
     }
 }

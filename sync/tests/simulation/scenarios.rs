@@ -177,6 +177,16 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     let small_steps: Vec<_> = (1..=25)
         .map(|i| (f64::from(i) * 2.2, StepPhc(if i % 3 == 0 { -i64::from(i) * 8 } else { i64::from(i) * 8 })))
         .collect();
+    // As far from the middle as the default asymmetry allows, and hardly any jitter that would hide it.
+    let latched_at_the_edge = Delay { before: 0.45, jitter: 20.0, asymmetry: 0.0, ..Delay::CHRONY };
+    // Just over an interval apart: between two readings there is never more than one.
+    let there_and_back = |by: i64| -> Vec<_> {
+        (1..=45)
+            .flat_map(|i| {
+                [0.0, 0.102].map(|later| (f64::from(i) * 1.27 + later, StepPhc(if later > 0.0 { -by } else { by })))
+            })
+            .collect()
+    };
     vec![
         Scenario::new("chrony's parameters", QUIET),
         Scenario {
@@ -351,6 +361,24 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             ..Scenario::new(
                 "PHC stepped by 20 to 200 ns",
                 Limits { rms: 100.0, rate_error: 1e-6, withdrawals: (0, 25), available: 0.8, ..LIMITS },
+            )
+        },
+        Scenario {
+            readings: 1,
+            method: Method::Precise(0.0),
+            config: Config { precise_error: Span::from_ns(90), ..config() },
+            events: there_and_back(180),
+            ..Scenario::new(
+                "PHC stepped there and back",
+                Limits { rms: 100.0, median_bound: 400, withdrawals: (0, 50), available: 0.9, ..LIMITS },
+            )
+        },
+        Scenario {
+            delay: latched_at_the_edge,
+            events: there_and_back(25),
+            ..Scenario::new(
+                "the same, latched at 45 of 55",
+                Limits { rms: 100.0, rate_error: 1e-6, withdrawals: (0, 50), available: 0.8, ..LIMITS },
             )
         },
         Scenario {
