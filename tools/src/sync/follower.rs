@@ -1,11 +1,14 @@
 //! One clock that is followed: read, modelled, published, and steered where that is asked for.
 
-use std::rc::Rc;
+use std::{
+    io::{self, Write as _},
+    rc::Rc,
+};
 
 use anyhow::bail;
 use hwtstamp::{Access, Monotonic, PhcDevice, Reading, SystemClock as _};
 use instamp_clockmap::Model;
-use instamp_sync::{Clock, CrossTimestamp as _, Cycle, Event, State, Tracker, Update};
+use instamp_sync::{Clock, Config, CrossTimestamp as _, Cycle, Event, State, Tracker, Update};
 
 use super::{
     events::{event_name, state_name},
@@ -29,6 +32,7 @@ use crate::{
 pub(super) struct Follower {
     name: Rc<str>,
     source: Source,
+    config: Config,
     tracker: Tracker,
     publisher: Publisher,
     steering: Option<(Guard, Steering)>,
@@ -62,11 +66,13 @@ impl Follower {
             file: publisher.file(),
             map: publisher.map(),
         };
-        let tracker = source.config(options.tracker());
+        let config = options.tracker();
+        let tracker = Tracker::new(source.config(config.clone()));
         let follower = Self {
             name: name.into(),
             source,
-            tracker: Tracker::new(tracker),
+            config,
+            tracker,
             publisher,
             steering,
             _system_lock: system_lock,
@@ -172,7 +178,19 @@ impl Follower {
             self.withdraw();
             return Ok(());
         }
-        let update = self.tracker.missed(Monotonic::now());
+        let mut update = self.tracker.missed(Monotonic::now());
+        if let Some(before) = self.source.reconsider() {
+            // A clock is followed whoever reads that.
+            let _ = writeln!(
+                io::stderr(),
+                "instamp: {} cannot be read by {before} any more: it is by {} from now on, which begins a new model",
+                self.name,
+                self.source.method()
+            );
+            let config = Config { first_epoch: update.epoch + 1, ..self.config.clone() };
+            self.tracker = Tracker::new(self.source.config(config));
+            update = self.tracker.missed(Monotonic::now());
+        }
         self.take(&update, report)
     }
 

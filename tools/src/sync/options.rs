@@ -40,7 +40,8 @@ pub(crate) struct Options {
     #[arg(short = 'N', long, value_name = "COUNT", default_value_t = instamp_sync::READINGS, value_parser = clap::value_parser!(u32).range(1..=25))]
     pub(super) readings: u32,
 
-    /// How to read the clock; auto takes the first that the card and the kernel have, in this order
+    /// How to read the clock; auto takes the first that the card and the kernel have, in this order, and chooses again where
+    /// it keeps failing
     #[arg(long, value_name = "METHOD", default_value = "auto")]
     pub(super) method: Method,
 

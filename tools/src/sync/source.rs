@@ -17,11 +17,17 @@ const SANDWICHES: usize = 5;
 /// How well the difference of the system's clocks must be known for a precise reading to stay one. Half of it is allowed for.
 const MAX_WIDTH: Span = Span::from_ns(100);
 
+/// After so many cycles in a row that fail, another way may do: precise readings fail for good where the clock source changes.
+const DOUBTFUL: u32 = 5;
+
 /// A clock that can be read next to the system's.
 pub(super) struct Source {
     clock: Clock,
     readings: u32,
-    /// `CLOCK_REALTIME` less `CLOCK_MONOTONIC` in the last cycle. `None` where the time of day was set meanwhile.
+    method: options::Method,
+    /// Cycles that have failed in a row.
+    failed: u32,
+    /// `CLOCK_REALTIME` less `CLOCK_MONOTONIC` in the last cycle that gave readings. `None` where the time of day was set meanwhile.
     difference: Option<Span>,
 }
 
@@ -67,11 +73,22 @@ impl Source {
             }
             Device::Phc(index) => {
                 let device = PhcDevice::open_index(index, Access::Read)?;
-                let way = Way::choose(&device, options.method)?;
+                let way = Way::choose(options.method, |way| probe(&device, way))?;
                 Clock::Phc { device, way }
             }
         };
-        Ok(Self { clock, readings: options.readings, difference: None })
+        Ok(Self { clock, readings: options.readings, method: options.method, failed: 0, difference: None })
+    }
+
+    /// Chooses again how the clock is read, where it was not for the user to choose and cycles keep failing. Returns the word
+    /// for what it was where it is something else now: what was known of the readings is no longer so.
+    pub(super) fn reconsider(&mut self) -> Option<&'static str> {
+        let Clock::Phc { device, way } = &mut self.clock else { return None };
+        if self.method != options::Method::Auto || !self.failed.is_multiple_of(DOUBTFUL) {
+            return None;
+        }
+        let other = Way::choose(self.method, |way| probe(device, way)).ok().filter(|chosen| chosen != way)?;
+        Some(std::mem::replace(way, other).name())
     }
 
     /// What the tracker needs to know of the readings.
@@ -111,29 +128,13 @@ impl Source {
     pub(super) fn realtime(&self, at: Time<Monotonic>) -> Option<Time<Realtime>> {
         Some(Time::from_ns((at + self.difference?).as_ns()))
     }
-}
 
-impl CrossTimestamp for Source {
-    type Error = Error;
-
-    fn cross_timestamp(&mut self) -> Result<Cycle, Error> {
-        let before = sandwiches();
-        let taken = match &self.clock {
-            Clock::Phc { device, way } => take(device, *way, self.readings).map_err(Error::Clock)?,
-            Clock::StandIn => Taken::Monotonic((0..self.readings).map(|_| raw()).collect()),
+    fn cycle(&mut self) -> Result<Cycle, Error> {
+        let (readings, difference) = match &self.clock {
+            Clock::Phc { device, way } => bridged(|| take(device, *way, self.readings))?,
+            Clock::StandIn => bridged(|| Ok(Taken::Monotonic((0..self.readings).map(|_| raw()).collect())))?,
         };
-        let after = sandwiches();
-        let bridge = Bridge::new(before.into_iter().chain(after));
-        self.difference = bridge.as_ref().map(difference);
-        let readings = match (taken, bridge) {
-            (Taken::Monotonic(readings), _) => readings,
-            (Taken::Realtime(readings), Some(bridge)) => readings.iter().map(|reading| bridge.bring(reading)).collect(),
-            (Taken::Precise(readings), Some(bridge)) if bridge.width() <= MAX_WIDTH => {
-                readings.iter().map(|reading| precise(&bridge.bring(reading))).collect()
-            }
-            (Taken::Precise(_), Some(_)) => return Err(Error::Slow),
-            (Taken::Realtime(_) | Taken::Precise(_), None) => return Err(Error::TimeSet),
-        };
+        self.difference = difference;
         // The setting was this during the readings, or was changed so shortly after them that it makes no difference.
         let device_frequency = match &self.clock {
             Clock::Phc { device, .. } => device.frequency().ok().map(|frequency| frequency.ppb()),
@@ -141,6 +142,37 @@ impl CrossTimestamp for Source {
         };
         Ok(Cycle { readings, system_frequency: Some(system::discipline()?.frequency.ppb()), device_frequency })
     }
+}
+
+impl CrossTimestamp for Source {
+    type Error = Error;
+
+    fn cross_timestamp(&mut self) -> Result<Cycle, Error> {
+        let cycle = self.cycle();
+        self.failed = if cycle.is_ok() { 0 } else { self.failed.saturating_add(1) };
+        cycle
+    }
+}
+
+/// What is taken, against `CLOCK_MONOTONIC`; and `CLOCK_REALTIME` less that one, `None` where the time of day was set meanwhile.
+fn bridged(
+    take: impl FnOnce() -> Result<Taken, hwtstamp::Error>,
+) -> Result<(Vec<Reading<Monotonic>>, Option<Span>), Error> {
+    let before = sandwiches();
+    let taken = take()?;
+    let after = sandwiches();
+    let bridge = Bridge::new(before.into_iter().chain(after));
+    let difference = bridge.as_ref().map(difference);
+    let readings = match (taken, bridge) {
+        (Taken::Monotonic(readings), _) => readings,
+        (Taken::Realtime(readings), Some(bridge)) => readings.iter().map(|reading| bridge.bring(reading)).collect(),
+        (Taken::Precise(readings), Some(bridge)) if bridge.width() <= MAX_WIDTH => {
+            readings.iter().map(|reading| precise(&bridge.bring(reading))).collect()
+        }
+        (Taken::Precise(_), Some(_)) => return Err(Error::Slow),
+        (Taken::Realtime(_) | Taken::Precise(_), None) => return Err(Error::TimeSet),
+    };
+    Ok((readings, difference))
 }
 
 enum Taken {
@@ -159,6 +191,11 @@ fn take(device: &PhcDevice, way: Way, readings: u32) -> Result<Taken, hwtstamp::
         Way::ExtendedRealtime => Taken::Realtime(device.cross_read(Method::Extended, readings)?),
         Way::Basic => Taken::Realtime(device.cross_read(Method::Basic, readings)?),
     })
+}
+
+/// Whether a way works.
+fn probe(device: &PhcDevice, way: Way) -> Result<(), Error> {
+    bridged(|| take(device, way, 1)).map(drop)
 }
 
 /// A precise reading that was brought over, without the window that this has given it.
@@ -194,7 +231,7 @@ fn sandwiches() -> [Sandwich; SANDWICHES] {
 impl Way {
     const ALL: [Self; 4] = [Self::Precise, Self::Extended, Self::ExtendedRealtime, Self::Basic];
 
-    fn choose(device: &PhcDevice, method: options::Method) -> anyhow::Result<Self> {
+    fn choose(method: options::Method, probe: impl Fn(Self) -> Result<(), Error>) -> anyhow::Result<Self> {
         let asked = match method {
             options::Method::Precise => Self::Precise,
             options::Method::Extended => Self::Extended,
@@ -203,14 +240,14 @@ impl Way {
             options::Method::Auto => {
                 // Any failure will do to go on: a card that has the precise way may lack what it takes (`ENODEV`).
                 // Busy hardware is asked again.
-                let works = |way: &Self| (0..3).any(|_| take(device, *way, 1).is_ok());
+                let works = |way: &Self| (0..3).any(|_| probe(*way).is_ok());
                 return match Self::ALL.into_iter().find(works) {
                     Some(way) => Ok(way),
-                    None => Err(take(device, Self::Basic, 1).err().context("no way to read it works")?.into()),
+                    None => probe(Self::Basic).map(|()| Self::Basic).context("no way to read it works"),
                 };
             }
         };
-        take(device, asked, 1).with_context(|| format!("cannot read by the method {}", asked.name()))?;
+        probe(asked).with_context(|| format!("cannot read by the method {}", asked.name()))?;
         Ok(asked)
     }
 
@@ -249,12 +286,25 @@ mod tests {
 
     #[test]
     fn the_stand_in_is_read_as_often_as_asked_and_in_order() {
-        let mut source = Source { clock: Clock::StandIn, readings: 7, difference: None };
+        let mut source =
+            Source { clock: Clock::StandIn, readings: 7, method: options::Method::Auto, failed: 0, difference: None };
         let cycle = source.cross_timestamp().expect("clocks of the kernel");
         assert_eq!(cycle.readings.len(), 7);
         assert_eq!(cycle.device_frequency, Some(0.0));
         assert!(cycle.system_frequency.is_some());
         let ends: Vec<_> = cycle.readings.iter().flat_map(|reading| [reading.before, reading.after]).collect();
         assert!(ends.is_sorted(), "{ends:?}");
+    }
+
+    #[test]
+    fn the_first_way_that_works_is_taken_and_one_that_was_asked_for_or_none() {
+        let choose = |method, working: &[Way]| {
+            Way::choose(method, |way| if working.contains(&way) { Ok(()) } else { Err(Error::Slow) }).ok()
+        };
+        assert_eq!(choose(options::Method::Auto, &Way::ALL), Some(Way::Precise));
+        assert_eq!(choose(options::Method::Auto, &[Way::Basic, Way::ExtendedRealtime]), Some(Way::ExtendedRealtime));
+        assert_eq!(choose(options::Method::Auto, &[]), None);
+        assert_eq!(choose(options::Method::Basic, &Way::ALL), Some(Way::Basic));
+        assert_eq!(choose(options::Method::Precise, &[Way::Extended]), None);
     }
 }
