@@ -39,8 +39,8 @@ impl Clock for System {
         // A loop that is on and has nothing to do is what a daemon leaves behind. It moves the clock no more.
         if discipline.slew != Span::ZERO {
             bail!(
-                "the kernel slews the system's clock, by {} yet, as adjtime(3) or a daemon has told it: stop that. What it leaves ends by \
-                 itself, which may take hours, or when the time is set: `date -s \"@$(date +%s.%N)\"`. Or leave out --steer",
+                "the kernel slews the system's clock, by {} yet, as adjtime(3) or a daemon has told it: stop that. What it leaves \
+                 ends by itself, which may take hours, or when the time is set: `date -s \"@$(date +%s.%N)\"`. Or leave out --steer",
                 discipline.slew
             );
         }
