@@ -157,10 +157,11 @@ A line of an update has phc2sys's shape, prefixed with CLOCK_MONOTONIC:
 A model is withdrawn at once where a reading contradicts it (somebody stepped the clock, or the card
 was reset), and begins anew. Without readings its bound grows, until it is void.
 
-To steer a clock that somebody else steers is refused: chronyd, ntpd, systemd-timesyncd, phc2sys or
-another, seen by its process, by its hold on the card, or by a frequency that is not the one set
-last. That is asked again before each adjustment, of processes once a second; what is found then
-ends the run. The clock keeps the frequency that it had last, as with phc2sys.
+To steer a clock that somebody else steers is refused: chronyd (but with -x), ntpd,
+systemd-timesyncd, phc2sys or another, seen by its process, by its hold on the card, or by a
+frequency that is not the one set last. That is asked again before each adjustment, of processes
+once a second; what is found then ends the run. The clock keeps the frequency that it had last, as
+with phc2sys.
 
 SIGINT and SIGTERM withdraw the models and print a summary; SIGQUIT (Ctrl-\\) prints a line for each
 clock on standard error. A service manager is told when the first model is valid (Type=notify), how
@@ -176,8 +177,8 @@ Examples:
   instamp sync --dev eth0 --steer system -O -37        the system follows a card that ptp4l keeps
   instamp sync --phc CLOCK_MONOTONIC_RAW --count 100   without a card
 
-Exit status: 0 on a signal, whenever it comes; after --count updates 0 where a model was valid at any
-time, and 1 where none was; 2 on an error.";
+Exit status: 0 on a signal, whenever it comes; after --count updates 0 where a model was valid, and 1
+where none was; 2 on an error.";
 
 /// Reads a rate, in updates a second. A model has to last for three intervals, and a minute is as long as one can.
 fn parse_rate(text: &str) -> Result<f64, String> {
