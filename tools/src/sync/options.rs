@@ -177,8 +177,8 @@ Examples:
   instamp sync --dev eth0 --steer system -O -37        the system follows a card that ptp4l keeps
   instamp sync --phc CLOCK_MONOTONIC_RAW --count 100   without a card
 
-Exit status: 0 on a signal, whenever it comes; after --count updates 0 where a model was valid, 1 where
-none was; 2 on an error.";
+Exit status: 0 on a signal, whenever it comes; after --count updates 0 where a model was valid,
+1 where none was; 2 on an error.";
 
 /// Reads a rate, in updates a second. A model has to last for three intervals, and a minute is as long as one can.
 fn parse_rate(text: &str) -> Result<f64, String> {
