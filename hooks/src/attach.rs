@@ -13,6 +13,7 @@ use crate::{
     Attachment, Choice, Error, Ingress, IngressChoice, Notice, Objects, Policy, Prefix, Reason, TcChoice, XdpMode,
     device::Here,
     error::{Context as _, errno, failed},
+    maps::require_listing,
     netlink::route::{Link, Route},
     pins::{Directory, MAPS, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
     policy::Named,
@@ -137,6 +138,8 @@ pub(crate) fn attach(
         let existing = Attachment::read(here, link, &whole)?.to_string();
         return Err(Error::AlreadyAttached { device: link.name.clone(), existing });
     }
+    // Before anything is there that could not be taken off.
+    require_listing()?;
     let choice = link.choose(request.ingress, request.xdp_mode, request.tc)?;
     if matches!(choice.ingress, Ingress::Xdp(_)) {
         refuse_foreign_xdp(link)?;

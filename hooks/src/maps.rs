@@ -127,6 +127,16 @@ pub(crate) fn users(pin: &Path) -> Result<Vec<u32>, Error> {
     users.collect::<Result<_, _>>().context("look for the programs that use", pin.display())
 }
 
+/// Fails where this process may not list the kernel's programs, by which an attachment is found again: to be told, and to be
+/// taken apart.
+///
+/// # Errors
+///
+/// [`Error::Privilege`] without `CAP_SYS_ADMIN`.
+pub(crate) fn require_listing() -> Result<(), Error> {
+    loaded_programs().next().transpose().map(drop).context("list", "the programs of the kernel")
+}
+
 fn open_policy(path: &Path) -> Result<LpmTrie<MapData, [u8; 16], u32>, MapError> {
     Map::LpmTrie(MapData::from_pin(path)?).try_into()
 }
