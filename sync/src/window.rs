@@ -12,8 +12,8 @@ const NS_PER_S: f64 = 1e9;
 /// Fewer readings than this do not make a model.
 pub(crate) const FEWEST: usize = 4;
 
-/// Nearly all readings agree with a line whose error is so many times that of the typical one.
-const SPREAD: f64 = 1.4;
+/// Nineteen of twenty readings agree with a line whose error is so many times that of the typical one.
+const SPREAD: f64 = 1.8;
 
 /// In a pause of more intervals anything may have happened.
 const GAP: f64 = 3.5;

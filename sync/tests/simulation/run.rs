@@ -14,8 +14,6 @@ use crate::{
 
 /// Conversions that are checked between two cycles.
 const INSTANTS: usize = 10;
-/// What a reading can exceed the shortest by, halved, and still show every disruption that matters, in nanoseconds.
-const TELLING: f64 = 100.0;
 /// The rate is judged when the model has been there for this long, and nothing happened to the clocks.
 const SETTLED: f64 = 4.0 * S;
 
@@ -30,7 +28,7 @@ pub(crate) struct Seen {
     pub(crate) live: usize,
     /// Those that were wrong, after a disruption that no reading could have shown yet.
     pub(crate) exposed: usize,
-    /// The longest time for which that was so.
+    /// The longest time for which that was so though readings were taken.
     pub(crate) exposed_for: f64,
     /// Conversions of times up to a second ago.
     pub(crate) late: usize,
@@ -39,9 +37,6 @@ pub(crate) struct Seen {
     /// What must not be.
     pub(crate) violations: Vec<String>,
     pub(crate) withdrawals: usize,
-    /// Disruptions that must lead to a withdrawal.
-    pub(crate) disruptions: usize,
-    pub(crate) epochs: u64,
     pub(crate) squares: f64,
     pub(crate) max_error: f64,
     pub(crate) bounds: Vec<u64>,
@@ -61,8 +56,6 @@ impl Seen {
         self.confirmed += other.confirmed;
         self.violations.extend(other.violations);
         self.withdrawals += other.withdrawals;
-        self.disruptions += other.disruptions;
-        self.epochs += other.epochs;
         self.squares += other.squares;
         self.max_error = self.max_error.max(other.max_error);
         self.bounds.extend(other.bounds);
@@ -77,6 +70,11 @@ impl Seen {
     pub(crate) fn median_bound(&mut self) -> u64 {
         let middle = self.bounds.len() / 2;
         if self.bounds.is_empty() { 0 } else { *self.bounds.select_nth_unstable(middle).1 }
+    }
+
+    /// Part of the live conversions that a later reading confirmed.
+    pub(crate) fn confirmed_share(&self) -> f64 {
+        self.confirmed as f64 / self.live as f64
     }
 
     /// Part of the instants at which there was a model.
@@ -186,7 +184,6 @@ pub(crate) fn run(scenario: &Scenario, seed: u64) -> Seen {
         run.cycle();
         run.check();
     }
-    run.seen.epochs = run.model.epoch;
     run.seen
 }
 
@@ -233,7 +230,7 @@ impl Run<'_> {
                 match self.disrupted {
                     Some(since) if !is_inside => {
                         self.seen.exposed += 1;
-                        self.seen.exposed_for = self.seen.exposed_for.max(at - since);
+                        self.seen.exposed_for = self.seen.exposed_for.max(at - since.max(self.blind_until()));
                     }
                     _ => {
                         self.seen.squares += error * error;
@@ -274,6 +271,11 @@ impl Run<'_> {
         })
     }
 
+    /// Until when readings fail or say little.
+    fn blind_until(&self) -> f64 {
+        self.lost_until.max(self.suspended_until).max(self.loaded_until)
+    }
+
     fn cycle(&mut self) {
         if self.world.now < self.suspended_until {
             return;
@@ -298,10 +300,12 @@ impl Run<'_> {
                 let known = |setting| self.scenario.settings_known.then_some(setting);
                 let cycle =
                     Cycle { readings, system_frequency: known(self.known.0), device_frequency: known(self.known.1) };
-                let was_wrong = self.is_wrong_by(4.0 * TELLING);
+                // Twice: the reading may be off to one side by that much, and allows for it to the other.
+                let telling = self.scenario.telling();
+                let was_wrong = self.is_wrong_by(2.0 * telling);
                 let update = self.tracker.update(&cycle);
                 // A reading that took long itself shows little.
-                if update.sample.is_some_and(|sample| sample.excess_ns < TELLING) {
+                if update.sample.is_some_and(|sample| sample.excess_ns <= telling) {
                     // A rate that just changed shows only in the time that passes: to the second reading, not to the first.
                     self.disrupted = self.drifting.take().map(|_| self.world.now);
                     if std::mem::take(&mut self.stepped)
@@ -420,7 +424,6 @@ impl Run<'_> {
             self.disrupted = self.disrupted.or(Some(now));
             self.drifting = what.changes_rate().then_some(());
             self.since = self.since.max(now);
-            self.seen.disruptions += 1;
         }
         self.stepped |= what.steps();
     }
