@@ -14,7 +14,7 @@ pub struct Config {
     /// How far from the middle of the shortest possible reading the device's time can be latched, as a part of half of that
     /// reading. No software can see it. 1 needs no assumption.
     pub asymmetry: f64,
-    /// The granularity of the device's clock.
+    /// The granularity of the device's clock. Less than the nanosecond that times are told in counts as one.
     pub resolution: Span,
     /// How far a precise reading can be off.
     pub precise_error: Span,

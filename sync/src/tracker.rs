@@ -19,6 +19,8 @@ const RESET: Span = Span::from_s(86_400);
 const STEP: f64 = 1.0 / 1024.0;
 /// Settings beyond this, in parts per billion, are not believed.
 const MAX_SETTING: f64 = 5e8;
+/// Times are told in whole nanoseconds.
+const RESOLUTION: Span = Span::from_ns(1);
 /// A line that no reading has confirmed for this many intervals is replaced, under a new epoch.
 const PATIENCE: i64 = 10;
 
@@ -244,10 +246,11 @@ impl Tracker {
     }
 
     fn quality(&self) -> Quality {
+        let resolution = self.config.resolution.max(RESOLUTION);
         let precise = if self.is_precise() { to_f64(self.config.precise_error.as_ns()) } else { 0.0 };
         Quality {
             shortest: self.shortest.window_ns(),
-            floor: precise + self.shortest.allowance_ns() + to_f64(self.config.resolution.as_ns()),
+            floor: precise + self.shortest.allowance_ns() + to_f64(resolution.as_ns()),
             drift: self.config.drift,
             interval: to_f64(self.config.interval.as_ns()),
         }
@@ -319,6 +322,16 @@ mod tests {
         assert_eq!((model.unassumed_ns, model.as_of_ns), (450, 7 + 9_999_990_000));
         // 50 ns that no software can see, and roundings: without jitter nothing else.
         assert!((50..60).contains(&model.error_ns), "{}", model.error_ns);
+    }
+
+    #[test]
+    fn a_device_without_resolution_has_that_of_its_times() {
+        let models = [-5, 0, 1].map(|resolution| {
+            let resolution = Span::from_ns(resolution);
+            let mut tracker = Tracker::new(Config { resolution, ..Config::default() });
+            (1..=10).filter_map(|second| tracker.update(&good(second)).model).last().expect("a model")
+        });
+        assert_eq!(models, [models[2]; 3]);
     }
 
     #[test]
