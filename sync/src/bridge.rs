@@ -29,6 +29,9 @@ impl Bridge {
 
     /// Brings readings over that were taken between two sets of sandwiches. `None` where the time was set in between: the
     /// readings are lost.
+    ///
+    /// A time that is set by less than a sandwich takes, tens of nanoseconds, can remain unseen. The readings of this one cycle
+    /// are then off by as much at most.
     pub fn cycle<D>(
         before: &[Sandwich],
         readings: &[Reading<Realtime, D>],
