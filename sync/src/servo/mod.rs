@@ -40,7 +40,8 @@ pub struct Limits {
     pub step_threshold: Span,
     /// Offsets above this are stepped at the first adjustment. Zero: never.
     pub first_step_threshold: Span,
-    /// The largest adjustment of the frequency, in parts per billion: the steered clock's own limit.
+    /// The largest adjustment of the frequency, in parts per billion: the steered clock's own limit. Negative
+    /// ones, and what is not a number, count as zero.
     pub max_frequency: f64,
 }
 
@@ -51,7 +52,8 @@ impl Limits {
     }
 
     fn clamp(&self, frequency: f64) -> f64 {
-        frequency.clamp(-self.max_frequency, self.max_frequency)
+        let most = self.max_frequency.max(0.0);
+        frequency.clamp(-most, most)
     }
 
     /// Whether an offset is to be stepped. `is_first`: no adjustment has been made yet.

@@ -202,6 +202,15 @@ mod tests {
     }
 
     #[test]
+    fn without_a_limit_that_is_one_the_frequency_stays() {
+        for max_frequency in [-1.0, f64::NAN] {
+            let mut servo = servo(Limits::new(max_frequency));
+            sample(&mut servo, 0, 10);
+            assert_eq!(frequency(sample(&mut servo, 1_000, 11)), 0.0);
+        }
+    }
+
+    #[test]
     fn gains_are_bounded_for_long_intervals() {
         let gains = Gains { proportional: 5.0, integral: 5.0 };
         assert_eq!(gains.stable(4.0), Gains { proportional: 0.25, integral: 0.5 });

@@ -12,7 +12,8 @@ const INTERVAL: Span = Span::from_s(1);
 /// does not, somebody else steers it too, or it was stepped.
 ///
 /// Where the steered clock is the system's own, `CLOCK_MONOTONIC` is adjusted along with it, and what is compared with the
-/// limit is the adjustment itself, as in phc2sys.
+/// limit is the adjustment itself, as in phc2sys of linuxptp 3.1.1 to 4.4. (Its development
+/// version compares with `CLOCK_MONOTONIC_RAW` instead.)
 #[derive(Clone, Debug)]
 pub struct SanityCheck {
     limit: f64,
