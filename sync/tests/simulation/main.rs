@@ -24,7 +24,7 @@ use scenarios::{Scenario, scenarios};
 
 /// Conversions that have to be checked in all.
 const INSTANTS: usize = 1_000_000;
-/// In one of so many runs readings may contradict a model although nothing happened.
+/// At most one run of so many may withdraw a model although nothing happened.
 const CHANCE: usize = 100;
 
 #[test]
@@ -122,7 +122,7 @@ fn judge(scenario: &Scenario, seen: &mut Seen) -> Vec<String> {
     let limits = &scenario.limits;
     let bound = seen.median_bound();
     let runs = scenario.seeds as usize;
-    let (fewest, most) = (limits.withdrawals.0 * runs, limits.withdrawals.1 * runs + runs.div_ceil(CHANCE));
+    let (fewest, most) = (limits.withdrawals.0 * runs, limits.withdrawals.1 * runs + runs / CHANCE);
     let interval = scenario.config.interval.as_ns() as f64;
     let mut failures: Vec<_> = seen.violations.drain(..).take(5).collect();
     let mut demand = |holds: bool, what: &str| {
