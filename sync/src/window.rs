@@ -15,6 +15,9 @@ pub(crate) const FEWEST: usize = 4;
 /// Nineteen of twenty readings agree with a line whose error is so many times that of the typical one.
 const SPREAD: f64 = 1.8;
 
+/// So many standard deviations fewer runs than expected come by chance once in some seven hundred times.
+const UNLIKELY: f64 = 3.0;
+
 /// In a pause of more intervals anything may have happened.
 const GAP: f64 = 3.5;
 
@@ -157,7 +160,7 @@ impl Window {
     pub(crate) fn solve(&mut self, quality: &Quality) -> Option<Solution> {
         while self.points.len() >= FEWEST {
             let line = self.fit(quality)?;
-            if self.explains(&line, quality) {
+            if self.explains(&line, quality) && self.scatters(&line) {
                 return Some(self.judge(line, quality));
             }
             self.points.drain(..self.points.len().div_ceil(4));
@@ -187,6 +190,20 @@ impl Window {
         let is_off = |point: &Point| point.residual(line).abs() > 2.0 * point.excess(quality) + point.adjustment_error;
         !self.last().is_some_and(is_off)
             && self.points.iter().filter(|point| is_off(point)).count() <= self.points.len() / 10
+    }
+
+    /// Whether the readings lie on either side of the line by chance: where its rate changes, too slowly for a single reading
+    /// to tell, they lie on the one side for long, then on the other.
+    ///
+    /// The runs test of [Wald and Wolfowitz](https://doi.org/10.1214/aoms/1177731909) with a normal approximation.
+    fn scatters(&self, line: &Line) -> bool {
+        let is_above: Vec<_> = self.points.iter().map(|point| point.residual(line) > 0.0).collect();
+        let runs = 1 + is_above.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        let above = is_above.iter().filter(|&&is_above| is_above).count();
+        let [runs, above, below] = [runs, above, is_above.len() - above].map(count);
+        let (all, pairs) = (above + below, 2.0 * above * below);
+        let (expected, variance) = (1.0 + pairs / all, pairs * (pairs - all) / (all * all * (all - 1.0)));
+        runs >= expected - UNLIKELY * variance.sqrt()
     }
 
     fn judge(&self, line: Line, quality: &Quality) -> Solution {
@@ -226,6 +243,11 @@ impl Window {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "readings of a window are few")]
+fn count(readings: usize) -> f64 {
+    readings as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,6 +266,24 @@ mod tests {
         let line = Line { device: 0, system: 0, offset: 0.0, rate: 0.0 };
         let solution = Solution { line, error: 10.5, rate_error: 1e-8, latest_rate_error: 4e-8 };
         window.proven_since(&solution, &QUALITY, 4e-8)
+    }
+
+    /// Of how many readings, an interval apart, the line is that goes through so many of them.
+    fn used(offs: impl Iterator<Item = i64>) -> usize {
+        let mut window = Window::default();
+        for (off, at) in offs.zip(1..) {
+            window.push(Point::new(INTERVAL * at, INTERVAL * at + off, 0.0), i64::MAX, 80);
+        }
+        window.solve(&Quality { floor: 100.0, ..QUALITY }).expect("a line");
+        window.points.len()
+    }
+
+    #[test]
+    fn a_line_is_of_readings_that_scatter_around_it() {
+        assert_eq!(used([0; 80].into_iter()), 80, "none is off");
+        assert_eq!(used((0..80).map(|at| at * at % 7)), 80, "they scatter");
+        // By far less than they can be off, and one after the other on one side.
+        assert!(used((0..80).map(|at| at * at / 100)) < 80);
     }
 
     #[test]
