@@ -134,7 +134,11 @@ pub(crate) fn users(pin: &Path) -> Result<Vec<u32>, Error> {
 ///
 /// [`Error::Privilege`] without `CAP_SYS_ADMIN`.
 pub(crate) fn require_listing() -> Result<(), Error> {
-    loaded_programs().next().transpose().map(drop).context("list", "the programs of the kernel")
+    match loaded_programs().next().transpose() {
+        // Gone since it was listed: the kernel asks for the privilege first.
+        Err(error) if errno(&error) == Some(Errno::ENOENT) => Ok(()),
+        listed => listed.map(drop).context("list", "the programs of the kernel"),
+    }
 }
 
 fn open_policy(path: &Path) -> Result<LpmTrie<MapData, [u8; 16], u32>, MapError> {

@@ -80,7 +80,7 @@ fn killed(task: &str) {
 /// Runs the task in a process of its own, and kills that after its change number `last`. Returns whether it ended before.
 fn run_until(world: &World, task: &str, way: usize, last: usize) -> bool {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["do_task", "--exact"]).stdout(Stdio::null());
+    command.args(["do_task", "--exact", "--nocapture"]).stdout(Stdio::null());
     command.env(TASK, format!("{task} {way}")).env(BPFFS_VARIABLE, world.bpffs.path());
     #[expect(unsafe_code, reason = "tracing starts between fork and exec")]
     // SAFETY: the closure makes one system call, and neither allocates nor locks.
