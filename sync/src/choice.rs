@@ -2,11 +2,7 @@
 
 use hwtstamp::{Monotonic, Reading};
 
-use crate::line::to_f64;
-
-/// No clock that can be modelled runs faster or slower than another by more: what readings of one cycle can differ by on
-/// account of the time between them.
-const MAX_RATE: f64 = 1.0 / 1024.0;
+use crate::line::{MAX_RATE, to_f64};
 
 /// The reading to use: the shortest of the low quantile that most of the readings agree with.
 ///
@@ -14,7 +10,7 @@ const MAX_RATE: f64 = 1.0 / 1024.0;
 /// the last one disagrees: then a clock was stepped during the cycle. `tolerance` is how far a reading without a window can
 /// be off, in nanoseconds.
 pub(crate) fn choose(readings: &[Reading<Monotonic>], tolerance: f64) -> Option<Reading<Monotonic>> {
-    let mut candidates: Vec<_> = readings.iter().filter(|reading| reading.before <= reading.after).collect();
+    let mut candidates: Vec<_> = possible(readings).collect();
     let last = candidates.last().copied()?;
     let (majority, quantile) = (candidates.len() / 2 + 1, candidates.len().div_ceil(4));
     candidates.sort_by_key(|reading| reading.window());
@@ -27,9 +23,20 @@ pub(crate) fn choose(readings: &[Reading<Monotonic>], tolerance: f64) -> Option<
         .map(|chosen| **chosen)
 }
 
+/// The last reading of a cycle: it tells how the clocks stand, where they were stepped before it.
+pub(crate) fn last(readings: &[Reading<Monotonic>]) -> Option<Reading<Monotonic>> {
+    possible(readings).last().copied()
+}
+
+/// Readings do not end before they begin, unless a clock was set that should not be.
+fn possible(readings: &[Reading<Monotonic>]) -> impl Iterator<Item = &Reading<Monotonic>> {
+    readings.iter().filter(|reading| reading.before <= reading.after)
+}
+
 fn agree(one: &Reading<Monotonic>, other: &Reading<Monotonic>, tolerance: f64) -> bool {
     let middles = one.midpoint() - other.midpoint();
     let elapsed = one.device - other.device;
+    // The clocks' rates may differ by so much while one reading follows the other.
     let reach = to_f64((one.window() + other.window()).as_ns()) / 2.0 + 2.0 * tolerance + 2.0;
     to_f64((middles - elapsed).as_ns()).abs() <= reach + MAX_RATE * to_f64(middles.abs().as_ns())
 }

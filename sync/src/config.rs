@@ -2,6 +2,12 @@
 
 use hwtstamp::Span;
 
+/// How far a precise reading (`PTP_SYS_OFFSET_PRECISE`) can be off.
+pub const PRECISE_ERROR: Span = Span::from_ns(50);
+
+/// Fewer intervals of readings make no good line, however long they are.
+const FEWEST_INTERVALS: i64 = 16;
+
 /// What a tracker can be told. The defaults fit a network card that is read ten times a second.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -14,10 +20,9 @@ pub struct Config {
     /// How far from the middle of the shortest possible reading the device's time can be latched, as a part of half of that
     /// reading. No software can see it. 1 needs no assumption.
     pub asymmetry: f64,
-    /// The granularity of the device's clock. Less than the nanosecond that times are told in counts as one.
-    pub resolution: Span,
-    /// How far a precise reading can be off.
-    pub precise_error: Span,
+    /// How far a reading can be off though its window does not show it: [`PRECISE_ERROR`] for precise readings, which have
+    /// none, and zero for others.
+    pub reading_error: Span,
     /// How fast the rate can change by itself, in parts per billion per second: temperature and wander of the oscillators.
     pub drift: f64,
     /// The largest change of a rate that nothing announces, in parts per billion: somebody slews or steers a clock whose
@@ -33,6 +38,21 @@ pub struct Config {
     pub first_epoch: u64,
 }
 
+impl Config {
+    /// The defaults where cycles are expected so often: readings are used further back, and missed for longer, where these are
+    /// few.
+    pub fn for_interval(interval: Span) -> Self {
+        let at_least = |span: Span, intervals: i64| span.max(Span::from_ns(intervals.saturating_mul(interval.as_ns())));
+        let Self { window, holdover, .. } = Self::default();
+        Self {
+            interval,
+            window: at_least(window, FEWEST_INTERVALS),
+            holdover: at_least(holdover, 3),
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -40,8 +60,7 @@ impl Default for Config {
             window: Span::from_s(8),
             capacity: 200,
             asymmetry: 0.1,
-            resolution: Span::from_ns(1),
-            precise_error: Span::from_ns(50),
+            reading_error: Span::from_ns(0),
             drift: 2.0,
             unannounced: f64::INFINITY,
             validity: Span::from_s(1),

@@ -8,7 +8,7 @@ pub const READINGS: u32 = 20;
 /// Readings of the device that were taken in one go, and the settings of both clocks at that time.
 #[derive(Clone, Debug, Default)]
 pub struct Cycle {
-    /// In the order in which they were taken. One whose ends are equal is a precise one (`PTP_SYS_OFFSET_PRECISE`).
+    /// In the order in which they were taken.
     pub readings: Vec<Reading<Monotonic>>,
     /// The adjustment of the system's frequency that is in force, in parts per billion, positive where it runs faster.
     /// `None` where it is not known: then a change of it counts as a disruption.

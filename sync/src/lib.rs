@@ -17,6 +17,7 @@ mod cycle;
 mod line;
 mod published;
 mod regression;
+mod resolution;
 pub mod servo;
 mod shortest;
 mod tracker;
@@ -24,7 +25,7 @@ mod update;
 mod window;
 
 pub use bridge::{Bridge, Sandwich};
-pub use config::Config;
+pub use config::{Config, PRECISE_ERROR};
 pub use cycle::{Clock, CrossTimestamp, Cycle, READINGS};
 pub use instamp_clockmap::Model;
 pub use tracker::Tracker;

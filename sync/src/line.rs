@@ -1,5 +1,11 @@
 //! A straight line from device time to system time.
 
+pub(crate) const NS_PER_S: f64 = 1e9;
+
+/// No clock that can be modelled runs faster or slower than another by more.
+pub(crate) const MAX_RATE: f64 = 1.0 / 1024.0;
+const _: () = assert!(instamp_clockmap::MAX_RATE.unsigned_abs() * 1024 == instamp_clockmap::ONE);
+
 /// A straight line from device time to system time. Absolute times are whole nanoseconds, so that nothing is lost where a
 /// floating-point number would have to hold them; only differences are fractions.
 #[derive(Clone, Copy, Debug)]

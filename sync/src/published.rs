@@ -147,7 +147,7 @@ impl Published {
             unassumed_ns: ceil(terms.unassumed),
             published_ns: u64::try_from(terms.now).ok()?,
         };
-        let fits = model.rate.abs() < MAX_RATE
+        let fits = model.rate.unsigned_abs() < MAX_RATE.unsigned_abs()
             && model.growth < MAX_GROWTH
             && model.error_ns < MAX_ERROR_NS
             && terms.validity.unsigned_ns() <= MAX_RANGE_NS;

@@ -5,9 +5,10 @@ use instamp_clockmap::{self as clockmap, Model};
 
 use crate::{
     Config, Cycle, Event, Reason, Sample, State, Update,
-    choice::choose,
-    line::{to_f64, to_i64},
+    choice::{choose, last},
+    line::{MAX_RATE, to_f64, to_i64},
     published::{Comparison, Published, Terms, Verdict},
+    resolution::Resolution,
     shortest::Shortest,
     window::{Adjustment, Point, Quality, Solution, Window},
 };
@@ -15,12 +16,8 @@ use crate::{
 const PPB: f64 = 1e-9;
 /// A jump of at least this is no correction of a running clock.
 const RESET: Span = Span::from_s(86_400);
-/// No clock that can be modelled is off by more of the elapsed time: what is, was stepped.
-const STEP: f64 = 1.0 / 1024.0;
 /// Settings beyond this, in parts per billion, are not believed.
 const MAX_SETTING: f64 = 5e8;
-/// Times are told in whole nanoseconds.
-const RESOLUTION: Span = Span::from_ns(1);
 /// A line that no reading has confirmed for this many intervals is replaced, under a new epoch.
 const PATIENCE: i64 = 10;
 
@@ -29,6 +26,7 @@ const PATIENCE: i64 = 10;
 pub struct Tracker {
     config: Config,
     shortest: Shortest,
+    resolution: Resolution,
     window: Window,
     published: Option<Published>,
     epoch: u64,
@@ -45,6 +43,7 @@ impl Tracker {
         Self {
             config,
             shortest: Shortest::default(),
+            resolution: Resolution::default(),
             window: Window::default(),
             published: None,
             epoch,
@@ -55,38 +54,59 @@ impl Tracker {
 
     /// Takes the readings of a cycle.
     pub fn update(&mut self, cycle: &Cycle) -> Update {
-        let Some(reading) = choose(&cycle.readings, to_f64(self.config.precise_error.as_ns())) else {
-            let now = cycle.readings.last().map_or(self.read, |reading| reading.after.as_ns());
-            let mut update = self.missed(Time::from_ns(now));
-            update.event = update.event.or((!cycle.readings.is_empty()).then_some(Event::Inconsistent));
-            return update;
+        self.resolution.note(&cycle.readings);
+        let Some(reading) = choose(&cycle.readings, to_f64(self.config.reading_error.as_ns())) else {
+            return self.without_choice(&cycle.readings);
         };
-        let point = Point::new(reading.device.as_ns(), reading.midpoint().as_ns(), to_f64(reading.window().as_ns()));
+        let point = point(&reading);
         let became_shorter = self.note_shortest(reading.window());
         let set = self.note_settings(cycle);
         self.read = reading.after.as_ns();
-        let residual = self.published.map(|published| published.line.residual(point.device, point.system));
-        let mut update = Update {
-            state: State::Acquiring,
-            model: None,
-            epoch: self.epoch,
-            sample: Some(Sample {
-                reading,
-                residual: residual.map(|residual| Span::from_ns(to_i64(residual))),
-                excess_ns: point.excess(&self.quality()),
-            }),
-            event: None,
-        };
-        match self.follow(point, set, became_shorter) {
+        let sample = Some(self.sample(reading));
+        let mut update = Update { state: State::Acquiring, model: None, epoch: self.epoch, sample, event: None };
+        let end = last(&cycle.readings).map_or(point, |reading| self::point(&reading));
+        match self.follow(point, end, set, became_shorter) {
             Ok(event) => update.event = event,
-            Err(event) => {
+            Err((event, shown_by)) => {
                 update.event = Some(if self.published.is_some() { event } else { Event::Inconsistent });
-                self.disrupted(point);
+                self.disrupted(shown_by);
             }
         }
         update.epoch = self.epoch;
         self.publish(&mut update, clockmap::State::LOCKED, &reading);
         update
+    }
+
+    /// After a cycle of which no reading can be used. Where the last one contradicts what is published, a clock was stepped
+    /// during the cycle.
+    fn without_choice(&mut self, readings: &[Reading<Monotonic>]) -> Update {
+        let last = last(readings);
+        if let Some((published, reading)) = self.published.zip(last) {
+            let point = point(&reading);
+            let unset = Adjustment { relative: 0.0, moved: 0.0 };
+            let comparison = published.compare(&point, point.excess(&self.quality()), &unset);
+            if comparison.verdict == Verdict::Contradicts {
+                let sample = Some(self.sample(reading));
+                let begin = readings.first().map_or(point.system, |first| first.midpoint().as_ns());
+                let event = Some(disruption(comparison.residual, point.system.saturating_sub(begin)));
+                self.read = reading.after.as_ns();
+                self.disrupted(point);
+                return Update { state: State::Acquiring, model: None, epoch: self.epoch, sample, event };
+            }
+        }
+        let mut update = self.missed(last.map_or(Time::from_ns(self.read), |reading| reading.after));
+        update.event = update.event.or((!readings.is_empty()).then_some(Event::Inconsistent));
+        update
+    }
+
+    fn sample(&self, reading: Reading<Monotonic>) -> Sample {
+        let point = point(&reading);
+        let residual = self.published.map(|published| published.line.residual(point.device, point.system));
+        Sample {
+            reading,
+            residual: residual.map(|residual| Span::from_ns(to_i64(residual))),
+            excess_ns: point.excess(&self.quality()),
+        }
     }
 
     /// Says that there were no readings this time. `now` is the system's time.
@@ -103,8 +123,15 @@ impl Tracker {
         update
     }
 
-    /// Compares a reading with what is known, and takes it in. The error is the disruption that it shows.
-    fn follow(&mut self, point: Point, set: (f64, f64), became_shorter: bool) -> Result<Option<Event>, Event> {
+    /// Compares a reading, and the last one of its cycle, with what is known, and takes the first in. The error is a disruption,
+    /// and the reading that shows it.
+    fn follow(
+        &mut self,
+        point: Point,
+        end: Point,
+        set: (f64, f64),
+        became_shorter: bool,
+    ) -> Result<Option<Event>, (Event, Point)> {
         let quality = self.quality();
         // The system's clock tells how much time has passed: the device's may have been set.
         let elapsed = self.window.last().map_or(0, |last| point.system.saturating_sub(last.system));
@@ -113,8 +140,8 @@ impl Tracker {
         let event = (relative != 0.0).then_some(Event::FrequencySet { system_ppb: set.0, device_ppb: set.1 });
         let Some(published) = self.published else {
             let jump = self.window.last().map_or(0.0, |last| last.jump_to(&point));
-            if self.window.last().is_some() && jump.abs() > STEP * to_f64(elapsed) + point.window {
-                return Err(disruption(jump, elapsed));
+            if self.window.last().is_some() && jump.abs() > MAX_RATE * to_f64(elapsed) + point.window {
+                return Err((disruption(jump, elapsed), point));
             }
             self.window.adjust(&adjustment, point.system, 0.0);
             self.window.push(point, self.config.window.as_ns(), self.config.capacity);
@@ -123,13 +150,17 @@ impl Tracker {
         };
         let comparison = published.compare(&point, point.excess(&quality), &adjustment);
         if comparison.verdict == Verdict::Contradicts {
-            return Err(disruption(comparison.residual, elapsed));
+            return Err((disruption(comparison.residual, elapsed), point));
+        }
+        let at_end = published.compare(&end, end.excess(&quality), &adjustment);
+        if at_end.verdict == Verdict::Contradicts {
+            return Err((disruption(at_end.residual, end.system.saturating_sub(point.system)), end));
         }
         let known = comparison.known + point.excess(&quality);
         let adjustment = Adjustment { moved: adjustment.moved.min(known), ..adjustment };
         self.window.adjust(&adjustment, point.system, comparison.late);
         self.window.push(point, self.config.window.as_ns(), self.config.capacity);
-        self.go_on(published, &comparison, &point, relative, became_shorter)?;
+        self.go_on(published, &comparison, &point, relative, became_shorter).map_err(|event| (event, point))?;
         Ok(event)
     }
 
@@ -191,8 +222,9 @@ impl Tracker {
             device: reading.device.as_ns(),
             now: reading.after.as_ns(),
             validity: self.config.validity.max(Span::from_ns(3 * self.config.interval.as_ns())),
-            common: self.common(),
-            unassumed: self.shortest.window_ns() / 2.0 - self.common(),
+            // What is converted was shown by the same clock.
+            common: self.asymmetry() + self.resolution.ns() / 2.0,
+            unassumed: self.shortest.window_ns() / 2.0 - self.asymmetry(),
         };
         let model: Option<Model> = published.model(&terms);
         match model {
@@ -241,25 +273,26 @@ impl Tracker {
         (change(before.0, settings.0), change(before.1, settings.1))
     }
 
-    fn is_precise(&self) -> bool {
-        self.shortest.window_ns() == 0.0
-    }
-
     fn quality(&self) -> Quality {
-        let resolution = self.config.resolution.max(RESOLUTION);
-        let precise = if self.is_precise() { to_f64(self.config.precise_error.as_ns()) } else { 0.0 };
         Quality {
             shortest: self.shortest.window_ns(),
-            floor: precise + self.shortest.allowance_ns() + to_f64(resolution.as_ns()),
+            floor: to_f64(self.config.reading_error.as_ns())
+                + self.shortest.allowance_ns()
+                + self.resolution.ns() / 2.0,
             drift: self.config.drift,
             interval: to_f64(self.config.interval.as_ns()),
         }
     }
 
-    /// How far all readings can be off alike.
-    fn common(&self) -> f64 {
-        self.config.asymmetry * self.shortest.window_ns() / 2.0
+    /// How far all readings can be off alike, in nanoseconds. Nothing is assumed before the shortest reading is known.
+    fn asymmetry(&self) -> f64 {
+        let share = if self.shortest.is_settled() { self.config.asymmetry } else { 1.0 };
+        share * self.shortest.window_ns() / 2.0
     }
+}
+
+fn point(reading: &Reading<Monotonic>) -> Point {
+    Point::new(reading.device.as_ns(), reading.midpoint().as_ns(), to_f64(reading.window().as_ns()))
 }
 
 /// What a reading that is `residual` off after `elapsed` shows.
@@ -267,7 +300,7 @@ fn disruption(residual: f64, elapsed: i64) -> Event {
     let by = Span::from_ns(to_i64(residual));
     if by.abs() >= RESET {
         Event::Reset { by }
-    } else if elapsed <= 0 || residual.abs() > STEP * to_f64(elapsed) {
+    } else if elapsed <= 0 || residual.abs() > MAX_RATE * to_f64(elapsed) {
         Event::Stepped { by }
     } else {
         Event::RateChanged { by_ppb: residual / to_f64(elapsed) / PPB }
@@ -325,13 +358,28 @@ mod tests {
     }
 
     #[test]
-    fn a_device_without_resolution_has_that_of_its_times() {
-        let models = [-5, 0, 1].map(|resolution| {
-            let resolution = Span::from_ns(resolution);
-            let mut tracker = Tracker::new(Config { resolution, ..Config::default() });
-            (1..=10).filter_map(|second| tracker.update(&good(second)).model).last().expect("a model")
-        });
-        assert_eq!(models, [models[2]; 3]);
+    fn nothing_is_assumed_before_the_shortest_reading_is_known() {
+        let mut tracker = Tracker::new(Config::default());
+        let models: Vec<_> = (1..=100).filter_map(|second| tracker.update(&good(second)).model).collect();
+        let is_certain = |model: &&Model| model.unassumed_ns == 0 && model.error_ns >= 500;
+        assert_eq!(models.iter().take_while(is_certain).count(), 28, "from the 4th cycle to the 31st");
+        assert!(models[28..].iter().all(|model| model.unassumed_ns == 450 && model.error_ns < 60));
+    }
+
+    #[test]
+    fn a_step_within_a_cycle_withdraws_at_once() {
+        let mut tracker = Tracker::new(Config::default());
+        for second in 1..=100 {
+            tracker.update(&good(second));
+        }
+        // Neither before nor behind the step there are enough to agree.
+        let mut cycle = good(101);
+        let [before, mut behind] = [cycle.readings[0]; 2];
+        behind.device += Span::from_us(10);
+        cycle.readings = vec![before, before, before, behind];
+        let update = tracker.update(&cycle);
+        assert!(matches!(update.event, Some(Event::Stepped { by }) if by.as_ns() == -10_000), "{:?}", update.event);
+        assert!(update.model.is_none() && update.epoch == 2 && update.sample.is_some());
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct Update {
 pub enum State {
     /// There are too few readings for a model (`s0`).
     Acquiring,
-    /// The latest readings agree with the model (`s2`).
+    /// Readings come, and none contradicts the model (`s2`).
     Locked,
     /// Readings are missing: the model goes on alone, and its bound grows.
     Holdover,

@@ -3,11 +3,9 @@
 use std::collections::VecDeque;
 
 use crate::{
-    line::{Line, to_f64},
+    line::{Line, NS_PER_S, to_f64},
     regression::{self, Weighted},
 };
-
-const NS_PER_S: f64 = 1e9;
 
 /// Fewer readings than this do not make a model.
 pub(crate) const FEWEST: usize = 4;
@@ -17,6 +15,9 @@ const SPREAD: f64 = 1.8;
 
 /// So many standard deviations fewer runs than expected come by chance once in some seven hundred times.
 const UNLIKELY: f64 = 3.0;
+
+/// For fewer readings than this runs are not distributed normally.
+const RUNS: usize = 20;
 
 /// In a pause of more intervals anything may have happened.
 const GAP: f64 = 3.5;
@@ -197,6 +198,9 @@ impl Window {
     ///
     /// The runs test of [Wald and Wolfowitz](https://doi.org/10.1214/aoms/1177731909) with a normal approximation.
     fn scatters(&self, line: &Line) -> bool {
+        if self.points.len() < RUNS {
+            return true;
+        }
         let is_above: Vec<_> = self.points.iter().map(|point| point.residual(line) > 0.0).collect();
         let runs = 1 + is_above.windows(2).filter(|pair| pair[0] != pair[1]).count();
         let above = is_above.iter().filter(|&&is_above| is_above).count();

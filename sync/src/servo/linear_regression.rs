@@ -6,11 +6,10 @@ use hwtstamp::{Span, Time};
 
 use super::{Action, Limits, Servo};
 use crate::{
-    line::{to_f64, to_i64},
+    line::{NS_PER_S, to_f64, to_i64},
     regression::Fit,
 };
 
-const NS_PER_S: f64 = 1e9;
 /// Regressions go over 4, 8, 16, 32 and 64 samples: the powers of two that have these exponents.
 const SMALLEST: usize = 2;
 const LARGEST: usize = 6;

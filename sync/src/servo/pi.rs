@@ -3,9 +3,8 @@
 use hwtstamp::{Span, Time};
 
 use super::{Action, Limits, Servo};
-use crate::line::to_f64;
+use crate::line::{NS_PER_S, to_f64};
 
-const NS_PER_S: f64 = 1e9;
 /// With these gains and an interval of a second the servo just does not oscillate; others are bounded accordingly.
 const MAX_PROPORTIONAL: f64 = 1.0;
 const MAX_INTEGRAL: f64 = 2.0;

@@ -2,9 +2,8 @@
 
 use hwtstamp::{Monotonic, Span, Time};
 
-use crate::line::to_f64;
+use crate::line::{NS_PER_S, to_f64};
 
-const NS_PER_S: f64 = 1e9;
 /// Shorter intervals are not checked: their ends would count too much.
 const INTERVAL: Span = Span::from_s(1);
 

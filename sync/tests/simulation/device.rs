@@ -13,8 +13,15 @@ pub(crate) enum Method {
     Extended,
     /// `PTP_SYS_OFFSET_EXTENDED` with `CLOCK_REALTIME`, and the bridge.
     Bridged,
-    /// `PTP_SYS_OFFSET_PRECISE`: off by up to so many nanoseconds, to either side.
+    /// `PTP_SYS_OFFSET_PRECISE`, and the bridge: off by up to so many nanoseconds, to either side.
     Precise(f64),
+}
+
+/// Who steps a clock between two readings of a cycle, and by how much.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct StepsWithin {
+    pub(crate) realtime: Option<i64>,
+    pub(crate) phc: Option<i64>,
 }
 
 /// How long a reading takes, in nanoseconds.
@@ -70,34 +77,35 @@ pub(crate) fn read(
     method: Method,
     delay: &Delay,
     count: usize,
-    step_within: Option<i64>,
+    steps: StepsWithin,
     rng: &mut SmallRng,
 ) -> Option<Vec<Reading<Monotonic>>> {
     let bridges = |world: &mut World, rng: &mut SmallRng| (0..5).map(|_| sandwich(world, rng)).collect::<Vec<_>>();
     let before = bridges(world, rng);
     let (mut readings, mut differences) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let phc_steps_at = if steps.phc.is_some() { rng.random_range(0..count) } else { 0 };
     for i in 0..count {
         if i == count / 2 {
-            world.realtime += step_within.unwrap_or(0);
+            world.realtime += steps.realtime.unwrap_or(0);
+        }
+        if i == phc_steps_at {
+            world.phc.step(steps.phc.unwrap_or(0));
         }
         readings.push(one(world, method, delay, rng));
         differences.push(world.realtime);
         world.advance(200.0, rng);
     }
     let after = bridges(world, rng);
-    if method != Method::Bridged {
+    if method == Method::Extended {
         return Some(readings);
     }
-    let realtime: Vec<_> = readings
-        .iter()
-        .zip(&differences)
-        .map(|(reading, difference)| Reading {
-            before: Time::<Realtime>::from_ns(reading.before.as_ns() + difference),
-            device: reading.device,
-            after: Time::from_ns(reading.after.as_ns() + difference),
-        })
-        .collect();
-    Bridge::cycle(&before, &realtime, &after)
+    let bridge = Bridge::new(before.into_iter().chain(after))?;
+    let against_realtime = readings.iter().zip(&differences).map(|(reading, difference)| Reading {
+        before: Time::<Realtime>::from_ns(reading.before.as_ns() + difference),
+        device: reading.device,
+        after: Time::from_ns(reading.after.as_ns() + difference),
+    });
+    Some(against_realtime.map(|reading| bridge.bring(&reading)).collect())
 }
 
 fn one(world: &mut World, method: Method, delay: &Delay, rng: &mut SmallRng) -> Reading<Monotonic> {

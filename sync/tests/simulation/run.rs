@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use hwtstamp::{Span, Time};
+use hwtstamp::{Monotonic, Reading, Span, Time};
 use instamp_sync::{Cycle, Model, Tracker, Update};
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use crate::{
     clocks::{Clock, PPB, S, World},
-    device,
+    device::{self, StepsWithin},
     scenarios::{Disturbance, Scenario},
 };
 
@@ -121,7 +121,11 @@ struct Run<'a> {
     loaded_until: f64,
     /// How long the machine slept.
     slept: f64,
-    step_within: Option<i64>,
+    steps_within: StepsWithin,
+    /// For how long the process stands still after its next reading, before it publishes.
+    interruption: Option<f64>,
+    /// What is to be published, when, and since when a disruption shows in it.
+    unpublished: Option<(f64, Update, Option<f64>)>,
     known: (f64, f64),
     seen: Seen,
 }
@@ -153,7 +157,9 @@ pub(crate) fn run(scenario: &Scenario, seed: u64) -> Seen {
         suspended_until: 0.0,
         loaded_until: 0.0,
         slept: 0.0,
-        step_within: None,
+        steps_within: StepsWithin::default(),
+        interruption: None,
+        unpublished: None,
         known: (0.0, 0.0),
         seen: Seen { lock: f64::INFINITY, ..Seen::default() },
         rng,
@@ -177,6 +183,10 @@ pub(crate) fn run(scenario: &Scenario, seed: u64) -> Seen {
                 let Some((at, what)) = events.pop_front() else { break };
                 run.advance_to(at);
                 run.disturb(what, &mut events);
+            }
+            if let Some((at, update, _)) = run.unpublished.take_if(|(at, ..)| *at <= instant) {
+                run.advance_to(at);
+                run.publish(&update);
             }
             run.advance_to(instant);
             run.check();
@@ -227,7 +237,8 @@ impl Run<'_> {
                     bound: converted.bound_ns,
                     at,
                 });
-                match self.disrupted {
+                let unpublished = self.unpublished.as_ref().and_then(|(.., since)| *since);
+                match self.disrupted.or(unpublished) {
                     Some(since) if !is_inside => {
                         self.seen.exposed += 1;
                         self.seen.exposed_for = self.seen.exposed_for.max(at - since.max(self.blind_until()));
@@ -238,7 +249,7 @@ impl Run<'_> {
                         self.seen.bounds.push(converted.bound_ns);
                     }
                 }
-                if !is_inside && self.disrupted.is_none() {
+                if !is_inside && self.disrupted.or(unpublished).is_none() {
                     self.violation(&format!("live {error:.1} ns off, bound {} ns", converted.bound_ns));
                 }
             }
@@ -291,21 +302,31 @@ impl Run<'_> {
             (delay.interrupted, delay.base, delay.one_sided) = (800.0, 2.0 * delay.base, true);
         }
         let method = self.scenario.method;
-        let step_within = self.step_within.take();
+        let steps_within = std::mem::take(&mut self.steps_within);
+        let disrupted = self.disrupted;
         let readings =
-            device::read(&mut self.world, method, &delay, self.scenario.readings, step_within, &mut self.rng);
+            device::read(&mut self.world, method, &delay, self.scenario.readings, steps_within, &mut self.rng);
+        if steps_within.phc.is_some() {
+            self.forget_what_comes_again();
+        }
         let update = match readings {
             None => self.tracker.missed(now),
             Some(readings) => {
                 let known = |setting| self.scenario.settings_known.then_some(setting);
+                let excess = |end: &Reading<Monotonic>| {
+                    let shortest = readings.iter().map(Reading::window).min().unwrap_or(end.window());
+                    (end.window() - shortest).as_ns() as f64 / 2.0
+                };
+                let end_excess = readings.last().map_or(0.0, excess);
                 let cycle =
                     Cycle { readings, system_frequency: known(self.known.0), device_frequency: known(self.known.1) };
                 // Twice: the reading may be off to one side by that much, and allows for it to the other.
                 let telling = self.scenario.telling();
                 let was_wrong = self.is_wrong_by(2.0 * telling);
                 let update = self.tracker.update(&cycle);
-                // A reading that took long itself shows little.
-                if update.sample.is_some_and(|sample| sample.excess_ns <= telling) {
+                // A reading that took long itself shows little. What happens within the cycle only its end shows.
+                let ends_long = steps_within.phc.is_some() && end_excess > telling;
+                if !ends_long && update.sample.is_some_and(|sample| sample.excess_ns <= telling) {
                     // A rate that just changed shows only in the time that passes: to the second reading, not to the first.
                     self.disrupted = self.drifting.take().map(|_| self.world.now);
                     if std::mem::take(&mut self.stepped)
@@ -318,7 +339,14 @@ impl Run<'_> {
                 update
             }
         };
-        self.publish(&update);
+        match self.interruption.take() {
+            None => self.publish(&update),
+            Some(seconds) => {
+                let until = self.world.now + seconds * S;
+                self.suspended_until = self.suspended_until.max(until);
+                self.unpublished = Some((until, update, disrupted));
+            }
+        }
     }
 
     fn publish(&mut self, update: &Update) {
@@ -390,7 +418,8 @@ impl Run<'_> {
                 self.forget_what_comes_again();
             }
             Disturbance::StepRealtime(by) => self.world.realtime += by,
-            Disturbance::StepRealtimeWithin(by) => self.step_within = Some(by),
+            Disturbance::StepRealtimeWithin(by) => self.steps_within.realtime = Some(by),
+            Disturbance::StepPhcWithin(by) => self.steps_within.phc = Some(by),
             Disturbance::SetTai(offset) => self.world.tai_offset = offset,
             Disturbance::SetSystem(ppb) => {
                 self.known.0 += ppb;
@@ -413,6 +442,7 @@ impl Run<'_> {
                 }
             }
             Disturbance::Lose(seconds) => self.lost_until = now + seconds * S,
+            Disturbance::Interrupt(seconds) => self.interruption = Some(seconds),
             Disturbance::SuspendProcess(seconds) => self.suspended_until = now + seconds * S,
             Disturbance::Load(seconds) => self.loaded_until = now + seconds * S,
             Disturbance::Sleep(seconds) => {

@@ -9,7 +9,7 @@ use rand::{SeedableRng as _, rngs::SmallRng};
 
 use crate::{
     clocks::{Clock, Oscillator, S, World},
-    device::{self, Delay, Method},
+    device::{self, Delay, Method, StepsWithin},
 };
 
 const REALTIME: i64 = 1_790_000_000_000_000_000;
@@ -73,7 +73,7 @@ fn apart(world: &World) -> f64 {
 }
 
 fn cycle_of(world: &mut World, rng: &mut SmallRng) -> Cycle {
-    let readings = device::read(world, Method::Extended, &Delay::CHRONY, 20, None, rng);
+    let readings = device::read(world, Method::Extended, &Delay::CHRONY, 20, StepsWithin::default(), rng);
     Cycle {
         readings: readings.expect("nobody sets the time of day"),
         system_frequency: Some(world.monotonic.adjustment),

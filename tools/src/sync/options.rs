@@ -3,7 +3,6 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
-use hwtstamp::Span;
 use instamp_clockmap::{Device, Directory};
 use instamp_sync::Config;
 
@@ -210,16 +209,7 @@ impl Steer {
 impl Options {
     /// What the tracker needs to know.
     pub(super) fn tracker(&self) -> Config {
-        let interval = self.interval();
-        let at_least = |span: Span, intervals: u32| span.max((intervals * interval).into());
-        let Config { window, holdover, .. } = Config::default();
-        Config {
-            interval: interval.into(),
-            window: at_least(window, 16),
-            holdover: at_least(holdover, 3),
-            asymmetry: self.asymmetry,
-            ..Config::default()
-        }
+        Config { asymmetry: self.asymmetry, ..Config::for_interval(self.interval().into()) }
     }
 
     /// From one update to the next.

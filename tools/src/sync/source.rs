@@ -7,15 +7,12 @@ use hwtstamp::{
     Access, Method, Monotonic, MonotonicRaw, PhcDevice, Reading, Realtime, Span, SystemClock as _, Time, system,
 };
 use instamp_clockmap::Device;
-use instamp_sync::{Bridge, Config, CrossTimestamp, Cycle, Sandwich};
+use instamp_sync::{Bridge, Config, CrossTimestamp, Cycle, PRECISE_ERROR, Sandwich};
 
 use super::options;
 
 /// The two ends of a [`Bridge`] each take so many readings: enough for one that nothing has interrupted.
 const SANDWICHES: usize = 5;
-
-/// How well the difference of the system's clocks must be known for a precise reading to stay one. Half of it is allowed for.
-const MAX_WIDTH: Span = Span::from_ns(100);
 
 /// After so many cycles in a row that fail, another way may do: precise readings fail for good where the clock source changes.
 const DOUBTFUL: u32 = 5;
@@ -54,8 +51,6 @@ enum Way {
 pub(super) enum Error {
     /// The clock or the kernel.
     Clock(hwtstamp::Error),
-    /// The readings were precise, and what brings them to `CLOCK_MONOTONIC` was not.
-    Slow,
     /// The readings are against `CLOCK_REALTIME`, which was set between the first and the last of them.
     TimeSet,
 }
@@ -94,9 +89,7 @@ impl Source {
     /// What the tracker needs to know of the readings.
     pub(super) fn config(&self, config: Config) -> Config {
         match self.clock {
-            Clock::Phc { way: Way::Precise, .. } => {
-                Config { precise_error: config.precise_error + MAX_WIDTH.half(), ..config }
-            }
+            Clock::Phc { way: Way::Precise, .. } => Config { reading_error: PRECISE_ERROR, ..config },
             Clock::Phc { way: Way::Extended | Way::ExtendedRealtime | Way::Basic, .. } | Clock::StandIn => config,
         }
     }
@@ -166,11 +159,7 @@ fn bridged(
     let readings = match (taken, bridge) {
         (Taken::Monotonic(readings), _) => readings,
         (Taken::Realtime(readings), Some(bridge)) => readings.iter().map(|reading| bridge.bring(reading)).collect(),
-        (Taken::Precise(readings), Some(bridge)) if bridge.width() <= MAX_WIDTH => {
-            readings.iter().map(|reading| precise(&bridge.bring(reading))).collect()
-        }
-        (Taken::Precise(_), Some(_)) => return Err(Error::Slow),
-        (Taken::Realtime(_) | Taken::Precise(_), None) => return Err(Error::TimeSet),
+        (Taken::Realtime(_), None) => return Err(Error::TimeSet),
     };
     Ok((readings, difference))
 }
@@ -178,14 +167,12 @@ fn bridged(
 enum Taken {
     Monotonic(Vec<Reading<Monotonic>>),
     Realtime(Vec<Reading<Realtime>>),
-    /// Without a window.
-    Precise(Vec<Reading<Realtime>>),
 }
 
 fn take(device: &PhcDevice, way: Way, readings: u32) -> Result<Taken, hwtstamp::Error> {
     Ok(match way {
         Way::Extended => Taken::Monotonic(device.cross_read(Method::Extended, readings)?),
-        Way::Precise => Taken::Precise(
+        Way::Precise => Taken::Realtime(
             (0..readings).map(|_| device.cross_read(Method::Precise, 1)).collect::<Result<Vec<_>, _>>()?.concat(),
         ),
         Way::ExtendedRealtime => Taken::Realtime(device.cross_read(Method::Extended, readings)?),
@@ -196,12 +183,6 @@ fn take(device: &PhcDevice, way: Way, readings: u32) -> Result<Taken, hwtstamp::
 /// Whether a way works.
 fn probe(device: &PhcDevice, way: Way) -> Result<(), Error> {
     bridged(|| take(device, way, 1)).map(drop)
-}
-
-/// A precise reading that was brought over, without the window that this has given it.
-fn precise(brought: &Reading<Monotonic>) -> Reading<Monotonic> {
-    let at = brought.midpoint();
-    Reading { before: at, device: brought.device, after: at }
 }
 
 /// The middle of what is known of `CLOCK_REALTIME` less `CLOCK_MONOTONIC`.
@@ -272,7 +253,6 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Clock(error) => error.fmt(f),
-            Self::Slow => f.write_str("interrupted between the readings of the system's clocks"),
             Self::TimeSet => f.write_str("the time of day was set during the readings, which were against it"),
         }
     }
@@ -299,7 +279,7 @@ mod tests {
     #[test]
     fn the_first_way_that_works_is_taken_and_one_that_was_asked_for_or_none() {
         let choose = |method, working: &[Way]| {
-            Way::choose(method, |way| if working.contains(&way) { Ok(()) } else { Err(Error::Slow) }).ok()
+            Way::choose(method, |way| if working.contains(&way) { Ok(()) } else { Err(Error::TimeSet) }).ok()
         };
         assert_eq!(choose(options::Method::Auto, &Way::ALL), Some(Way::Precise));
         assert_eq!(choose(options::Method::Auto, &[Way::Basic, Way::ExtendedRealtime]), Some(Way::ExtendedRealtime));
