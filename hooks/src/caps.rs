@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hwtstamp::Interface;
+use hwtstamp::{Discovery, Holder, Interface};
 use nix::errno::Errno;
 
 use crate::{
@@ -59,7 +59,7 @@ pub struct XdpCapabilities {
 }
 
 /// The hardware clock of a device, and which packets get its time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Timestamping {
     /// The N of `/dev/ptpN`.
@@ -70,6 +70,10 @@ pub struct Timestamping {
     pub tx_types: Vec<String>,
     /// The receive filters, such as `none` and `all`.
     pub rx_filters: Vec<String>,
+    /// The transmit mode and the receive filter in force; `None` without hardware stamps, or where the driver never tells.
+    pub setting: Result<Option<(String, String)>, Error>,
+    /// The processes that have the clock open, as far as the caller may see them.
+    pub holders: Vec<Holder>,
 }
 
 /// The capabilities of `device`, or of all devices of this network namespace.
@@ -97,8 +101,8 @@ fn is_gone(link: &Link) -> bool {
 
 fn of_link(generic: &Generic, link: &Link) -> Result<Capabilities, Error> {
     let netdev = generic.netdev(link.ifindex).context("ask for the XDP features of", &link.name)?;
-    let timestamping = Interface::open(&link.name).and_then(|interface| interface.timestamping());
-    let timestamping = timestamping.context("find out about", &link.name)?;
+    let discovery = Interface::open(&link.name).and_then(|interface| interface.discover());
+    let discovery = discovery.context("find out about", &link.name)?;
     let choice =
         link.require_ethernet().and_then(|()| link.choose(IngressChoice::Auto, XdpMode::Native, TcChoice::Auto));
     Ok(Capabilities {
@@ -110,7 +114,7 @@ fn of_link(generic: &Generic, link: &Link) -> Result<Capabilities, Error> {
         xdp: netdev.and_then(xdp),
         xdp_program_id: link.xdp.map(|program| program.id),
         tcx: link.has_tcx().ok(),
-        timestamping: timestamping.map(Timestamping::from),
+        timestamping: timestamping(discovery),
         choice,
     })
 }
@@ -146,16 +150,19 @@ fn names(bits: Option<u64>, names: &[(u64, &'static str)]) -> Vec<&'static str> 
     names.iter().filter(|(bit, _)| bits & bit != 0).map(|&(_, name)| name).collect()
 }
 
-impl From<hwtstamp::Timestamping> for Timestamping {
-    fn from(found: hwtstamp::Timestamping) -> Self {
-        fn texts<T: ToString>(items: impl Iterator<Item = T>) -> Vec<String> {
-            items.map(|item| item.to_string()).collect()
-        }
-        Self {
-            phc: found.phc,
-            modes: texts(found.flags.iter()),
-            tx_types: texts(found.tx_modes.iter()),
-            rx_filters: texts(found.rx_filters.iter()),
-        }
+fn timestamping(discovery: Discovery) -> Option<Timestamping> {
+    fn texts<T: ToString>(items: impl Iterator<Item = T>) -> Vec<String> {
+        items.map(|item| item.to_string()).collect()
     }
+    let Discovery { interface, timestamping, setting, holders, .. } = discovery;
+    let found = timestamping?;
+    let setting = setting.map(|setting| setting.map(|setting| (setting.tx.to_string(), setting.rx.to_string())));
+    Some(Timestamping {
+        phc: found.phc,
+        modes: texts(found.flags.iter()),
+        tx_types: texts(found.tx_modes.iter()),
+        rx_filters: texts(found.rx_filters.iter()),
+        setting: setting.context("find out about", interface),
+        holders,
+    })
 }

@@ -60,7 +60,19 @@ fn write_text(out: &mut impl io::Write, device: &Capabilities) -> io::Result<()>
     line("PHC", stamps.phc.map_or_else(|| "none".to_owned(), |index| format!("/dev/ptp{index}")))?;
     line("timestamping", names(&stamps.modes))?;
     line("hardware TX", names(&stamps.tx_types))?;
-    line("hardware RX", names(&stamps.rx_filters))
+    line("hardware RX", names(&stamps.rx_filters))?;
+    if stamps.phc.is_none() {
+        return Ok(());
+    }
+    line(
+        "setting in force",
+        match &stamps.setting {
+            Ok(Some((tx, rx))) => format!("transmit {tx}, receive {rx}"),
+            Ok(None) => unknown(),
+            Err(error) => format!("unknown: {:#}", ChainOf(error)),
+        },
+    )?;
+    line("PHC open in", names(&stamps.holders.iter().map(ToString::to_string).collect::<Vec<_>>()))
 }
 
 /// An error with its causes.
@@ -115,7 +127,17 @@ struct Device {
     timestamping_modes: Option<Vec<String>>,
     hardware_tx_types: Option<Vec<String>>,
     hardware_rx_filters: Option<Vec<String>>,
+    /// In force.
+    hardware_tx_type: Option<String>,
+    hardware_rx_filter: Option<String>,
+    phc_holders: Option<Vec<Holder>>,
     attach: Attach,
+}
+
+#[derive(Serialize)]
+struct Holder {
+    pid: u32,
+    command: String,
 }
 
 /// What attaching would choose; or `null`s, with the error.
@@ -132,6 +154,11 @@ impl From<Capabilities> for Device {
         let xdp = device.xdp.as_ref();
         let of_xdp = |value: fn(&XdpCapabilities) -> bool| xdp.map(value);
         let stamps = device.timestamping.as_ref();
+        let setting = stamps.and_then(|stamps| stamps.setting.as_ref().ok()?.clone()).unzip();
+        let holders = |stamps: &Timestamping| {
+            let holder = |holder: &hwtstamp::Holder| Holder { pid: holder.pid, command: holder.command.clone() };
+            stamps.phc.map(|_| stamps.holders.iter().map(holder).collect())
+        };
         let of_stamps = |value: fn(&Timestamping) -> Vec<String>| stamps.map(value);
         Self {
             native_xdp: of_xdp(|xdp| xdp.native),
@@ -145,6 +172,9 @@ impl From<Capabilities> for Device {
             timestamping_modes: of_stamps(|stamps| stamps.modes.clone()),
             hardware_tx_types: of_stamps(|stamps| stamps.tx_types.clone()),
             hardware_rx_filters: of_stamps(|stamps| stamps.rx_filters.clone()),
+            hardware_tx_type: setting.0,
+            hardware_rx_filter: setting.1,
+            phc_holders: stamps.and_then(holders),
             attach: match &device.choice {
                 Ok(Choice { ingress, tc, reason }) => Attach {
                     ingress: Some(ingress.to_string()),

@@ -151,6 +151,7 @@ impl Operation {
             }
             (O::CrossRead, Errno::EOPNOTSUPP | Errno::ENOTTY) => "use another method of reading",
             (O::CrossRead, Errno::EINVAL) => "a call takes 1 to 25 readings",
+            (O::GetSetting, Errno::EINVAL) => "some drivers tell only while it is up: `ip link set dev NAME up`",
             (O::Configure, Errno::ERANGE) => {
                 "the card cannot stamp these packets: choose a filter that it lists; most cards for PTP alone refuse `all`"
             }

@@ -54,7 +54,7 @@ pub struct Timestamping {
 }
 
 /// All that can be found out about an interface's timestamps.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Discovery {
     /// The name of the interface.
@@ -65,17 +65,18 @@ pub struct Discovery {
     pub timestamping: Option<Timestamping>,
     /// What the driver calls its clock; `None` without a clock, or without sysfs.
     pub phc_name: Option<String>,
-    /// The setting in force; `None` without hardware stamps, or where the driver does not tell.
-    pub setting: Option<Setting>,
+    /// The setting in force; `None` without hardware stamps, or where the driver never tells. Some drivers tell while the
+    /// interface is up, and fail else.
+    pub setting: Result<Option<Setting>, Error>,
     /// The processes that have its clock open, as far as the caller may see them.
     pub holders: Vec<Holder>,
 }
 
 impl Discovery {
-    /// Whether somebody has set the card to stamp: to be asked before one's own change.
+    /// Whether somebody is known to have set the card to stamp: to be asked before one's own change.
     #[must_use]
     pub fn is_owned(&self) -> bool {
-        self.setting.is_some_and(|setting| setting != Setting::OFF)
+        self.setting.as_ref().is_ok_and(|setting| setting.is_some_and(|setting| setting != Setting::OFF))
     }
 }
 
@@ -234,9 +235,9 @@ impl Interface {
         let timestamping = self.timestamping()?;
         let phc = timestamping.and_then(|timestamping| timestamping.phc);
         let setting = match self.setting() {
-            Ok(setting) => Some(setting),
-            Err(error) if error.is_unsupported() => None,
-            Err(error) => return Err(error),
+            Ok(setting) => Ok(Some(setting)),
+            Err(error) if error.is_unsupported() => Ok(None),
+            Err(error) => Err(error),
         };
         Ok(Discovery {
             interface: self.name.clone(),

@@ -69,7 +69,8 @@ fn software_devices_stamp_in_software_alone() {
     let timestamping = discovery.timestamping.expect("the kernel tells of every device");
     let names: Vec<_> = timestamping.flags.iter().map(|flag| flag.to_string()).collect();
     assert_eq!(names, ["software-transmit", "software-receive", "software-system-clock"]);
-    assert_eq!((timestamping.phc, discovery.phc_name.as_ref(), discovery.setting), (None, None, None));
+    assert_eq!((timestamping.phc, discovery.phc_name.as_ref()), (None, None));
+    assert!(matches!(discovery.setting, Ok(None)), "{:?}", discovery.setting);
     assert!(!discovery.is_owned() && discovery.holders.is_empty());
 
     let error = loopback.setting().expect_err("it has no hardware stamps");
