@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hwtstamp::{Discovery, Holder, Interface};
+use hwtstamp::{Discovery, Holders, Interface};
 use nix::errno::Errno;
 
 use crate::{
@@ -72,8 +72,8 @@ pub struct Timestamping {
     pub rx_filters: Vec<String>,
     /// The transmit mode and the receive filter in force; `None` without hardware stamps, or where the driver never tells.
     pub setting: Result<Option<(String, String)>, Error>,
-    /// The processes that have the clock open, as far as the caller may see them.
-    pub holders: Vec<Holder>,
+    /// The processes that have the clock open.
+    pub holders: Holders,
 }
 
 /// The capabilities of `device`, or of all devices of this network namespace.

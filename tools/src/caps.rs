@@ -72,7 +72,7 @@ fn write_text(out: &mut impl io::Write, device: &Capabilities) -> io::Result<()>
             Err(error) => format!("unknown: {:#}", ChainOf(error)),
         },
     )?;
-    line("PHC open in", names(&stamps.holders.iter().map(ToString::to_string).collect::<Vec<_>>()))
+    line("PHC open in", stamps.holders.to_string())
 }
 
 /// An error with its causes.
@@ -138,6 +138,7 @@ struct Device {
 struct Holder {
     pid: u32,
     command: String,
+    may_steer: bool,
 }
 
 /// What attaching would choose; or `null`s, with the error.
@@ -156,8 +157,12 @@ impl From<Capabilities> for Device {
         let stamps = device.timestamping.as_ref();
         let setting = stamps.and_then(|stamps| stamps.setting.as_ref().ok()?.clone()).unzip();
         let holders = |stamps: &Timestamping| {
-            let holder = |holder: &hwtstamp::Holder| Holder { pid: holder.pid, command: holder.command.clone() };
-            stamps.phc.map(|_| stamps.holders.iter().map(holder).collect())
+            let holder = |holder: &hwtstamp::Holder| Holder {
+                pid: holder.pid,
+                command: holder.command.clone(),
+                may_steer: holder.may_steer,
+            };
+            stamps.phc.map(|_| stamps.holders.seen.iter().map(holder).collect())
         };
         let of_stamps = |value: fn(&Timestamping) -> Vec<String>| stamps.map(value);
         Self {

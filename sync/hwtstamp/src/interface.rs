@@ -12,7 +12,7 @@ use nix::{
 };
 
 use crate::{
-    Cause, Error, Holder, Operation, RxFilter, Set, Setting, StampFlag, TxMode, error::Context as _, inventory,
+    Cause, Error, Holders, Operation, RxFilter, Set, Setting, StampFlag, TxMode, error::Context as _, inventory,
     numbered::Numbered as _, sys,
 };
 
@@ -68,8 +68,8 @@ pub struct Discovery {
     /// The setting in force; `None` without hardware stamps, or where the driver never tells. Some drivers tell while the
     /// interface is up, and fail else.
     pub setting: Result<Option<Setting>, Error>,
-    /// The processes that have its clock open, as far as the caller may see them.
-    pub holders: Vec<Holder>,
+    /// The processes that have its clock open.
+    pub holders: Holders,
 }
 
 impl Discovery {

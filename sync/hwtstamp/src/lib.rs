@@ -35,7 +35,7 @@ pub use cross::{CrossClock, Method, PreciseReading};
 pub use error::{Cause, Error, Operation};
 pub use frequency::Frequency;
 pub use interface::{Discovery, Interface, Timestamping};
-pub use inventory::{Holder, holders, phc_name, phcs};
+pub use inventory::{Holder, Holders, holders, phc_name, phcs};
 pub use numbered::{Numbered, Set};
 pub use phc::{Access, PhcCapabilities, PhcDevice};
 pub use reading::Reading;

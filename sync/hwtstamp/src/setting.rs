@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Cause, Error, Holder, Interface, Operation, inventory, numbered::numbered};
+use crate::{Cause, Error, Holders, Interface, Operation, inventory, numbered::numbered};
 
 numbered! {
     /// Which packets get a transmit timestamp: the kernel's `enum hwtstamp_tx_types`.
@@ -121,8 +121,8 @@ impl Change {
             card.set(Operation::Configure, wanted)?
         } else {
             let cause = Cause::Owned(format!(
-                "somebody else has set it ({found}; {}): stop that first, or run `hwstamp_ctl -i {} -t 0 -r 0` if it is a leftover",
-                users(&card.holders()),
+                "somebody else has set it ({found}; its clock is open in {}): stop that first, or run `hwstamp_ctl -i {} -t 0 -r 0` if it is a leftover",
+                card.holders(),
                 card.name()
             ));
             return Err(Error::new(Operation::Configure, card.name(), cause));
@@ -165,14 +165,6 @@ impl Change {
     }
 }
 
-fn users(holders: &[Holder]) -> String {
-    if holders.is_empty() {
-        return "nobody has its clock open, as far as one may see".to_owned();
-    }
-    let holders: Vec<_> = holders.iter().map(ToString::to_string).collect();
-    format!("its clock is open in {}", holders.join(", "))
-}
-
 /// What changes need of an interface.
 trait Card {
     fn name(&self) -> &str;
@@ -181,7 +173,7 @@ trait Card {
     /// What the driver made of `setting`.
     fn set(&self, operation: Operation, setting: Setting) -> Result<Setting, Error>;
     /// Who has its clock open.
-    fn holders(&self) -> Vec<Holder>;
+    fn holders(&self) -> Holders;
 }
 
 impl Card for Interface {
@@ -201,7 +193,7 @@ impl Card for Interface {
         self.set(operation, setting)
     }
 
-    fn holders(&self) -> Vec<Holder> {
+    fn holders(&self) -> Holders {
         let phc = self.timestamping().ok().flatten().and_then(|timestamping| timestamping.phc);
         phc.map(inventory::holders).unwrap_or_default()
     }
@@ -276,6 +268,7 @@ mod tests {
     use nix::errno::Errno;
 
     use super::*;
+    use crate::Holder;
 
     /// A card for PTP alone: it stamps all event messages or none.
     struct Fake {
@@ -311,8 +304,9 @@ mod tests {
             Ok(self.setting.get())
         }
 
-        fn holders(&self) -> Vec<Holder> {
-            vec![Holder { pid: 7, command: "ptp4l".to_owned() }]
+        fn holders(&self) -> Holders {
+            let daemon = Holder { pid: 7, command: "ptp4l".to_owned(), may_steer: true };
+            Holders { seen: vec![daemon], hidden: 0 }
         }
     }
 

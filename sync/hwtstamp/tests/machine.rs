@@ -71,7 +71,7 @@ fn software_devices_stamp_in_software_alone() {
     assert_eq!(names, ["software-transmit", "software-receive", "software-system-clock"]);
     assert_eq!((timestamping.phc, discovery.phc_name.as_ref()), (None, None));
     assert!(matches!(discovery.setting, Ok(None)), "{:?}", discovery.setting);
-    assert!(!discovery.is_owned() && discovery.holders.is_empty());
+    assert!(!discovery.is_owned() && discovery.holders.seen.is_empty());
 
     let error = loopback.setting().expect_err("it has no hardware stamps");
     assert!(error.is_unsupported() && error.to_string().contains("lo"), "{error}");

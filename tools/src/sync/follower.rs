@@ -93,6 +93,7 @@ impl Follower {
     ///
     /// Somebody else steers the clock that is to be steered, a model cannot be published, or the output cannot be written.
     pub(super) fn update(&mut self, report: &mut Report<'_>) -> anyhow::Result<()> {
+        self.reconsider();
         let name = Rc::clone(&self.name);
         let mut steered = None;
         let cycle = match self.source.cross_timestamp() {
@@ -178,20 +179,23 @@ impl Follower {
             self.withdraw();
             return Ok(());
         }
-        let mut update = self.tracker.missed(Monotonic::now());
-        if let Some(before) = self.source.reconsider() {
-            // A clock is followed whoever reads that.
-            let _ = writeln!(
-                io::stderr(),
-                "instamp: {} cannot be read by {before} any more: it is by {} from now on, which begins a new model",
-                self.name,
-                self.source.method()
-            );
-            let config = Config { first_epoch: update.epoch + 1, ..self.config.clone() };
-            self.tracker = Tracker::new(self.source.config(config));
-            update = self.tracker.missed(Monotonic::now());
-        }
+        let update = self.tracker.missed(Monotonic::now());
         self.take(&update, report)
+    }
+
+    /// Reads the clock in another way where that is better, and begins a new model.
+    fn reconsider(&mut self) {
+        let Some(before) = self.source.reconsider() else { return };
+        // A clock is followed whoever reads that.
+        let _ = writeln!(
+            io::stderr(),
+            "instamp: {} is read by {} from now on, not by {before}, which begins a new model",
+            self.name,
+            self.source.method()
+        );
+        let epoch = self.tracker.missed(Monotonic::now()).epoch;
+        let config = Config { first_epoch: epoch + 1, ..self.config.clone() };
+        self.tracker = Tracker::new(self.source.config(config));
     }
 
     /// Publishes what the tracker says, and tells what happened.

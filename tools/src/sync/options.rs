@@ -159,16 +159,17 @@ was reset), and begins anew. Without readings its bound grows, until it is void.
 To steer a clock that somebody else steers is refused: chronyd (but with -x), ntpd,
 systemd-timesyncd, phc2sys or another, seen by its process, by its hold on the card, or by a
 frequency that is not the one set last. That is asked again before each adjustment, of processes
-once a second; what is found then ends the run. The clock keeps the frequency that it had last, as
-with phc2sys.
+once a second, of who has the card open every ten; what is found then ends the run. The clock keeps
+the frequency that it had last, as with phc2sys.
 
 SIGINT and SIGTERM withdraw the models and print a summary; SIGQUIT (Ctrl-\\) prints a line for each
 clock on standard error. A service manager is told when the first model is valid (Type=notify), how
 it stands, and that it lives (WatchdogSec=).
 
 It needs to open /dev/ptpN for reading and to write below --publish; with --steer also CAP_SYS_TIME,
-and for `phc` to open /dev/ptpN for writing. On a busy machine real-time priority helps: readings
-are then interrupted less (`chrt -f 1`, CPUSchedulingPolicy=fifo).
+and for `phc` to open /dev/ptpN for writing and to see what other processes have open
+(CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH). On a busy machine real-time priority helps: readings are then
+interrupted less (`chrt -f 1`, CPUSchedulingPolicy=fifo).
 
 Examples:
   instamp sync --dev eth0                              model, print, publish

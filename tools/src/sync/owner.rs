@@ -3,15 +3,23 @@
 use std::{
     fmt, fs, io,
     path::PathBuf,
+    process,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
+use hwtstamp::{Holder, Holders};
 
 use super::options::Steer;
 
-/// Looking at all processes takes milliseconds on a large machine; a daemon that starts is found this late at most.
+/// Looking at the names of all processes takes milliseconds on a large machine; a daemon that starts is found this late at most.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Looking at all that they have open takes far longer. Who adjusts the card shows sooner by its frequency.
+const LOOK_AT_FILES: Duration = Duration::from_secs(10);
+
+/// What may follow a card's clock that it only reads: steering that after what follows it makes a circle.
+const FOLLOWS: &str = "chronyd";
 
 /// Daemons that steer the system's clock, as the kernel names their processes: it keeps 15 characters.
 const OF_SYSTEM: [&str; 7] = ["chronyd", "ntpd", "ntp-daemon", "systemd-timesyn", "phc2sys", "ptpd", "ptpd2"];
@@ -37,19 +45,25 @@ impl Guard {
     ///
     /// A process does.
     pub(super) fn check(&mut self) -> anyhow::Result<()> {
-        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+        let pause = if self.which == Steer::System { LOOK } else { LOOK_AT_FILES };
+        if self.looked.is_some_and(|looked| looked.elapsed() < pause) {
             return Ok(());
         }
-        self.looked = Some(Instant::now());
+        let is_first = self.looked.replace(Instant::now()).is_none();
         match (self.which, self.phc) {
             (Steer::System, _) => {
                 let owner = self.processes.steering_system().context("cannot tell who steers the system's clock")?;
                 owner.map_or(Ok(()), |owner| bail!("{owner} steers the system's clock: stop it, or leave out --steer"))
             }
             (Steer::Phc, Some(phc)) => {
-                let other = hwtstamp::holders(phc).into_iter().find(|holder| holder.pid != std::process::id());
-                // It may only read the clock, to follow it: who then steers it after what follows it makes a circle.
-                other.map_or(Ok(()), |holder| {
+                let holders = hwtstamp::holders(phc);
+                if is_first && holders.hidden > 0 {
+                    bail!(
+                        "cannot tell who steers /dev/ptp{phc}: {} processes hide what they have open. It needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+                        holders.hidden
+                    );
+                }
+                other(&holders, process::id()).map_or(Ok(()), |holder| {
                     bail!(
                         "{holder} has /dev/ptp{phc} open, and may steer it or follow it: stop it, or leave out --steer"
                     )
@@ -58,6 +72,11 @@ impl Guard {
             (Steer::Phc, None) => Ok(()),
         }
     }
+}
+
+/// A process other than this one that may steer a card's clock, or follow it.
+fn other(holders: &Holders, own: u32) -> Option<&Holder> {
+    holders.seen.iter().find(|holder| holder.pid != own && (holder.may_steer || holder.command == FOLLOWS))
 }
 
 /// A process that steers the system's clock.
@@ -200,6 +219,18 @@ mod tests {
         // What is left of it until its parent has asked.
         fs::write(folder.path().join("7/cmdline"), "").expect("a file");
         assert_eq!(processes.steering_system().expect("readable"), None);
+    }
+
+    #[test]
+    fn who_only_reads_a_card_does_not_steer_it() {
+        let holder = |pid, command: &str, may_steer| Holder { pid, command: command.to_owned(), may_steer };
+        let found = |holder: Holder| {
+            let mut holders = Holders::default();
+            holders.seen.push(holder);
+            other(&holders, 7).is_some()
+        };
+        assert!(found(holder(8, "ptp4l", true)) && found(holder(8, "chronyd", false)));
+        assert!(!found(holder(8, "instamp", false)) && !found(holder(7, "instamp", true)));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Reading a card's clock next to the system's: one cycle of readings at a time.
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 use hwtstamp::{
@@ -9,21 +12,23 @@ use hwtstamp::{
 use instamp_clockmap::Device;
 use instamp_sync::{Bridge, Config, CrossTimestamp, Cycle, PRECISE_ERROR, Sandwich};
 
-use super::options;
+use super::options::{self, Steer};
 
 /// The two ends of a [`Bridge`] each take so many readings: enough for one that nothing has interrupted.
 const SANDWICHES: usize = 5;
 
-/// After so many cycles in a row that fail, another way may do: precise readings fail for good where the clock source changes.
-const DOUBTFUL: u32 = 5;
+/// After so long without readings another way may do: precise readings fail for good where the clock source changes.
+const DOUBTFUL: Duration = Duration::from_secs(2);
+
+/// After so long with another way the first one may do again.
+const RECOVERED: Duration = Duration::from_secs(60);
 
 /// A clock that can be read next to the system's.
 pub(super) struct Source {
     clock: Clock,
     readings: u32,
-    method: options::Method,
-    /// Cycles that have failed in a row.
-    failed: u32,
+    /// Where it was not for the user to choose.
+    choice: Option<Choice>,
     /// `CLOCK_REALTIME` less `CLOCK_MONOTONIC` in the last cycle that gave readings. `None` where the time of day was set meanwhile.
     difference: Option<Span>,
 }
@@ -44,6 +49,38 @@ enum Way {
     Extended,
     ExtendedRealtime,
     Basic,
+}
+
+/// When another way to read a clock is to be looked for.
+struct Choice {
+    /// The best at the beginning.
+    first: Way,
+    /// When a cycle gave readings, or another way was looked for.
+    settled: Instant,
+    /// When another way was looked for.
+    looked: Instant,
+}
+
+impl Choice {
+    fn new(first: Way, now: Instant) -> Self {
+        Self { first, settled: now, looked: now }
+    }
+
+    fn note(&mut self, is_read: bool, now: Instant) {
+        if is_read {
+            self.settled = now;
+        }
+    }
+
+    /// Whether one is to be looked for instead of `way`: if so, not again at once.
+    fn is_due(&mut self, way: Way, now: Instant) -> bool {
+        let fails = now.duration_since(self.settled) >= DOUBTFUL;
+        let may_recover = way != self.first && now.duration_since(self.looked) >= RECOVERED;
+        if fails || may_recover {
+            (self.settled, self.looked) = (now, now);
+        }
+        fails || may_recover
+    }
 }
 
 /// Why a cycle gave no readings.
@@ -67,22 +104,30 @@ impl Source {
                 Clock::StandIn
             }
             Device::Phc(index) => {
-                let device = PhcDevice::open_index(index, Access::Read)?;
+                // Before Linux 6.15 only who may adjust a clock learns its frequency: the tracker has to know what is set here.
+                let access = if options.steer == Some(Steer::Phc) { Access::Write } else { Access::Read };
+                let device = PhcDevice::open_index(index, access)?;
                 let way = Way::choose(options.method, |way| probe(&device, way))?;
                 Clock::Phc { device, way }
             }
         };
-        Ok(Self { clock, readings: options.readings, method: options.method, failed: 0, difference: None })
+        let choice = match clock {
+            Clock::Phc { way, .. } if options.method == options::Method::Auto => Some(Choice::new(way, Instant::now())),
+            Clock::Phc { .. } | Clock::StandIn => None,
+        };
+        Ok(Self { clock, readings: options.readings, choice, difference: None })
     }
 
-    /// Chooses again how the clock is read, where it was not for the user to choose and cycles keep failing. Returns the word
-    /// for what it was where it is something else now: what was known of the readings is no longer so.
+    /// Chooses again how the clock is read, where it was not for the user to choose: where readings keep failing, and where they
+    /// once did. Returns the word for what it was where it is something else now: what was known of the readings is no longer
+    /// so.
     pub(super) fn reconsider(&mut self) -> Option<&'static str> {
-        let Clock::Phc { device, way } = &mut self.clock else { return None };
-        if self.method != options::Method::Auto || !self.failed.is_multiple_of(DOUBTFUL) {
+        let (Clock::Phc { device, way }, Some(choice)) = (&mut self.clock, &mut self.choice) else { return None };
+        if !choice.is_due(*way, Instant::now()) {
             return None;
         }
-        let other = Way::choose(self.method, |way| probe(device, way)).ok().filter(|chosen| chosen != way)?;
+        let auto = options::Method::Auto;
+        let other = Way::choose(auto, |way| probe(device, way)).ok().filter(|chosen| chosen != way)?;
         Some(std::mem::replace(way, other).name())
     }
 
@@ -142,7 +187,9 @@ impl CrossTimestamp for Source {
 
     fn cross_timestamp(&mut self) -> Result<Cycle, Error> {
         let cycle = self.cycle();
-        self.failed = if cycle.is_ok() { 0 } else { self.failed.saturating_add(1) };
+        if let Some(choice) = &mut self.choice {
+            choice.note(cycle.is_ok(), Instant::now());
+        }
         cycle
     }
 }
@@ -266,14 +313,33 @@ mod tests {
 
     #[test]
     fn the_stand_in_is_read_as_often_as_asked_and_in_order() {
-        let mut source =
-            Source { clock: Clock::StandIn, readings: 7, method: options::Method::Auto, failed: 0, difference: None };
+        let mut source = Source { clock: Clock::StandIn, readings: 7, choice: None, difference: None };
         let cycle = source.cross_timestamp().expect("clocks of the kernel");
         assert_eq!(cycle.readings.len(), 7);
         assert_eq!(cycle.device_frequency, Some(0.0));
         assert!(cycle.system_frequency.is_some());
         let ends: Vec<_> = cycle.readings.iter().flat_map(|reading| [reading.before, reading.after]).collect();
         assert!(ends.is_sorted(), "{ends:?}");
+    }
+
+    #[test]
+    fn another_way_is_looked_for_after_a_while_and_the_first_one_again() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut choice = Choice::new(Way::Precise, start);
+        choice.note(true, at(10));
+        choice.note(false, at(11));
+        assert!(!choice.is_due(Way::Precise, at(11)), "failing for a second");
+        assert!(choice.is_due(Way::Precise, at(12)));
+        assert!(!choice.is_due(Way::Precise, at(13)), "just looked for");
+        assert!(choice.is_due(Way::Precise, at(14)), "and still failing");
+
+        choice.note(true, at(73));
+        assert!(!choice.is_due(Way::Extended, at(73)));
+        choice.note(true, at(74));
+        assert!(choice.is_due(Way::Extended, at(74)), "a minute later the first may do again");
+        choice.note(true, at(200));
+        assert!(!choice.is_due(Way::Precise, at(200)), "the first is the best");
     }
 
     #[test]
