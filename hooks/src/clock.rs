@@ -45,26 +45,36 @@ impl Clocks {
         create(&self.0)?;
         create(&writer)?;
         let lock = lock(&writer)?.ok_or_else(|| Error::AlreadyPublished { device, path: map.clone() })?;
-        let opened = open(&map, device).context("publish the clock to", map.display())?;
-        Ok(opened.writer(lock))
+        match open(&map, device).context("publish the clock to", map.display()) {
+            Ok(map) => Ok(map.writer(lock)),
+            Err(error) => {
+                // Where this fails too the next command does it; why there is no publisher says more.
+                let _ = self.remove_unless_used(&device.to_string(), lock).and_then(|()| remove_if_empty(&self.0));
+                Err(error)
+            }
+        }
     }
 
     /// Removes the maps that nobody publishes to and no program uses.
     pub(crate) fn remove_unused(&self) -> Result<(), Error> {
         for name in names(&self.0)? {
             let Some(device) = name.strip_suffix(WRITER) else { continue };
-            let writer = self.0.join(&name);
-            let Some(lock) = lock(&writer)? else { continue };
-            let map = self.0.join(device);
-            if is_used(&map)? {
-                // Now, and not when a process that another thread has just forked closes its copy.
-                lock.unlock().context("unlock", writer.display())?;
-                continue;
+            if let Some(lock) = lock(&self.0.join(&name))? {
+                self.remove_unless_used(device, lock)?;
             }
-            gone(fs::remove_file(&map)).context("remove", map.display())?;
-            gone(fs::remove_dir(&writer)).context("remove", writer.display())?;
         }
         remove_if_empty(&self.0)
+    }
+
+    /// Removes the map of a clock, and the directory that `lock` is on, unless a program uses the map.
+    fn remove_unless_used(&self, device: &str, lock: File) -> Result<(), Error> {
+        let (map, writer) = (self.0.join(device), self.0.join(format!("{device}{WRITER}")));
+        if is_used(&map)? {
+            // Now, and not when a process that another thread has just forked closes its copy.
+            return lock.unlock().context("unlock", writer.display());
+        }
+        gone(fs::remove_file(&map)).context("remove", map.display())?;
+        gone(fs::remove_dir(&writer)).context("remove", writer.display())
     }
 }
 

@@ -154,8 +154,32 @@ fn a_map_of_another_version_or_clock_is_replaced() {
     world.assert_clean(NIC);
 }
 
-/// The environment variable that makes [`publish_and_sweep`] more than an empty test.
+/// The environment variable that makes tasks more than empty tests.
 const TASK: &str = "INSTAMP_TEST_TASK";
+
+/// Not a test but the task of a process that a test has started: it may make no map.
+#[test]
+fn fail_to_publish() {
+    if env::var_os(TASK).is_some() {
+        let hooks = Hooks::open(None, |_| {}).unwrap();
+        assert!(matches!(hooks.clock_writer(DEVICE), Err(Error::Privilege { .. })));
+    }
+}
+
+#[test]
+fn a_publisher_that_may_make_no_map_leaves_nothing() {
+    let Some((_alone, world)) = world() else { return };
+    world.host.enter(|| as_task(&world, "-all", "fail_to_publish"));
+    world.assert_clean(NIC);
+}
+
+/// Runs a task of this program with these capabilities.
+fn as_task(world: &World, capabilities: &str, task: &str) {
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", capabilities]).arg(env::current_exe().unwrap()).args([task, "--exact"]);
+    let output = command.env(TASK, "").env(BPFFS_VARIABLE, world.bpffs.path()).output().unwrap();
+    assert!(output.status.success(), "{task}: {}", String::from_utf8_lossy(&output.stdout));
+}
 
 /// Not a test but the task of a process that a test has started.
 #[test]
@@ -175,11 +199,7 @@ fn a_publisher_that_may_not_look_leaves_alone_what_is_attached() {
             let hooks = world.hooks();
             hooks.attach(&Objects::built_in(), &request).unwrap();
             // May make maps, but see neither programs nor what TCX runs.
-            let mut publisher = Command::new("setpriv");
-            publisher.args(["--bounding-set", "-all,+bpf"]).arg(env::current_exe().unwrap());
-            publisher.args(["publish_and_sweep", "--exact"]).env(TASK, "").env(BPFFS_VARIABLE, world.bpffs.path());
-            let output = publisher.output().unwrap();
-            assert!(output.status.success(), "{request:?}: {}", String::from_utf8_lossy(&output.stdout));
+            as_task(&world, "-all,+bpf", "publish_and_sweep");
             let status = hooks.status().unwrap();
             let mechanisms: Vec<_> = status.iter().flat_map(|it| &it.hooks).map(|hook| hook.mechanism).collect();
             assert_eq!(mechanisms, expected.map(Some), "{request:?}");
