@@ -448,6 +448,43 @@ fn a_file_that_is_no_model_does_not_hide_the_others() {
     assert_eq!(states, [("/dev/ptp7".into(), "foreign".into()), (CLOCK.into(), "valid".into())]);
 }
 
+/// Executes a command that may not call bpf(2), as a service manager does by a filter of system calls: the call fails with EPERM.
+const WITHOUT_BPF: &str = r#"
+import ctypes, os, struct, sys
+BPF, PR_SET_SECCOMP, FILTER = 321, 22, 2
+# Load the call's number; where it is bpf's fail with EPERM, else allow.
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, BPF), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *instruction) for instruction in code))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", 4, ctypes.addressof(code)))
+assert ctypes.CDLL(None).prctl(PR_SET_SECCOMP, FILTER, program, 0, 0) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"#;
+
+/// Mounts a BPF file system where it is seen by nobody else, runs a command and lists what that leaves there.
+const WITH_BPFFS: &str = r#"mount -t bpf -o mode=700 bpf "$INSTAMP_BPFFS" && "$@" && find "$INSTAMP_BPFFS" -mindepth 1 ! -name '*.debug' >&2"#;
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn where_no_bpf_map_may_be_made_the_file_alone_is_published() {
+    let (Some(()), Some(()), Some(())) = (root(), tool("setpriv"), tool("python3")) else { return };
+    for wrapper in [["setpriv", "--bounding-set", "-all"], ["python3", "-c", WITHOUT_BPF]] {
+        let folder = Folder::new();
+        let bpffs = folder.0.path().join("bpf");
+        fs::create_dir(&bpffs).unwrap();
+        let sync = folder.sync(&["--count", "40", "-R", "100"]);
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "sh", "-c", WITH_BPFFS, "sh"]).args(wrapper);
+        unshare.arg(sync.get_program()).args(sync.get_args()).env("INSTAMP_BPFFS", &bpffs);
+        let output = unshare.output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{wrapper:?}");
+        let lines = text(&output.stdout);
+        let refused =
+            format!(", not in a BPF map: publish the clock to {}/instamp/clock/monotonic_raw", bpffs.display());
+        assert!(lines.contains(&format!("{refused}: not permitted: ")), "{lines}");
+        assert!(lines.contains(" s2 "), "{lines}");
+    }
+}
+
 #[test]
 fn models_are_of_the_hosts_time_and_readers_may_be_in_another() {
     let (Some(()), Some(())) = (root(), tool("unshare")) else { return };
