@@ -35,7 +35,7 @@ pub(crate) struct Options {
     #[arg(short = 'R', long, value_name = "HZ", default_value = "10", value_parser = parse_rate)]
     pub(super) rate: f64,
 
-    /// Readings for each update, of which the shortest count most
+    /// Readings for each update, of which one of the shortest is used
     #[arg(short = 'N', long, value_name = "COUNT", default_value_t = instamp_sync::READINGS, value_parser = clap::value_parser!(u32).range(1..=25))]
     pub(super) readings: u32,
 
@@ -53,7 +53,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR", env = Directory::VARIABLE, default_value = Directory::DEFAULT)]
     pub(super) publish: PathBuf,
 
-    /// Stop after COUNT updates of each clock [default: never]
+    /// Stop after COUNT updates of each clock, missed ones included [default: never]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) count: Option<u64>,
 
