@@ -40,7 +40,7 @@ impl Writer {
     pub(crate) fn begin(device: Device, path: PathBuf, memory: Owned, lock: File) -> Self {
         let first_epoch = layout::epoch(&memory).wrapping_add(1);
         let mut writer = Self { device, path, memory, first_epoch, last: Model::NONE, lock };
-        writer.withdraw(0);
+        writer.write(Model::NONE);
         writer
     }
 
@@ -72,9 +72,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Says that there is no valid model any more, since `now_ns` of the system's time.
+    /// Says that there is no valid model any more, since `now_ns` of the system's time. Where there is none already, it is so
+    /// since when it was said first.
     pub fn withdraw(&mut self, now_ns: u64) {
-        self.write(Model { state: State::WITHDRAWN, published_ns: now_ns, ..self.last });
+        if self.last.state != State::WITHDRAWN {
+            self.write(Model { state: State::WITHDRAWN, published_ns: now_ns, ..self.last });
+        }
     }
 
     fn write(&mut self, model: Model) {

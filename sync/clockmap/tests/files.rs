@@ -76,6 +76,26 @@ fn a_model_is_there_from_publishing_to_withdrawing() {
 }
 
 #[test]
+fn the_time_of_a_withdrawal_stays_until_there_is_a_model() {
+    let (_parent, directory) = place();
+    let mut writer = Writer::create(&directory, DEVICE).unwrap();
+    let mut reader = Reader::open(&directory, DEVICE).unwrap();
+    let mut withdrawn = |writer: &mut Writer, now_ns| {
+        writer.withdraw(now_ns);
+        assert_eq!(state(&mut reader), State::WITHDRAWN);
+        reader.model().unwrap().published_ns
+    };
+    assert_eq!(withdrawn(&mut writer, 55), 0, "before the first");
+    for published_ns in [66, 88] {
+        writer.publish(&Model { published_ns, ..LOCKED }).unwrap();
+        let at = [1, 2, 3].map(|later| withdrawn(&mut writer, published_ns + later));
+        assert_eq!(at, [published_ns + 1; 3]);
+    }
+    drop(writer);
+    assert_eq!(reader.model().unwrap().published_ns, 89, "the end is no withdrawal");
+}
+
+#[test]
 fn times_from_before_a_beginning_are_out_of_range() {
     let (_parent, directory) = place();
     let mut writer = Writer::create(&directory, DEVICE).unwrap();
