@@ -195,15 +195,16 @@ fn a_dropped_future_loses_nothing() {
 #[test]
 fn icmp_errors_are_told_with_their_sender() {
     in_own_network(|| async {
-        let rules = [
-            ["iptables", "icmp", "--icmp-type", "icmp-host-unreachable"],
-            ["ip6tables", "icmpv6", "--icmpv6-type", "icmp6-addr-unreachable"],
-        ];
-        for [program, protocol, option, answer] in rules {
-            let rule = ["-A", "INPUT", "-p", protocol, option, "echo-request", "-j", "REJECT", "--reject-with", answer];
-            if !run(&[&[program], &rule[..]].concat()) {
-                return skip(&format!("{program} cannot reject echo requests here"));
-            }
+        const RULES: &str = "\
+table inet lab {
+    chain input {
+        type filter hook input priority filter;
+        icmp type echo-request reject with icmp type host-unreachable;
+        icmpv6 type echo-request reject with icmpv6 type addr-unreachable;
+    }
+}";
+        if !run(&["nft", RULES]) {
+            return skip("nft, which `cargo xtask setup` installs, cannot reject echo requests here");
         }
         for (target, socket) in EVERY_WAY {
             let events = events(Config { socket, count: Some(3), ..fast(target) }).await;
