@@ -17,8 +17,22 @@ pub(crate) fn runtime() -> Result<()> {
     packages::mount_bpffs()
 }
 
-/// What the tests run, the BPF toolchain aside.
+/// What the tests run, the BPF toolchain aside. Without other kernels there are tests left.
 pub(crate) fn testing() -> Result<()> {
+    programs()?;
+    if let Err(error) = machines::fetch() {
+        eprintln!("setup: NO OTHER KERNELS: {error:#}; the tests on them are skipped, which fails where CI=true");
+    }
+    Ok(())
+}
+
+/// What the tests in virtual machines run.
+pub(crate) fn testing_in_machines() -> Result<()> {
+    programs()?;
+    machines::fetch()
+}
+
+fn programs() -> Result<()> {
     runtime()?;
     packages::install(&[
         Package::new("iputils-ping", "is the prober that the tests compare with"),
@@ -26,11 +40,7 @@ pub(crate) fn testing() -> Result<()> {
         Package::new("tcpdump", "is the tests' witness of what is on the wire"),
         Package::new("bpftool", "shows the tests how the kernel has translated a program"),
         Package::new("xz-utils", "unpacks the modules of the kernels that the tests boot"),
-    ])?;
-    if let Err(error) = machines::fetch() {
-        eprintln!("setup: NO OTHER KERNELS: {error:#}; the tests on them are skipped, which fails where CI=true");
-    }
-    Ok(())
+    ])
 }
 
 /// All that any task needs.
