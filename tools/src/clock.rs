@@ -44,7 +44,7 @@ pub(crate) struct Options {
 
 const HELP: &str = "\
 States:
-  valid        readings keep agreeing with the model
+  valid        readings come, and none contradicts the model
   holdover     readings fail or are late; the model goes on alone and its bound grows
   stale        nobody has renewed the model in time: its publisher has stopped, or was stopped
   withdrawn    there is no valid model: not yet, or a clock was stepped, or the publisher has ended

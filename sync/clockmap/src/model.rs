@@ -66,7 +66,7 @@ pub struct State(pub u64);
 impl State {
     /// There is no valid model.
     pub const WITHDRAWN: Self = Self(0);
-    /// Readings keep agreeing with the model.
+    /// Readings come, and none contradicts the model.
     pub const LOCKED: Self = Self(1);
     /// Readings fail or are late: the model goes on alone, and its error grows.
     pub const HOLDOVER: Self = Self(2);
