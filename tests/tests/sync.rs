@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Lines, Read as _},
+    io::{BufRead as _, BufReader, Lines, Read as _, Write as _},
     os::unix::{fs::symlink, net::UnixDatagram, process::CommandExt as _},
     process::{Child, ChildStdout, Command, Output, Stdio},
     thread,
@@ -295,6 +295,36 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     assert_eq!(folder.clock().0["state"], "withdrawn");
 }
 
+/// Waits until there were more updates than lines that a pipe holds and that wait for it, by asking on standard error.
+fn until_output_stalls(sync: &Sync, errors: &mut impl Iterator<Item = String>) {
+    let updates = |line: &str| -> Option<u64> { line.split("; ").nth(1)?.split(" updates").next()?.parse().ok() };
+    let mut counts = std::iter::repeat_with(|| {
+        sync.signal(Signal::SIGQUIT);
+        updates(&errors.next().unwrap()).unwrap()
+    });
+    let start = counts.next().unwrap();
+    assert!(counts.any(|count| count > start + 2_500));
+}
+
+#[test]
+fn output_that_nobody_reads_stops_nothing() {
+    let folder = Folder::new();
+    let mut sync = Sync::start(&mut folder.sync(&["--json", "-R", "1000"]));
+    let mut errors = BufReader::new(sync.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    sync.locked();
+    until_output_stalls(&sync, &mut errors);
+    assert_eq!(folder.clock().1, 0, "the model is valid");
+
+    let dropped = sync.record(|record| record["type"] == "dropped");
+    assert!(dropped["lines"].as_u64() > Some(0), "{dropped}");
+    sync.record(|record| record["type"] == "update" && record["time_ns"].as_i64() >= dropped["time_ns"].as_i64());
+
+    until_output_stalls(&sync, &mut errors);
+    sync.signal(Signal::SIGTERM);
+    assert_eq!(sync.child.wait().unwrap().code(), Some(0));
+    assert_eq!(folder.clock().0["state"], "withdrawn");
+}
+
 #[test]
 fn what_a_killed_publisher_leaves_becomes_stale_and_the_next_one_takes_over() {
     let folder = Folder::new();
@@ -384,7 +414,7 @@ fn a_service_manager_that_cannot_be_reached_is_named() {
 
 #[test]
 fn nobody_steers_what_another_steers() {
-    let Some(()) = tool("sleep") else { return };
+    let Some(()) = tool("cat") else { return };
     let folder = Folder::new();
     let steer = |sink| folder.sync(&["--steer", sink, "-O", "0"]).output().unwrap();
     let no_card = "instamp: --steer needs a card's clock: the one that stands in for it can neither follow nor lead\n";
@@ -395,9 +425,13 @@ fn nobody_steers_what_another_steers() {
 
     // All that is looked at is the name, which is that of the link.
     let program = folder.0.path().join("chronyd");
-    symlink(find("sleep"), &program).unwrap();
-    let mut sleep = Command::new(&program);
-    let daemon = Sync::start(sleep.arg0("sleep").arg("60").stdout(Stdio::piped()).stderr(Stdio::piped()));
+    symlink(find("cat"), &program).unwrap();
+    let mut cat = Command::new(&program);
+    let cat = cat.arg0("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut daemon = Sync::start(cat);
+    // The kernel gives it its name after whoever starts it goes on.
+    writeln!(daemon.child.stdin.as_ref().unwrap(), "ready").unwrap();
+    daemon.line(|line| line == "ready");
     let pid = daemon.child.id();
     let expected =
         format!("instamp: chronyd (process {pid}) steers the system's clock: stop it, or leave out --steer\n");

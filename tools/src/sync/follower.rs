@@ -1,9 +1,6 @@
 //! One clock that is followed: read, modelled, published, and steered where that is asked for.
 
-use std::{
-    io::{self, Write as _},
-    rc::Rc,
-};
+use std::rc::Rc;
 
 use anyhow::bail;
 use hwtstamp::{Access, Monotonic, PhcDevice, Reading, SystemClock as _};
@@ -93,12 +90,12 @@ impl Follower {
     ///
     /// Somebody else steers the clock that is to be steered, a model cannot be published, or the output cannot be written.
     pub(super) fn update(&mut self, report: &mut Report<'_>) -> anyhow::Result<()> {
-        self.reconsider();
+        self.reconsider(report);
         let name = Rc::clone(&self.name);
         let mut steered = None;
         let cycle = match self.source.cross_timestamp() {
             Ok(cycle) => {
-                steered = self.steer(&name, &cycle)?;
+                steered = self.steer(&name, &cycle, report)?;
                 // What is published is of after the adjustment: so it is measured after it.
                 if self.is_unread { self.source.cross_timestamp() } else { Ok(cycle) }
             }
@@ -111,12 +108,23 @@ impl Follower {
     }
 
     /// Steers, where that is asked for.
-    fn steer<'a>(&mut self, name: &'a str, cycle: &Cycle) -> anyhow::Result<Option<told::Steered<'a>>> {
+    fn steer<'a>(
+        &mut self,
+        name: &'a str,
+        cycle: &Cycle,
+        report: &Report<'_>,
+    ) -> anyhow::Result<Option<told::Steered<'a>>> {
         let Some((guard, steering)) = &mut self.steering else { return Ok(None) };
         let Some(shortest) = shortest(cycle) else { return Ok(None) };
         let Some(realtime) = self.source.realtime(shortest.midpoint()) else { return Ok(None) };
         guard.check()?;
         let decision = steering.decide(shortest.device, realtime, Monotonic::now())?;
+        if decision.begins_anew() {
+            report.notice(format_args!(
+                "instamp: {} runs faster or slower than it can, or was stepped: beginning anew",
+                steering.clock()
+            ));
+        }
         if decision.steps() && steering.is_of_phc() {
             // No model outlives a step.
             self.publisher.withdraw(now_ns());
@@ -184,15 +192,13 @@ impl Follower {
     }
 
     /// Reads the clock in another way where that is better, and begins a new model.
-    fn reconsider(&mut self) {
+    fn reconsider(&mut self, report: &Report<'_>) {
         let Some(before) = self.source.reconsider() else { return };
-        // A clock is followed whoever reads that.
-        let _ = writeln!(
-            io::stderr(),
+        report.notice(format_args!(
             "instamp: {} is read by {} from now on, not by {before}, which begins a new model",
             self.name,
             self.source.method()
-        );
+        ));
         let epoch = self.tracker.missed(Monotonic::now()).epoch;
         let config = Config { first_epoch: epoch + 1, ..self.config.clone() };
         self.tracker = Tracker::new(self.source.config(config));

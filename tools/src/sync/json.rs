@@ -52,6 +52,10 @@ enum Line<'a> {
         by_ns: Option<i64>,
         by_ppb: Option<f64>,
     },
+    Dropped {
+        time_ns: i64,
+        lines: u64,
+    },
     Interval {
         clock: &'a str,
         updates: u64,
@@ -188,6 +192,10 @@ pub(super) fn missed(out: &mut impl io::Write, clock: &str, time_ns: i64, error:
     json_lines::write(out, &Line::Missed { clock, time_ns, error })
 }
 
+pub(super) fn dropped(out: &mut impl io::Write, time_ns: i64, lines: u64) -> io::Result<()> {
+    json_lines::write(out, &Line::Dropped { time_ns, lines })
+}
+
 pub(super) fn withdrawn(
     out: &mut impl io::Write,
     clock: &str,
@@ -319,6 +327,7 @@ mod tests {
             text(|out| missed(out, "/dev/ptp0", 7, "busy")),
             concat!(r#"{"type":"missed","clock":"/dev/ptp0","time_ns":7,"error":"busy"}"#, "\n")
         );
+        assert_eq!(text(|out| dropped(out, 7, 12)), concat!(r#"{"type":"dropped","time_ns":7,"lines":12}"#, "\n"));
     }
 
     #[test]

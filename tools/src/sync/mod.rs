@@ -4,6 +4,7 @@ mod events;
 mod follower;
 mod json;
 mod options;
+mod output;
 mod owner;
 mod publisher;
 mod report;
@@ -18,7 +19,7 @@ mod system_lock;
 mod text;
 mod told;
 
-use std::{future, io::Write as _, process::ExitCode, time::Duration};
+use std::{future, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use instamp::time_namespace::MonotonicOffset;
@@ -59,7 +60,7 @@ async fn sync(options: &Options) -> anyhow::Result<ExitCode> {
                     is_told_to_end = true;
                     break;
                 }
-                Wish::Status => status(&followers),
+                Wish::Status => followers.iter().for_each(|follower| report.notice(follower.standing())),
             },
             () = due(&mut signs_of_life) => service.alive(),
             _ = ticks.tick() => {
@@ -102,14 +103,6 @@ fn tell(service: &mut Service, followers: &[Follower]) {
         service.ready();
     }
     service.status(followers.iter().map(Follower::state).collect::<Vec<_>>().join("; "));
-}
-
-fn status(followers: &[Follower]) {
-    let mut errors = std::io::stderr().lock();
-    for follower in followers {
-        // Whoever closes standard error does not want to know.
-        let _ = writeln!(errors, "{}", follower.standing());
-    }
 }
 
 /// At absolute times: what is done at one does not delay the next. One that is late is not made up for.

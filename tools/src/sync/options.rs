@@ -65,8 +65,8 @@ pub(crate) struct Options {
     #[arg(short = 'q', long)]
     pub(super) quiet: bool,
 
-    /// JSON Lines on standard output: start, update, missed, withdrawn, interval and summary; times are integers in ns, rates
-    /// in ppb with fractions, and null is what is not known
+    /// JSON Lines on standard output: start, update, missed, withdrawn, interval, dropped and summary; times are integers in
+    /// ns, rates in ppb with fractions, and null is what is not known
     #[arg(long)]
     pub(super) json: bool,
 
@@ -152,6 +152,9 @@ A line of an update has phc2sys's shape, prefixed with CLOCK_MONOTONIC:
   delay   ns: length of the reading that is used
   bound   ns: how wrong a conversion with the model can be now
   -       not known: no model is valid
+
+Output that nobody reads stops nothing: lines are left out, and how many is told as soon as somebody
+reads again.
 
 A model is withdrawn at once where a reading contradicts it (somebody stepped the clock, or the card
 was reset), and begins anew. Without readings its bound grows, until it is void.

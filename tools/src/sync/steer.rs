@@ -1,7 +1,5 @@
 //! Steering one clock after another.
 
-use std::io::{self, Write as _};
-
 use anyhow::{bail, ensure};
 use hwtstamp::{Monotonic, Phc, Realtime, Span, Time};
 use instamp_sync::{
@@ -37,6 +35,7 @@ enum Sink {}
 pub(super) struct Decision {
     offset: Span,
     action: Action,
+    begins_anew: bool,
 }
 
 impl Steering {
@@ -69,6 +68,11 @@ impl Steering {
         self.which == Steer::Phc
     }
 
+    /// What people call the clock that is changed.
+    pub(super) fn clock(&self) -> &'static str {
+        self.which.clock()
+    }
+
     /// What is to be done where both clocks showed this at one moment, `now` at the latest.
     ///
     /// # Errors
@@ -94,16 +98,11 @@ impl Steering {
             Steer::System => (realtime.as_ns(), phc.as_ns()),
         };
         let (at, offset) = (Time::from_ns(sink), Span::from_ns(sink.saturating_sub(source)) - self.ahead);
-        if self.sanity.as_mut().is_some_and(|sanity| !sanity.check(at, now)) {
-            // A clock that is steered does not depend on who reads that.
-            let _ = writeln!(
-                io::stderr(),
-                "instamp: {} runs faster or slower than it can, or was stepped: beginning anew",
-                self.which.clock()
-            );
+        let begins_anew = self.sanity.as_mut().is_some_and(|sanity| !sanity.check(at, now));
+        if begins_anew {
             self.servo.reset();
         }
-        Ok(Decision { offset, action: self.servo.sample(offset, at) })
+        Ok(Decision { offset, action: self.servo.sample(offset, at), begins_anew })
     }
 
     /// Does it.
@@ -148,6 +147,11 @@ impl Steering {
 impl Decision {
     pub(super) fn steps(self) -> bool {
         matches!(self.action, Action::Step { .. })
+    }
+
+    /// Whether the clock was not where it could be, so that nothing before counts.
+    pub(super) fn begins_anew(self) -> bool {
+        self.begins_anew
     }
 
     /// Whether anything is changed.
