@@ -86,7 +86,7 @@ fn alone(suite: Suite, checks: &str) {
 /// The hooks in a lab, and at a card.
 const HOOKS: &str = "agreement,lab,card";
 /// The clocks of two cards: what the library makes of them, and the command.
-const CLOCKS: &str = "conversion,clocks,phc,settings,stamping,modelling,steering,adjusting";
+const CLOCKS: &str = "conversion,clocks,phc,settings,stamping,modelling,steering,steering-phc,adjusting";
 
 #[test]
 fn hooks_on_linux_6_1() {

@@ -12,6 +12,7 @@ mod phc2sys;
 mod settings;
 mod stamping;
 mod steering;
+mod steering_phc;
 mod sync;
 
 use std::{env, fs, panic, path::Path, time::Instant};
@@ -41,6 +42,7 @@ const CHECKS: &[(&str, fn())] = &[
     ("settings", settings::check),
     ("stamping", stamping::check),
     ("steering", steering::check),
+    ("steering-phc", steering_phc::check),
     ("adjusting", adjusting::check),
     ("modelling", modelling::check),
     ("comparison", comparison::check),

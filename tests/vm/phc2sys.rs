@@ -1,4 +1,4 @@
-//! linuxptp's phc2sys, which makes `CLOCK_REALTIME` follow a card's clock and says by how much they differed.
+//! linuxptp's phc2sys, which makes one clock follow another and says by how much they differed.
 
 use std::{
     io::{BufRead as _, BufReader, Lines},
@@ -14,17 +14,22 @@ pub(crate) struct Phc2sys {
 /// One line of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Update {
-    /// By how much the system's clock was ahead, in ns.
+    /// By how much the clock that follows was ahead, in ns.
     pub(crate) offset: i64,
     /// Whether it steers by small changes of the rate: its state `s2`.
     pub(crate) locked: bool,
 }
 
 impl Phc2sys {
-    /// Starts it on a card's clock. Each update takes the shortest of the `readings`.
+    /// Has `CLOCK_REALTIME` follow a card's clock. Each update takes the shortest of the `readings`.
     pub(crate) fn start(phc: &str, updates_per_second: u32, readings: u32) -> Self {
+        Self::steering("CLOCK_REALTIME", phc, updates_per_second, readings)
+    }
+
+    /// Has the clock `sink` follow another.
+    pub(crate) fn steering(sink: &str, source: &str, updates_per_second: u32, readings: u32) -> Self {
         let mut child = Command::new("phc2sys")
-            .args(["-s", phc, "-c", "CLOCK_REALTIME", "-O", "0", "-m", "-q"])
+            .args(["-s", source, "-c", sink, "-O", "0", "-m", "-q"])
             .args(["-R", &updates_per_second.to_string(), "-N", &readings.to_string()])
             .stdout(Stdio::piped())
             .spawn()

@@ -29,7 +29,7 @@ pub(crate) fn check() {
             update["steered"]["offset_ns"].as_i64().expect("an offset").unsigned_abs()
         })
         .collect();
-    let own = ahead().abs();
+    let own = ahead(PHC).abs();
     sync.end();
     let later = Phc2sys::start(PHC, 10, 5).next().expect("a line").offset;
 
@@ -44,9 +44,9 @@ pub(crate) fn check() {
     refused();
 }
 
-/// By how much the system's clock is ahead: the shortest of some readings.
-fn ahead() -> Span {
-    let phc = PhcDevice::open(PHC, Access::Read).expect("open");
+/// By how much the system's clock is ahead of a card's: the shortest of some readings.
+pub(crate) fn ahead(phc: &str) -> Span {
+    let phc = PhcDevice::open(phc, Access::Read).expect("open");
     let readings = phc.cross_read::<Realtime>(Method::Extended, 25).expect("readable");
     let shortest = readings.iter().min_by_key(|reading| reading.window()).expect("25");
     Span::from_ns(shortest.midpoint().as_ns() - shortest.device.as_ns())

@@ -1,7 +1,7 @@
 //! `instamp sync` while it runs.
 
 use std::{
-    io::{BufRead as _, BufReader, Lines},
+    io::{self, BufRead as _, BufReader, Lines},
     process::{Child, ChildStdout, Stdio},
 };
 
@@ -24,8 +24,9 @@ pub(crate) struct Sync {
 impl Sync {
     /// Starts it with these options.
     pub(crate) fn start(options: &[&str]) -> Self {
-        let mut child =
-            instamp().args(["sync", "--json"]).args(options).stdout(Stdio::piped()).spawn().expect("start instamp");
+        let mut command = instamp();
+        command.args(["sync", "--json"]).args(options).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start instamp");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         Self { child, lines }
     }
@@ -62,6 +63,15 @@ impl Sync {
         assert!(status.success(), "{status}: {:?}", lines.last());
         lines
     }
+
+    /// Waits until it ends with an error: what it says of it.
+    pub(crate) fn fails(mut self) -> String {
+        let lines: Vec<_> = self.by_ref().collect();
+        let message = io::read_to_string(self.child.stderr.take().expect("piped")).expect("text");
+        let status = self.child.wait().expect("a child");
+        assert_eq!(status.code(), Some(2), "{message}, {:?}", lines.last());
+        message
+    }
 }
 
 impl Iterator for Sync {
@@ -78,5 +88,7 @@ impl Drop for Sync {
         // It may have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // What it had to say, unless that was asked for.
+        let _ = self.child.stderr.take().map(|mut messages| io::copy(&mut messages, &mut io::stderr()));
     }
 }

@@ -21,6 +21,7 @@ use clap::{Parser, Subcommand};
 use instamp_hooks::Hooks;
 
 pub use decode::decode_to;
+pub use sync::stand_in;
 
 /// What `instamp` exits with where something failed: ping's code for errors, and clap's for wrong usage.
 const FAILURE: u8 = 2;

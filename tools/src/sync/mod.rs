@@ -23,14 +23,20 @@ use std::{future, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use instamp::time_namespace::MonotonicOffset;
+use instamp_sync::CrossTimestamp;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 pub(crate) use self::options::Options;
-use self::{follower::Follower, report::Report, service::Service};
+use self::{follower::Follower, report::Report, service::Service, source::Source};
 use crate::{
     clock_names,
     signals::{Signals, Wish},
 };
+
+/// Reads the clock that stands in for a card's as `instamp sync --phc CLOCK_MONOTONIC_RAW` does, for what measures that.
+pub fn stand_in(readings: u32) -> impl CrossTimestamp<Error: std::error::Error> {
+    Source::stand_in(readings)
+}
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let runtime =

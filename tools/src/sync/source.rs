@@ -118,6 +118,11 @@ impl Source {
         Ok(Self { clock, readings: options.readings, choice, difference: None })
     }
 
+    /// The clock that stands in for a card's.
+    pub(super) fn stand_in(readings: u32) -> Self {
+        Self { clock: Clock::StandIn, readings, choice: None, difference: None }
+    }
+
     /// Chooses again how the clock is read, where it was not for the user to choose: where readings keep failing, and where they
     /// once did. Returns the word for what it was where it is something else now: what was known of the readings is no longer
     /// so.
@@ -313,7 +318,7 @@ mod tests {
 
     #[test]
     fn the_stand_in_is_read_as_often_as_asked_and_in_order() {
-        let mut source = Source { clock: Clock::StandIn, readings: 7, choice: None, difference: None };
+        let mut source = Source::stand_in(7);
         let cycle = source.cross_timestamp().expect("clocks of the kernel");
         assert_eq!(cycle.readings.len(), 7);
         assert_eq!(cycle.device_frequency, Some(0.0));

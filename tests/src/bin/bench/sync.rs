@@ -3,9 +3,12 @@
 use std::{
     hint::black_box,
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
-use hwtstamp::{Monotonic, MonotonicRaw, Realtime, SystemClock as _, system};
+use hwtstamp::{Monotonic, SystemClock as _};
+use instamp_sync::{Config, CrossTimestamp as _, READINGS, Tracker};
 use instamp_tests::lab::instamp;
 use nix::sys::{
     resource::{UsageWho, getrusage},
@@ -23,7 +26,7 @@ const CASES: [(u32, u32, u32); 3] = [(10, 20, 200), (100, 20, 1_000), (100, 1, 1
 
 /// Prints a line for each.
 pub(crate) fn measure() {
-    clock_reads();
+    cycles();
     for (rate, readings, updates) in CASES {
         // What the start takes is in both.
         let before = cpu_ns(rate, readings, BEFORE);
@@ -39,32 +42,36 @@ pub(crate) fn measure() {
     }
 }
 
-/// The system calls and clock reads that a cycle of the daemon's consists of, made here as it makes them: the clock that stands
-/// in for a card's between two readings of the system's, the two of the system's ten times for the bridge, and the settings in
-/// force. What a card takes for its part is the virtual machine's to measure; what the daemon takes in all is below.
-fn clock_reads() {
-    const RUNS: usize = 1_001;
-    const READINGS: usize = 20;
-    const SANDWICHES: usize = 10;
-    let read = || {
-        black_box([(); READINGS].map(|()| (Monotonic::now(), MonotonicRaw::now(), Monotonic::now())));
-        black_box([(); SANDWICHES].map(|()| (Monotonic::now(), Realtime::now(), Monotonic::now())));
-        black_box(system::discipline()).expect("anybody may read it");
+/// What one update consists of, by the daemon's own code and at its pace: the readings of a cycle, with the bridge and the settings
+/// in force, and the tracker's update by them. What a card takes for its part is the virtual machine's to measure; what the daemon
+/// takes in all is below.
+fn cycles() {
+    const RUNS: u32 = 200;
+    let config = Config::default();
+    let interval = Duration::from_nanos(config.interval.unsigned_ns());
+    let mut source = instamp_tools::stand_in(READINGS);
+    let mut tracker = Tracker::new(config);
+    let mut cycle = || {
+        thread::sleep(interval);
+        let start = Monotonic::now();
+        let cycle = source.cross_timestamp().expect("clocks of the kernel");
+        let read = Monotonic::now();
+        black_box(tracker.update(&cycle));
+        let updated = Monotonic::now();
+        ((read - start).as_ns(), (updated - read).as_ns())
     };
-    let times: Vec<_> = (0..RUNS)
-        .map(|_| {
-            let before = Monotonic::now();
-            read();
-            (Monotonic::now() - before).as_ns()
-        })
-        .collect();
-    println!(
-        "{}",
-        json!({
-            "type": "sync", "operation": "clock-reads-of-a-cycle", "readings": READINGS, "sandwiches": SANDWICHES,
-            "time_ns": median(&times), "runs": RUNS,
-        })
-    );
+    for _ in 0..BEFORE {
+        cycle();
+    }
+    let (reading, updating): (Vec<_>, Vec<_>) = (0..RUNS).map(|_| cycle()).unzip();
+    for (operation, times) in [("reading-cycle", reading), ("tracker-update", updating)] {
+        println!(
+            "{}",
+            json!({
+                "type": "sync", "operation": operation, "readings": READINGS, "time_ns": median(&times), "runs": RUNS,
+            })
+        );
+    }
 }
 
 /// What a run takes, in the program and in the kernel for it.
