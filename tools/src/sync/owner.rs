@@ -18,9 +18,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Looking at all that they have open takes far longer. Who adjusts the card shows sooner by its frequency.
 const LOOK_AT_FILES: Duration = Duration::from_secs(10);
 
-/// What may follow a card's clock that it only reads: steering that after what follows it makes a circle.
-const FOLLOWS: &str = "chronyd";
-
 /// Daemons that steer the system's clock, as the kernel names their processes: it keeps 15 characters.
 const OF_SYSTEM: [&str; 7] = ["chronyd", "ntpd", "ntp-daemon", "systemd-timesyn", "phc2sys", "ptpd", "ptpd2"];
 
@@ -55,28 +52,32 @@ impl Guard {
                 let owner = self.processes.steering_system().context("cannot tell who steers the system's clock")?;
                 owner.map_or(Ok(()), |owner| bail!("{owner} steers the system's clock: stop it, or leave out --steer"))
             }
-            (Steer::Phc, Some(phc)) => {
-                let holders = hwtstamp::holders(phc);
-                if is_first && holders.hidden > 0 {
-                    bail!(
-                        "cannot tell who steers /dev/ptp{phc}: {} processes hide what they have open. It needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
-                        holders.hidden
-                    );
-                }
-                other(&holders, process::id()).map_or(Ok(()), |holder| {
-                    bail!(
-                        "{holder} has /dev/ptp{phc} open, and may steer it or follow it: stop it, or leave out --steer"
-                    )
-                })
-            }
+            (Steer::Phc, Some(phc)) => check_holders(phc, &hwtstamp::holders(phc), process::id(), is_first),
             (Steer::Phc, None) => Ok(()),
         }
     }
 }
 
-/// A process other than this one that may steer a card's clock, or follow it.
-fn other(holders: &Holders, own: u32) -> Option<&Holder> {
-    holders.seen.iter().find(|holder| holder.pid != own && (holder.may_steer || holder.command == FOLLOWS))
+/// Whether nobody else steers a card, or follows it: to steer a card after what follows it makes a circle. Who cannot be looked
+/// into might.
+///
+/// # Errors
+///
+/// Somebody does; at first also where that cannot be told.
+fn check_holders(phc: u32, holders: &Holders, own: u32, is_first: bool) -> anyhow::Result<()> {
+    let is_daemon = |name: &str| OF_SYSTEM.contains(&name) || OF_CARD_OR_SYSTEM.contains(&name);
+    let disturbs = |holder: &&Holder| holder.pid != own && (holder.may_steer || is_daemon(&holder.command));
+    if let Some(holder) = holders.seen.iter().find(disturbs) {
+        let why = if holder.may_steer { "for writing, and may steer it" } else { "and follows it" };
+        bail!("{holder} has /dev/ptp{phc} open {why}: stop it, or leave out --steer");
+    }
+    if is_first && holders.hidden > 0 {
+        bail!(
+            "cannot tell who steers /dev/ptp{phc}: {} processes hide what they have open. It needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+            holders.hidden
+        );
+    }
+    Ok(())
 }
 
 /// A process that steers the system's clock.
@@ -222,15 +223,21 @@ mod tests {
     }
 
     #[test]
-    fn who_only_reads_a_card_does_not_steer_it() {
-        let holder = |pid, command: &str, may_steer| Holder { pid, command: command.to_owned(), may_steer };
-        let found = |holder: Holder| {
+    fn a_card_is_for_one_that_steers_it_and_for_any_that_read_it() {
+        let check = |pid, command: &str, may_steer, hidden, is_first| {
             let mut holders = Holders::default();
-            holders.seen.push(holder);
-            other(&holders, 7).is_some()
+            holders.hidden = hidden;
+            holders.seen.push(Holder { pid, command: command.to_owned(), may_steer });
+            check_holders(3, &holders, 7, is_first).err().map(|error| error.to_string()).unwrap_or_default()
         };
-        assert!(found(holder(8, "ptp4l", true)) && found(holder(8, "chronyd", false)));
-        assert!(!found(holder(8, "instamp", false)) && !found(holder(7, "instamp", true)));
+        for is_first in [true, false] {
+            assert!(check(8, "unknown", true, 0, is_first).contains("unknown (pid 8) has /dev/ptp3 open for writing"));
+            assert!(check(8, "chronyd", false, 0, is_first).contains("and follows it"));
+            assert_eq!(check(8, "instamp", false, 0, is_first), "", "it reads");
+            assert_eq!(check(7, "instamp", true, 0, is_first), "", "it is this process");
+        }
+        assert!(check(7, "instamp", true, 2, true).contains("2 processes hide"));
+        assert_eq!(check(7, "instamp", true, 2, false), "");
     }
 
     #[test]

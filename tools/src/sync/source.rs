@@ -104,7 +104,8 @@ impl Source {
                 Clock::StandIn
             }
             Device::Phc(index) => {
-                // Before Linux 6.15 only who may adjust a clock learns its frequency: the tracker has to know what is set here.
+                // On kernels that lack a change of Linux 6.15 only who may adjust a clock learns its frequency, and the tracker has
+                // to know of what is set here.
                 let access = if options.steer == Some(Steer::Phc) { Access::Write } else { Access::Read };
                 let device = PhcDevice::open_index(index, access)?;
                 let way = Way::choose(options.method, |way| probe(&device, way))?;
