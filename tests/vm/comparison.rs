@@ -12,18 +12,20 @@ const RATE: u32 = 20;
 const READINGS: u32 = 5;
 /// Offsets of a round that count.
 const OFFSETS: usize = 40;
-/// Those before that do not. phc2sys's servo overshoots for some seconds when it starts: its constants are made for one update a
-/// second, and at twenty they damp little.
+/// Those before that do not: phc2sys's servo overshoots for some seconds when it starts.
 const SETTLING_MODEL: usize = 40;
 const SETTLING_SERVO: usize = 100;
+/// The proportional and the integral constant of phc2sys's servo: ptp4l's for this rate. Its own are made for one update a second,
+/// and at twenty they damp so little that they would spread the offsets.
+const GAINS: [&str; 4] = ["-P", "1.72", "-I", "0.09"];
 /// Rounds of each, in turn.
 const ROUNDS: usize = 7;
-/// The share of phc2sys's spread by which ours may be larger. Both come down to the noise of the shortest readings, which is not
-/// the same in all rounds, and a busy machine disturbs now the one and now the other: where both are as large, the medians of seven
-/// rounds differ by up to a third.
-const TOLERANCE: u64 = 2;
+/// Ours may be larger by this part of phc2sys's. Both come down to the noise of the shortest readings, where ours is usually the
+/// smaller one by a fifth. A deviation of so few offsets is known to a tenth of it and a 95th percentile to a sixth, medians of the
+/// rounds to half of that; and a busy machine disturbs now the one and now the other. Twice our usual spread is too much.
+const TOLERANCE: u64 = 4;
 /// A difference below this is none: offsets are whole nanoseconds.
-const RESOLUTION_PS: u64 = 2000;
+const RESOLUTION_PS: u64 = 1000;
 
 /// The offsets of one round around their mean, in ps. The mean says nothing of steadiness: a servo drives its own to zero, while
 /// a model keeps to the shortest readings, from which the usual ones differ on the side on which they take longer.
@@ -89,7 +91,8 @@ fn modelled() -> Spread {
 }
 
 fn steered() -> Spread {
-    let updates: Vec<_> = Phc2sys::start(PHC, RATE, READINGS).take(SETTLING_SERVO + OFFSETS).collect();
+    let updates: Vec<_> =
+        Phc2sys::steering("CLOCK_REALTIME", PHC, RATE, READINGS, &GAINS).take(SETTLING_SERVO + OFFSETS).collect();
     assert_eq!(updates.len(), SETTLING_SERVO + OFFSETS, "phc2sys has ended");
     let settled = &updates[SETTLING_SERVO..];
     assert!(settled.iter().all(|update| update.locked), "phc2sys does not lock: {updates:?}");

@@ -23,14 +23,15 @@ pub(crate) struct Update {
 impl Phc2sys {
     /// Has `CLOCK_REALTIME` follow a card's clock. Each update takes the shortest of the `readings`.
     pub(crate) fn start(phc: &str, updates_per_second: u32, readings: u32) -> Self {
-        Self::steering("CLOCK_REALTIME", phc, updates_per_second, readings)
+        Self::steering("CLOCK_REALTIME", phc, updates_per_second, readings, &[])
     }
 
-    /// Has the clock `sink` follow another.
-    pub(crate) fn steering(sink: &str, source: &str, updates_per_second: u32, readings: u32) -> Self {
+    /// Has the clock `sink` follow another, with more `options`.
+    pub(crate) fn steering(sink: &str, source: &str, updates_per_second: u32, readings: u32, options: &[&str]) -> Self {
         let mut child = Command::new("phc2sys")
             .args(["-s", source, "-c", sink, "-O", "0", "-m", "-q"])
             .args(["-R", &updates_per_second.to_string(), "-N", &readings.to_string()])
+            .args(options)
             .stdout(Stdio::piped())
             .spawn()
             .expect("start phc2sys");

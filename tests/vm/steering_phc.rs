@@ -42,7 +42,7 @@ fn refused() {
         println!("guest: refused: {}", message.trim_end());
         message
     };
-    let mut phc2sys = Phc2sys::steering(PHC, "CLOCK_REALTIME", 10, 5);
+    let mut phc2sys = Phc2sys::steering(PHC, "CLOCK_REALTIME", 10, 5, &[]);
     phc2sys.next().expect("it runs");
     assert!(message().contains("phc2sys"));
     drop(phc2sys);
