@@ -23,7 +23,7 @@ const ROUNDS: usize = 7;
 /// Ours may be larger by this part of phc2sys's. Both come down to the noise of the shortest readings, where ours is usually the
 /// smaller one by a fifth. A deviation of so few offsets is known to a tenth of it and a 95th percentile to a sixth, medians of the
 /// rounds to half of that; and a busy machine disturbs now the one and now the other. Twice our usual spread is too much.
-const TOLERANCE: u64 = 4;
+const TOLERANCE: u64 = 2;
 /// A difference below this is none: offsets are whole nanoseconds.
 const RESOLUTION_PS: u64 = 1000;
 
