@@ -100,7 +100,9 @@ impl Settings {
             bound: site::bound(),
             own_clock: Clock::MONOTONIC.number(),
             respond_clock: self.respond_clock.unwrap_or(Clock::TAI).number(),
-            reserved: [0; 2],
+            keeps_sent: 0,
+            reserved: 0,
+            namespace: 0,
         };
         Ok((site, self.policy(&addresses)))
     }

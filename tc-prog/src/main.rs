@@ -10,21 +10,79 @@ use aya_ebpf::{
     macros::classifier,
     programs::TcContext,
 };
-use instamp_bpf_common::{Buffer, run};
-use instamp_trailer::Hook;
+use instamp_bpf_common::{Buffer, run, run_nic_rx};
+use instamp_trailer::{Hook, Passage};
 
 /// Stamps probes, and leaves every packet to the programs behind this one.
 #[classifier]
 pub(crate) fn tc_egress(context: TcContext) -> i32 {
-    run(&SocketBuffer(context), Hook::TC_EGRESS);
+    run(&SocketBuffer(context), Hook::TC_EGRESS.into());
     TC_ACT_UNSPEC
 }
 
 /// Stamps probes, and leaves every packet to the programs behind this one.
 #[classifier]
 pub(crate) fn tc_ingress(context: TcContext) -> i32 {
-    run(&SocketBuffer(context), Hook::TC_INGRESS);
+    run(&SocketBuffer(context), Hook::TC_INGRESS.into());
     TC_ACT_UNSPEC
+}
+
+/// Likewise, with the card's receive time, behind `xdp-prog/hw/nic_rx.bpf.c`: a probe is stamped with the times that came with
+/// it. Where the driver has not carried them over, the stamp is of this place, and the card's time that of the socket buffer.
+#[classifier]
+pub(crate) fn tc_ingress_handed(context: TcContext) -> i32 {
+    let passage = match handed(&context) {
+        Some(Handed { xdp_ns, nic_rx_ns, .. }) => {
+            Passage { hook: Hook::XDP_INGRESS, passed_ns: Some(xdp_ns), nic_rx_ns }
+        }
+        None => Passage { nic_rx_ns: hardware_ns(&context), ..Hook::TC_INGRESS.into() },
+    };
+    run(&SocketBuffer(context), passage);
+    TC_ACT_UNSPEC
+}
+
+/// Adds the card's receive time, as it is in the socket buffer, to replies that the XDP program has stamped.
+#[classifier]
+pub(crate) fn tc_ingress_nic_rx(context: TcContext) -> i32 {
+    let nic_rx_ns = hardware_ns(&context);
+    if nic_rx_ns != 0 {
+        run_nic_rx(&SocketBuffer(context), nic_rx_ns);
+    }
+    TC_ACT_UNSPEC
+}
+
+/// What an XDP program has put in front of a probe: `struct handed` of `xdp-prog/hw/nic_rx.bpf.c`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Handed {
+    magic: u64,
+    xdp_ns: u64,
+    nic_rx_ns: u64,
+}
+
+impl Handed {
+    const MAGIC: u64 = u64::from_be_bytes(*b"instampR");
+}
+
+/// What came with the packet, if that is ours.
+#[inline(always)]
+fn handed(context: &TcContext) -> Option<Handed> {
+    let packet = context.skb.skb;
+    // SAFETY: the context is the program's while it runs.
+    let (start, end) = unsafe { ((*packet).data_meta as usize, (*packet).data as usize) };
+    if start + size_of::<Handed>() > end {
+        return None;
+    }
+    // SAFETY: the bytes lie inside the metadata, which only programs before this one have written.
+    let handed = unsafe { *(start as *const Handed) };
+    (handed.magic == Handed::MAGIC).then_some(handed)
+}
+
+/// When the card received the packet, by its own clock; 0 where it does not tell.
+#[inline(always)]
+fn hardware_ns(context: &TcContext) -> u64 {
+    // SAFETY: the context is the program's while it runs.
+    unsafe { (*context.skb.skb).hwtstamp }
 }
 
 /// The socket buffer behind a TC context.

@@ -114,8 +114,9 @@ impl Loaded {
 
     /// Writes what it stamps with.
     pub fn set_site(&mut self, site: Site) {
-        let mut map: Array<_, [u8; 8]> = self.ebpf.map_mut("SITE").expect("SITE").try_into().expect("an array");
-        let bytes: [u8; 8] = site.as_bytes().try_into().expect("8 bytes");
+        let mut map: Array<_, [u8; size_of::<Site>()]> =
+            self.ebpf.map_mut("SITE").expect("SITE").try_into().expect("an array");
+        let bytes: [u8; size_of::<Site>()] = site.as_bytes().try_into().expect("of its size");
         map.set(0, bytes, 0).expect("write SITE");
     }
 
@@ -204,6 +205,8 @@ pub fn site() -> Site {
         bound: 6,
         own_clock: Clock::MONOTONIC.number(),
         respond_clock: Clock::TAI.number(),
-        reserved: [0; 2],
+        keeps_sent: 0,
+        reserved: 0,
+        namespace: 0,
     }
 }

@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, net::IpAddr, path::Path};
 
 use instamp_tests::packets::{Frame, PROBER4, PROBER6, TARGET4, TARGET6};
+use instamp_tests::programs::site;
 use instamp_trailer::{Address, Clock, Hook, Host, Site, Standing, checksum, locate, stamp};
 
 /// The stamping host of the examples, at one moment.
@@ -13,8 +14,7 @@ struct Example {
 
 impl Host for Example {
     fn site(&self) -> Option<Site> {
-        let clock = Clock::MONOTONIC.number();
-        Some(Site { node: 7, point: 0, bound: 6, own_clock: clock, respond_clock: clock, reserved: [0; 2] })
+        Some(Site { point: 0, ..site() })
     }
 
     fn standing(&self, address: Address) -> Standing {

@@ -19,6 +19,7 @@
 mod address;
 pub mod checksum;
 mod headers;
+mod host;
 mod locate;
 mod packet;
 mod refusal;
@@ -26,8 +27,9 @@ mod stamp;
 pub mod wire;
 
 pub use address::Address;
+pub use host::{Host, Sent, SentKey, Site, Standing};
 pub use locate::{End, Probe, locate, locate_network};
 pub use packet::{Packet, View};
 pub use refusal::Refusal;
-pub use stamp::{Host, Site, Standing, stamp};
+pub use stamp::{Passage, stamp, stamp_nic_rx};
 pub use wire::{Bound, Clock, Footer, Hook, Phase, Record, Trailer};

@@ -26,11 +26,15 @@ pub enum Refusal {
     Full,
     /// The packet could not be written to.
     Unwritable,
+    /// Of times that become known only after a request has left: none was known when the reply came.
+    Absent,
+    /// Likewise: what was kept under the nonce is of another message, as nonces that are used twice have it.
+    Mismatch,
 }
 
 impl Refusal {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::NotEcho,
         Self::Fragment,
         Self::Truncated,
@@ -41,6 +45,8 @@ impl Refusal {
         Self::Policy,
         Self::Full,
         Self::Unwritable,
+        Self::Absent,
+        Self::Mismatch,
     ];
 
     /// The name under which the refusal is counted and printed.
@@ -56,6 +62,8 @@ impl Refusal {
             Self::Policy => "policy",
             Self::Full => "full",
             Self::Unwritable => "unwritable",
+            Self::Absent => "absent",
+            Self::Mismatch => "mismatch",
         }
     }
 }

@@ -1,77 +1,31 @@
 //! The stamping routine: whom a host stamps, where there is room, and what is written.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, network_endian::U16};
+use zerocopy::network_endian::U16;
 
 use crate::{
-    Address, Bound, Clock, Footer, Hook, Packet, Phase, Probe, Record, Refusal,
+    Bound, Clock, Footer, Hook, Host, Packet, Phase, Probe, Record, Refusal, Sent, SentKey, Site, Standing,
     checksum::sum,
     locate,
     wire::{RECORD_LENGTH, State},
 };
 
-/// What a host writes into its stamps, and by which clocks. This is also the layout of the programs' configuration map.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(C)]
-pub struct Site {
-    /// The number of this host.
-    pub node: u16,
-    /// Which attachment of this host: 0 is the uplink, others up to 7.
-    pub point: u8,
-    /// The exponent of the bound of a software stamp (see [`Bound`]).
-    pub bound: u8,
-    /// The number of the [`Clock`] in which the host stamps its own probes.
-    pub own_clock: u8,
-    /// The number of the [`Clock`] in which it stamps the probes of others.
-    pub respond_clock: u8,
-    /// Zeros: the layout has no padding.
-    pub reserved: [u8; 2],
-}
-
-/// What the policy of a host says about an address: bits that may be combined.
+/// How a packet comes to a hook.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Standing(u32);
-
-impl Standing {
-    /// Nothing is known of it.
-    pub const STRANGER: Self = Self(0);
-    /// It is one of this host's own, or of those for which this host measures.
-    pub const OWN: Self = Self(1);
-    /// Its requests to this host, and the replies to them, may be stamped.
-    pub const RESPOND: Self = Self(2);
-
-    /// The standing that the programs' policy map holds as this number.
-    #[inline(always)]
-    pub const fn from_bits(bits: u32) -> Self {
-        Self(bits & 3)
-    }
-
-    /// The number that the programs' policy map holds.
-    pub const fn bits(self) -> u32 {
-        self.0
-    }
-
-    /// Both.
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    #[inline(always)]
-    const fn is(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
+pub struct Passage {
+    /// The hook whose stamp it gets.
+    pub hook: Hook,
+    /// When it was there, in [`Clock::MONOTONIC`]; `None` is now.
+    pub passed_ns: Option<u64>,
+    /// When the card received it, by the card's clock; 0 where that is not known.
+    pub nic_rx_ns: u64,
 }
 
-/// The host on which a hook runs.
-pub trait Host {
-    /// What goes into its stamps, or `None` before it was configured.
-    fn site(&self) -> Option<Site>;
-
-    /// What its policy says about `address`.
-    fn standing(&self, address: Address) -> Standing;
-
-    /// The time by `clock` in nanoseconds, or `None` where the host does not have that clock.
-    fn now_ns(&self, clock: Clock) -> Option<u64>;
+impl From<Hook> for Passage {
+    /// At this hook, now.
+    #[inline(always)]
+    fn from(hook: Hook) -> Self {
+        Self { hook, passed_ns: None, nic_rx_ns: 0 }
+    }
 }
 
 /// Whose probe it is, seen from the stamping host.
@@ -83,54 +37,203 @@ enum Owner {
 
 /// Stamps `packet` if it is a probe that `host` allows and that has room. The sum of its ICMP message stays what it was.
 ///
+/// A reply to the host's own probe also gets, as far as there is room, what became known of the request only after it had left,
+/// and the card's own receive time. The host [counts](Host::count) these.
+///
 /// # Errors
 ///
 /// Why not. The packet is then unchanged but for [`Refusal::Full`], which sets the footer's flag.
 #[inline(always)]
-pub fn stamp<P: Packet + ?Sized, H: Host>(packet: &mut P, host: &H, hook: Hook) -> Result<(), Refusal> {
-    let probe = locate(packet)?;
-    let site = host.site().ok_or(Refusal::Policy)?;
-    let owner = owner(packet, host, &probe, &site, hook).ok_or(Refusal::Policy)?;
-    let state_offset = probe.footer_offset + STATE_OFFSET;
-    let state = *packet.view::<State>(state_offset).ok_or(Refusal::Truncated)?;
-
-    // The last free record belongs to the local ingress, without which there is no network time.
-    let kept = match (probe.phase, owner) {
-        (Phase::Reply, Owner::Local) => 0,
-        (Phase::Request, _) | (Phase::Reply, Owner::Remote) => 1,
-    };
-    let free = state.cap().saturating_sub(state.used());
-    if free <= kept {
-        if let Some(full) = state.into_full() {
-            packet.write(state_offset, full).ok_or(Refusal::Unwritable)?;
-        }
-        return Err(Refusal::Full);
-    }
+pub fn stamp<P: Packet + ?Sized, H: Host>(
+    packet: &mut P,
+    host: &H,
+    passage: impl Into<Passage>,
+) -> Result<(), Refusal> {
+    let passage = passage.into();
+    let (probe, site, owner) = allowed(packet, host, passage.hook)?;
+    let mut records = Records::of(packet, &probe, owner)?;
+    records.require_room(packet)?;
 
     let clock = Clock::from_number(match owner {
         Owner::Local => site.own_clock,
         Owner::Remote => site.respond_clock,
     });
-    let record_offset = probe.footer_offset - u32::from(free) * RECORD;
-    let old = packet.view::<[U16; 6]>(record_offset).ok_or(Refusal::Truncated)?.map(U16::get);
-    let time_ns = host.now_ns(clock).ok_or(Refusal::Policy)?;
+    let time_ns = passed_ns(host, clock, passage.passed_ns).ok_or(Refusal::Policy)?;
     let bound = Bound::from_exponent(site.bound);
-    let new = Record::new(probe.phase, site.point, hook, site.node, clock, bound, time_ns);
+    records.append(packet, Record::new(probe.phase, site.point, passage.hook, site.node, clock, bound, time_ns))?;
 
-    // The footer first: it lies behind the record, so that a kernel helper which has made it writable has made the
-    // record writable too, and the second write does not fail after the first.
-    packet.write(state_offset, state.with_record(sum(old), &new)).ok_or(Refusal::Unwritable)?;
-    if packet.write(record_offset, new).is_none() {
-        packet.write(state_offset, state).ok_or(Refusal::Unwritable)?;
-        return Err(Refusal::Unwritable);
+    if probe.phase == Phase::Reply && owner == Owner::Local {
+        if site.keeps_sent != 0 {
+            add_sent(packet, host, &site, &probe, &mut records);
+        }
+        if passage.nic_rx_ns != 0 {
+            add_nic_rx(packet, host, &site, &mut records, passage.nic_rx_ns);
+        }
     }
     Ok(())
+}
+
+/// Adds the card's own receive time to a reply to one of the host's own probes: for a hook behind the one that stamps.
+///
+/// # Errors
+///
+/// Why not, as [`stamp()`].
+#[inline(always)]
+pub fn stamp_nic_rx<P: Packet + ?Sized, H: Host>(packet: &mut P, host: &H, nic_rx_ns: u64) -> Result<(), Refusal> {
+    let (probe, site, owner) = allowed(packet, host, Hook::NIC_RX)?;
+    if probe.phase != Phase::Reply || owner != Owner::Local {
+        return Err(Refusal::Policy);
+    }
+    let mut records = Records::of(packet, &probe, owner)?;
+    records.append(packet, nic_record(host, &site, Phase::Reply, Hook::NIC_RX, nic_rx_ns))
+}
+
+/// The probe in the packet, and whose it is, where the host's policy allows to stamp it.
+#[inline(always)]
+fn allowed<P: Packet + ?Sized, H: Host>(packet: &P, host: &H, hook: Hook) -> Result<(Probe, Site, Owner), Refusal> {
+    let probe = locate(packet)?;
+    let site = host.site().ok_or(Refusal::Policy)?;
+    let owner = owner(packet, host, &probe, &site, hook).ok_or(Refusal::Policy)?;
+    Ok((probe, site, owner))
+}
+
+/// The time by `clock` at which it was `passed_ns` in [`Clock::MONOTONIC`], not long ago.
+#[inline(always)]
+fn passed_ns<H: Host>(host: &H, clock: Clock, passed_ns: Option<u64>) -> Option<u64> {
+    match passed_ns {
+        None => host.now_ns(clock),
+        Some(passed_ns) if clock == Clock::MONOTONIC => Some(passed_ns),
+        Some(passed_ns) => {
+            let age_ns = host.now_ns(Clock::MONOTONIC)?.saturating_sub(passed_ns);
+            Some(host.now_ns(clock)?.saturating_sub(age_ns))
+        }
+    }
+}
+
+/// Adds what became known of the request only after it had left.
+///
+/// A function of its own, so that most packets do not share its stack, of which programs have little.
+#[inline(never)]
+fn add_sent<P: Packet + ?Sized, H: Host>(packet: &mut P, host: &H, site: &Site, probe: &Probe, records: &mut Records) {
+    let sent = match take_sent(packet, host, site, probe) {
+        Ok(sent) => sent,
+        Err(refusal) => return host.count(Hook::DRIVER_TX, Err(refusal)),
+    };
+    let bound = Bound::from_exponent(site.bound);
+    let record =
+        Record::new(Phase::Request, site.point, Hook::DRIVER_TX, site.node, Clock::MONOTONIC, bound, sent.driver_tx_ns);
+    host.count(Hook::DRIVER_TX, records.append(packet, record));
+
+    if sent.nic_tx_ns != 0 {
+        let record = nic_record(host, site, Phase::Request, Hook::NIC_TX, sent.nic_tx_ns);
+        host.count(Hook::NIC_TX, records.append(packet, record));
+    } else if sent.nic_tx_asked != 0 {
+        host.count(Hook::NIC_TX, Err(Refusal::Absent));
+    }
+}
+
+/// What is known of the request to this reply. It is nobody else's: it was still there when it was forgotten, after it had
+/// been copied.
+#[inline(always)]
+fn take_sent<P: Packet + ?Sized, H: Host>(packet: &P, host: &H, site: &Site, probe: &Probe) -> Result<Sent, Refusal> {
+    let nonce = *packet.view::<[u8; 8]>(probe.footer_offset).ok_or(Refusal::Truncated)?;
+    let echo = *packet.view::<[u8; 4]>(probe.message_offset + ECHO_OFFSET).ok_or(Refusal::Truncated)?;
+    let key = SentKey { nonce, namespace: site.namespace, point: u32::from(site.point) };
+    let sent = host.sent(&key).ok_or(Refusal::Absent)?;
+    if sent.echo != echo {
+        return Err(Refusal::Mismatch);
+    }
+    if host.forget(&key) { Ok(sent) } else { Err(Refusal::Absent) }
+}
+
+#[inline(never)]
+fn add_nic_rx<P: Packet + ?Sized, H: Host>(
+    packet: &mut P,
+    host: &H,
+    site: &Site,
+    records: &mut Records,
+    nic_rx_ns: u64,
+) {
+    let record = nic_record(host, site, Phase::Reply, Hook::NIC_RX, nic_rx_ns);
+    host.count(Hook::NIC_RX, records.append(packet, record));
+}
+
+/// A time of the card: in the host's clock where that is known, else as the card reads.
+#[inline(always)]
+fn nic_record<H: Host>(host: &H, site: &Site, phase: Phase, hook: Hook, device_ns: u64) -> Record {
+    let (clock, bound, time_ns) = match host.convert(device_ns) {
+        Some((time_ns, bound)) => (Clock::MONOTONIC, bound, time_ns),
+        None => (Clock::PHC, Bound::UNKNOWN, device_ns),
+    };
+    Record::new(phase, site.point, hook, site.node, clock, bound, time_ns)
+}
+
+/// The records of a probe, for a host to write to.
+struct Records {
+    footer_offset: u32,
+    state: State,
+    /// How many free records are left alone.
+    kept: u8,
+}
+
+impl Records {
+    #[inline(always)]
+    fn of<P: Packet + ?Sized>(packet: &P, probe: &Probe, owner: Owner) -> Result<Self, Refusal> {
+        let footer_offset = probe.footer_offset;
+        let state = *packet.view::<State>(footer_offset + STATE_OFFSET).ok_or(Refusal::Truncated)?;
+        // The last free record belongs to the local ingress, without which there is no network time.
+        let kept = match (probe.phase, owner) {
+            (Phase::Reply, Owner::Local) => 0,
+            (Phase::Request, _) | (Phase::Reply, Owner::Remote) => 1,
+        };
+        Ok(Self { footer_offset, state, kept })
+    }
+
+    #[inline(always)]
+    fn free(&self) -> u8 {
+        self.state.cap().saturating_sub(self.state.used())
+    }
+
+    /// Where there is no room, the footer says so from then on.
+    #[inline(always)]
+    fn require_room<P: Packet + ?Sized>(&mut self, packet: &mut P) -> Result<(), Refusal> {
+        if self.free() > self.kept {
+            return Ok(());
+        }
+        if let Some(full) = self.state.into_full() {
+            packet.write(self.footer_offset + STATE_OFFSET, full).ok_or(Refusal::Unwritable)?;
+            self.state = full;
+        }
+        Err(Refusal::Full)
+    }
+
+    /// Writes `new` to the first free record.
+    #[inline(always)]
+    fn append<P: Packet + ?Sized>(&mut self, packet: &mut P, new: Record) -> Result<(), Refusal> {
+        self.require_room(packet)?;
+        let state_offset = self.footer_offset + STATE_OFFSET;
+        let record_offset = self.footer_offset - u32::from(self.free()) * RECORD;
+        let old = packet.view::<[U16; 6]>(record_offset).ok_or(Refusal::Truncated)?.map(U16::get);
+        let state = self.state.with_record(sum(old), &new);
+
+        // The footer first: it lies behind the record, so that a kernel helper which has made it writable has made the
+        // record writable too, and the second write does not fail after the first.
+        packet.write(state_offset, state).ok_or(Refusal::Unwritable)?;
+        if packet.write(record_offset, new).is_none() {
+            packet.write(state_offset, self.state).ok_or(Refusal::Unwritable)?;
+            return Err(Refusal::Unwritable);
+        }
+        self.state = state;
+        Ok(())
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "12")]
 const RECORD: u32 = RECORD_LENGTH as u32;
 #[expect(clippy::cast_possible_truncation, reason = "8")]
 const STATE_OFFSET: u32 = Footer::STATE_OFFSET as u32;
+/// Where identifier and sequence number lie in an echo message.
+const ECHO_OFFSET: u32 = 4;
 
 /// A host stamps requests from, and replies to, its own addresses; and, for those that it responds to, requests to and
 /// replies from its own addresses.

@@ -1,17 +1,27 @@
 //! What is stamped, and what must pass untouched.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{cell::RefCell, collections::HashMap, net::IpAddr};
 
-use instamp_trailer::{Address, Bound, Clock, Hook, Host, Phase, Record, Refusal, Site, Standing, Trailer, stamp};
+use instamp_trailer::{
+    Address, Bound, Clock, Hook, Host, Passage, Phase, Record, Refusal, Sent, SentKey, Site, Standing, Trailer, stamp,
+    stamp_nic_rx,
+};
 
 /// A host with a table of addresses, on which time stands still.
 struct Desk {
     site: Option<Site>,
     policy: HashMap<Address, Standing>,
+    sent: RefCell<HashMap<SentKey, Sent>>,
+    /// What somebody else takes away between a look at it and its removal.
+    vanishing: bool,
+    has_model: bool,
+    counts: RefCell<Vec<(Hook, Result<(), Refusal>)>>,
 }
 
 const MONOTONIC_NS: u64 = 0x1122_3344_5566_7788;
 const TAI_NS: u64 = 0x2122_2324_2526_2728;
+/// How far the card's clock is ahead of the monotonic one.
+const CARD_AHEAD_NS: u64 = 1_000_000;
 
 impl Host for Desk {
     fn site(&self) -> Option<Site> {
@@ -29,6 +39,22 @@ impl Host for Desk {
             _ => None,
         }
     }
+
+    fn sent(&self, key: &SentKey) -> Option<Sent> {
+        self.sent.borrow().get(key).copied()
+    }
+
+    fn forget(&self, key: &SentKey) -> bool {
+        self.sent.borrow_mut().remove(key).is_some() && !self.vanishing
+    }
+
+    fn convert(&self, device_ns: u64) -> Option<(u64, Bound)> {
+        self.has_model.then(|| (device_ns - CARD_AHEAD_NS, Bound::at_least(100)))
+    }
+
+    fn count(&self, hook: Hook, outcome: Result<(), Refusal>) {
+        self.counts.borrow_mut().push((hook, outcome));
+    }
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -44,9 +70,17 @@ const STRANGER6: &str = "2001:db8:1::2";
 fn desk() -> Desk {
     let own_clock = Clock::MONOTONIC.number();
     let respond_clock = Clock::TAI.number();
-    let site = Site { node: 0xbeef, point: 2, bound: 6, own_clock, respond_clock, reserved: [0; 2] };
+    let site =
+        Site { node: 0xbeef, point: 2, bound: 6, own_clock, respond_clock, keeps_sent: 0, reserved: 0, namespace: 0 };
     let policy = [(OWN, Standing::OWN), (OWN6, Standing::OWN), (RESPONDED, Standing::RESPOND)];
-    Desk { site: Some(site), policy: policy.map(|(address, standing)| (ip(address).into(), standing)).into() }
+    Desk {
+        site: Some(site),
+        policy: policy.map(|(address, standing)| (ip(address).into(), standing)).into(),
+        sent: RefCell::default(),
+        vanishing: false,
+        has_model: false,
+        counts: RefCell::default(),
+    }
 }
 
 /// A frame by its parts; what a test changes is a field.
@@ -156,9 +190,14 @@ fn extension(kind: u8, units: u8) -> Vec<u8> {
 
 /// Stamps the frame, and returns its records if it was.
 fn stamped(frame: &Frame, hook: Hook) -> Result<Vec<Record>, Refusal> {
+    stamped_by(&desk(), frame, hook)
+}
+
+/// Likewise, by this host.
+fn stamped_by(desk: &Desk, frame: &Frame, passage: impl Into<Passage>) -> Result<Vec<Record>, Refusal> {
     let before = frame.bytes();
     let mut after = before.clone();
-    let outcome = stamp(after.as_mut_slice(), &desk(), hook);
+    let outcome = stamp(after.as_mut_slice(), desk, passage);
     let message = before.len() - frame.padding - frame.message().len()..before.len() - frame.padding;
     assert_eq!(sum(&before[message.clone()]), sum(&after[message.clone()]), "the sum of the message changed");
     assert_eq!(before[..message.start], after[..message.start], "headers changed");
@@ -305,6 +344,143 @@ fn a_mapped_address_in_an_ipv6_packet_is_nobodys() {
     let mapped = "::ffff:192.0.2.1";
     assert_eq!(stamped(&request(mapped, STRANGER6), Hook::TC_EGRESS), Err(Refusal::Policy));
     assert_eq!(stamped(&reply(STRANGER6, mapped), Hook::XDP_INGRESS), Err(Refusal::Policy));
+}
+
+/// The key of the probes here, at the point of the desk.
+const KEY: SentKey = SentKey { nonce: [1, 2, 3, 4, 5, 6, 7, 8], namespace: 4_026_531_840, point: 2 };
+const SENT: Sent = Sent {
+    driver_tx_ns: MONOTONIC_NS - 900,
+    nic_tx_ns: MONOTONIC_NS - 800 + CARD_AHEAD_NS,
+    echo: [0, 1, 0, 2],
+    nic_tx_asked: 1,
+    reserved: [0; 3],
+};
+
+/// A desk that keeps what became known of requests.
+fn keeping(sent: Sent) -> Desk {
+    let desk = desk();
+    let site = desk.site.map(|site| Site { keeps_sent: 1, namespace: KEY.namespace, ..site });
+    Desk { site, sent: RefCell::new([(KEY, sent)].into()), ..desk }
+}
+
+/// A stamp of the desk.
+fn record(phase: Phase, hook: Hook, time_ns: u64) -> Record {
+    Record::new(phase, 2, hook, 0xbeef, Clock::MONOTONIC, Bound::from_exponent(6), time_ns)
+}
+
+/// A reply with room for as many records.
+fn reply_with_room(records: u8) -> Frame {
+    let counts = 0x20 | (2 + records);
+    Frame { records: usize::from(2 + records), counts, ..reply(STRANGER, OWN) }
+}
+
+/// What the desk has added to the two records that were there.
+fn added(desk: &Desk, room: u8, passage: impl Into<Passage>) -> Vec<Record> {
+    stamped_by(desk, &reply_with_room(room), passage).expect("stamped").split_off(2)
+}
+
+#[test]
+fn a_reply_gets_what_became_known_of_its_request() {
+    let desk = keeping(SENT);
+    let own = record(Phase::Reply, Hook::XDP_INGRESS, MONOTONIC_NS);
+    let driver = record(Phase::Request, Hook::DRIVER_TX, SENT.driver_tx_ns);
+    let card = Record::new(Phase::Request, 2, Hook::NIC_TX, 0xbeef, Clock::PHC, Bound::UNKNOWN, SENT.nic_tx_ns);
+    assert_eq!(added(&desk, 3, Hook::XDP_INGRESS), [own, driver, card]);
+    assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Ok(())), (Hook::NIC_TX, Ok(()))]);
+    // Once.
+    assert_eq!(added(&desk, 3, Hook::XDP_INGRESS), [own]);
+    assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Err(Refusal::Absent))]);
+}
+
+#[test]
+fn times_of_the_card_are_converted_where_its_clock_is_known() {
+    let desk = Desk { has_model: true, ..keeping(SENT) };
+    let converted = |phase, hook, time_ns| {
+        Record::new(phase, 2, hook, 0xbeef, Clock::MONOTONIC, Bound::from_exponent(7), time_ns - CARD_AHEAD_NS)
+    };
+    let nic_rx_ns = MONOTONIC_NS - 5 + CARD_AHEAD_NS;
+    let passage = Passage { nic_rx_ns, ..Hook::TC_INGRESS.into() };
+    assert_eq!(
+        added(&desk, 4, passage)[2..],
+        [converted(Phase::Request, Hook::NIC_TX, SENT.nic_tx_ns), converted(Phase::Reply, Hook::NIC_RX, nic_rx_ns),]
+    );
+    assert_eq!(desk.counts.take().last(), Some(&(Hook::NIC_RX, Ok(()))));
+}
+
+#[test]
+fn the_card_may_not_have_told_its_time_yet() {
+    let desk = keeping(Sent { nic_tx_ns: 0, ..SENT });
+    assert_eq!(added(&desk, 4, Hook::XDP_INGRESS).len(), 2);
+    assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Ok(())), (Hook::NIC_TX, Err(Refusal::Absent))]);
+    let desk = keeping(Sent { nic_tx_ns: 0, nic_tx_asked: 0, ..SENT });
+    assert_eq!(added(&desk, 4, Hook::XDP_INGRESS).len(), 2);
+    assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Ok(()))]);
+}
+
+#[test]
+fn what_is_of_another_message_is_of_no_use() {
+    for (desk, refusal) in [
+        (keeping(Sent { echo: [0, 1, 0, 3], ..SENT }), Refusal::Mismatch),
+        (Desk { vanishing: true, ..keeping(SENT) }, Refusal::Absent),
+    ] {
+        assert_eq!(added(&desk, 4, Hook::XDP_INGRESS).len(), 1);
+        assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Err(refusal))]);
+    }
+    let elsewhere = SentKey { point: 0, ..KEY };
+    let desk = Desk { sent: RefCell::new([(elsewhere, SENT)].into()), ..keeping(SENT) };
+    assert_eq!(added(&desk, 4, Hook::XDP_INGRESS).len(), 1);
+}
+
+#[test]
+fn late_stamps_take_what_room_there_is() {
+    let hooks = |room| {
+        let desk = keeping(SENT);
+        let passage = Passage { nic_rx_ns: 1, ..Hook::XDP_INGRESS.into() };
+        let hooks: Vec<_> = added(&desk, room, passage).iter().map(Record::hook).collect();
+        let full: Vec<_> = desk.counts.take().into_iter().filter(|(_, outcome)| outcome.is_err()).collect();
+        assert!(full.iter().all(|(_, outcome)| *outcome == Err(Refusal::Full)), "{full:?}");
+        assert!(desk.sent.take().is_empty(), "it is forgotten, room or not");
+        (hooks, full.len())
+    };
+    assert_eq!(hooks(1), (vec![Hook::XDP_INGRESS], 3));
+    assert_eq!(hooks(2), (vec![Hook::XDP_INGRESS, Hook::DRIVER_TX], 2));
+    assert_eq!(hooks(3), (vec![Hook::XDP_INGRESS, Hook::DRIVER_TX, Hook::NIC_TX], 1));
+    assert_eq!(hooks(4), (vec![Hook::XDP_INGRESS, Hook::DRIVER_TX, Hook::NIC_TX, Hook::NIC_RX], 0));
+}
+
+#[test]
+fn only_replies_to_its_own_probes_get_more_than_one_stamp() {
+    let passage = Passage { nic_rx_ns: 1, ..Hook::TC_INGRESS.into() };
+    for frame in [request(OWN, STRANGER), reply(OWN, RESPONDED), request(RESPONDED, OWN)] {
+        let desk = keeping(SENT);
+        let frame = Frame { records: 8, counts: 0x08, ..frame };
+        assert_eq!(stamped_by(&desk, &frame, passage).expect("stamped").len(), 1);
+        assert_eq!((desk.sent.take().len(), desk.counts.take().len()), (1, 0));
+    }
+}
+
+#[test]
+fn a_stamp_may_be_of_a_place_that_the_packet_has_passed() {
+    let passage = Passage { passed_ns: Some(MONOTONIC_NS - 70), ..Hook::XDP_INGRESS.into() };
+    let own = stamped_by(&desk(), &reply(STRANGER, OWN), passage).expect("stamped");
+    assert_eq!(own.last(), Some(&record(Phase::Reply, Hook::XDP_INGRESS, MONOTONIC_NS - 70)));
+    let others = stamped_by(&desk(), &request(RESPONDED, OWN), passage).expect("stamped");
+    assert_eq!(others.last().map(|record| (record.clock(), record.time_ns())), Some((Clock::TAI, TAI_NS - 70)));
+}
+
+#[test]
+fn the_time_of_the_card_can_be_added_later() {
+    let desk = desk();
+    let stamped = |frame: &Frame| {
+        let mut bytes = frame.bytes();
+        let outcome = stamp_nic_rx(bytes.as_mut_slice(), &desk, 77);
+        assert_eq!(bytes != frame.bytes(), outcome.is_ok());
+        outcome
+    };
+    assert_eq!(stamped(&reply(STRANGER, OWN)), Ok(()));
+    for frame in [request(OWN, STRANGER), request(RESPONDED, OWN), reply(OWN, RESPONDED), reply(OWN, STRANGER)] {
+        assert_eq!(stamped(&frame), Err(Refusal::Policy));
+    }
 }
 
 #[test]

@@ -61,7 +61,9 @@ impl From<Refusal> for StripError {
             | Refusal::Truncated
             | Refusal::Policy
             | Refusal::Full
-            | Refusal::Unwritable => Self::NoTrailer,
+            | Refusal::Unwritable
+            | Refusal::Absent
+            | Refusal::Mismatch => Self::NoTrailer,
         }
     }
 }

@@ -15,11 +15,22 @@ use crate::{
 };
 
 /// The built programs: the name of the binary, which is also that of the object, and the folder of the object in the tree.
-const OBJECTS: [(&str, &str); 3] = [("xdp", HOOKS), ("tc", HOOKS), ("clock", "tests/bpf")];
+const RUST: [(&str, &str); 3] = [("xdp", HOOKS), ("tc", HOOKS), ("clock", "tests/bpf")];
+/// Likewise, of programs in C: their sources, `<name>.bpf.c`, lie in the folder that comes first.
+const C: [(&str, &str, &str); 3] =
+    [("trace-prog", "driver_tx", HOOKS), ("trace-prog", "nic_tx", HOOKS), ("xdp-prog/hw", "nic_rx", HOOKS)];
 /// The objects that the library brings with it. The file that says what built all of them is here.
 const HOOKS: &str = "hooks/bpf";
 /// The programs may use the third version of the instruction set (Linux 5.1), and bring their BTF.
-const FLAGS: [&str; 4] = ["-Dwarnings", "-Cdebuginfo=2", "-Clink-arg=--btf", "-Ctarget-cpu=v3"];
+const RUST_FLAGS: [&str; 4] = ["-Dwarnings", "-Cdebuginfo=2", "-Clink-arg=--btf", "-Ctarget-cpu=v3"];
+
+/// Likewise. `ctx`, which libbpf's macros unpack, is a parameter that some programs do not use.
+const C_FLAGS: [&str; 8] = ["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter"];
+
+/// All objects, and their folders in the tree.
+fn objects() -> impl Iterator<Item = (&'static str, &'static str)> {
+    RUST.into_iter().chain(C.map(|(_, name, folder)| (name, folder)))
+}
 
 /// What `cargo xtask bpf` is asked to do.
 #[derive(clap::Args)]
@@ -66,22 +77,39 @@ fn build(toolchain: &BpfToolchain) -> Result<PathBuf> {
         .arg(&target))?;
     let folder = fresh();
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    for (name, _) in OBJECTS {
-        // DWARF goes, BTF stays.
+    for (name, _) in RUST {
+        strip(toolchain, &target.join("bpfel-unknown-none/release").join(name), &object(&folder, name))?;
+    }
+    for (sources, name, _) in C {
+        let whole = target.join(name).with_extension("o");
         run(toolchain
-            .llvm_tool("llvm-objcopy")
-            .arg("--strip-debug")
-            .arg(target.join("bpfel-unknown-none/release").join(name))
-            .arg(object(&folder, name)))?;
+            .llvm_tool("clang")
+            .current_dir(root())
+            .args(C_FLAGS)
+            .arg("-Werror")
+            // The kernel's headers for programs of this machine, which those for BPF include.
+            .arg(format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH))
+            // The same line records on every machine.
+            .arg(format!("-ffile-prefix-map={}=instamp", root().display()))
+            .arg("-c")
+            .arg(Path::new(sources).join(name).with_extension("bpf.c"))
+            .arg("-o")
+            .arg(&whole))?;
+        strip(toolchain, &whole, &object(&folder, name))?;
     }
     Ok(folder)
 }
 
-/// [`FLAGS`], and those that make the files in BTF's line records the same on every machine.
+/// DWARF goes, BTF stays.
+fn strip(toolchain: &BpfToolchain, from: &Path, to: &Path) -> Result<()> {
+    run(toolchain.llvm_tool("llvm-objcopy").arg("--strip-debug").arg(from).arg(to))
+}
+
+/// [`RUST_FLAGS`], and those that make the files in BTF's line records the same on every machine.
 fn flags(toolchain: &BpfToolchain) -> Result<Vec<String>> {
     let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     let sysroot = output(Command::new(&toolchain.rustc).args(["--print", "sysroot"]).env_remove("LD_LIBRARY_PATH"))?;
-    let mut flags = FLAGS.map(String::from).to_vec();
+    let mut flags = RUST_FLAGS.map(String::from).to_vec();
     flags.push(remap(root(), "instamp"));
     flags.push(remap(&Path::new(&sysroot).join("lib/rustlib/src/rust"), "rust"));
     let cargo_home = match std::env::var_os("CARGO_HOME") {
@@ -99,8 +127,8 @@ fn flags(toolchain: &BpfToolchain) -> Result<Vec<String>> {
 fn versions(toolchain: &BpfToolchain) -> String {
     let versions = &toolchain.versions;
     format!(
-        "# What built the objects in the tree, by `cargo xtask bpf`.\nrustc = \"{}\"\nllvm = \"{}\"\nbpf-linker = \"{}\"\n",
-        versions.rustc, versions.llvm, versions.bpf_linker
+        "# What built the objects in the tree, by `cargo xtask bpf`.\nrustc = \"{}\"\nllvm = \"{}\"\nbpf-linker = \"{}\"\nclang = \"{}\"\nlibbpf = \"{}\"\n",
+        versions.rustc, versions.llvm, versions.bpf_linker, versions.clang, versions.libbpf
     )
 }
 
@@ -109,7 +137,7 @@ fn versions_file() -> PathBuf {
 }
 
 fn keep(built: &Path, versions: &str) -> Result<()> {
-    for (name, folder) in OBJECTS {
+    for (name, folder) in objects() {
         let (from, to) = (object(built, name), object(&root().join(folder), name));
         fs::copy(&from, &to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
     }
@@ -128,7 +156,7 @@ fn compare(toolchain: &BpfToolchain, built: &Path, versions: &str) -> Result<()>
         );
         return Ok(());
     }
-    for (name, folder) in OBJECTS {
+    for (name, folder) in objects() {
         let kept = object(&root().join(folder), name);
         let old = disassembly(toolchain, &kept)?;
         let new = disassembly(toolchain, &object(built, name))?;

@@ -51,6 +51,10 @@ pub(crate) struct Versions {
     pub(crate) llvm: String,
     /// Of bpf-linker, with the LLVM that it was built on.
     pub(crate) bpf_linker: String,
+    /// Of the compiler of C, as it calls itself.
+    pub(crate) clang: String,
+    /// Of the headers with which programs in C are written.
+    pub(crate) libbpf: String,
 }
 
 impl BpfToolchain {
@@ -100,6 +104,11 @@ pub(crate) fn bpf_toolchain() -> Result<BpfToolchain> {
             BPF_LINKER_LLVMS.end(),
         );
     }
+    packages::install(&[
+        Package::new(format!("clang-{major}"), "a compiler for the BPF programs in C"),
+        Package::new("libbpf-dev", "the headers of the BPF programs in C"),
+    ])?;
+    let clang = output(Command::new(llvm_folder(major).join("bin/clang")).arg("--version"))?;
     let toolchain = BpfToolchain {
         origin: compiler.origin,
         linker: bpf_linker(major)?,
@@ -108,12 +117,17 @@ pub(crate) fn bpf_toolchain() -> Result<BpfToolchain> {
             rustc: description.lines().next().unwrap_or_default().to_owned(),
             llvm: llvm.to_owned(),
             bpf_linker: format!("{BPF_LINKER_VERSION} on LLVM {}", llvm_version(major)?),
+            clang: clang.lines().next().unwrap_or_default().to_owned(),
+            libbpf: output(Command::new("pkg-config").args(["--modversion", "libbpf"]))?,
         },
         rustc: compiler.rustc,
         cargo: compiler.cargo,
     };
-    let Versions { rustc, llvm, bpf_linker } = &toolchain.versions;
-    eprintln!("setup: BPF toolchain from {}: {rustc} with LLVM {llvm}, bpf-linker {bpf_linker}", toolchain.origin);
+    let Versions { rustc, llvm, bpf_linker, clang, libbpf } = &toolchain.versions;
+    eprintln!(
+        "setup: BPF toolchain from {}: {rustc} with LLVM {llvm}, bpf-linker {bpf_linker}, {clang}, headers of libbpf {libbpf}",
+        toolchain.origin
+    );
     Ok(toolchain)
 }
 

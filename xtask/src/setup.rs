@@ -8,9 +8,14 @@ use crate::{
     packages::{self, Package},
 };
 
-/// What the demo runs.
+/// What building takes besides cargo, and what the demo runs.
 pub(crate) fn runtime() -> Result<()> {
     packages::install(&[
+        Package::new("gcc", "compiles libbpf, which loads some of the programs"),
+        Package::new("make", "builds libbpf"),
+        Package::new("pkg-config", "finds what libbpf needs"),
+        Package::new("libelf-dev", "is what libbpf reads programs with"),
+        Package::new("zlib1g-dev", "unpacks the kernel's configuration for libbpf"),
         Package::new("nftables", "translates addresses on the lab's host, as container engines do"),
         Package::new("ethtool", "switches receive offload on in the lab"),
     ])?;

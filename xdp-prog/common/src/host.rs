@@ -3,11 +3,12 @@
 //! The names, keys and values of the maps are the interface to the loader.
 
 use aya_ebpf::{
-    btf_maps::{Array, LpmTrie, PerCpuArray, lpm_trie::Key},
+    bindings::BPF_F_NO_COMMON_LRU,
+    btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
     helpers::generated::{bpf_ktime_get_ns, bpf_ktime_get_tai_ns},
     macros::btf_map,
 };
-use instamp_trailer::{Address, Clock, Hook, Host, Refusal, Site, Standing};
+use instamp_trailer::{Address, Bound, Clock, Hook, Host, Refusal, Sent, SentKey, Site, Standing};
 
 /// One entry: what this attachment writes into its stamps. Until the loader has written it there is no clock in it, and
 /// nothing is stamped.
@@ -23,8 +24,13 @@ static POLICY: LpmTrie<[u32; 4], u32, 1024> = LpmTrie::new();
 static COUNTERS: PerCpuArray<u64, { (HOOKS * OUTCOMES) as usize }> = PerCpuArray::new();
 
 /// The hooks whose packets are counted have numbers below this.
-const HOOKS: u32 = 4;
+const HOOKS: u32 = 7;
 const OUTCOMES: u32 = 16;
+
+/// Requests that have left, of all attachments: `trace-prog/` writes it. Each processor replaces its own oldest entries,
+/// without asking the others.
+#[btf_map]
+static IN_FLIGHT: LruHashMap<SentKey, Sent, 65536, { BPF_F_NO_COMMON_LRU as usize }> = LruHashMap::new();
 
 /// The host that the kernel runs the program on.
 pub(crate) struct Kernel;
@@ -52,6 +58,30 @@ impl Host for Kernel {
             Clock::TAI => Some(unsafe { bpf_ktime_get_tai_ns() }),
             _ => None,
         }
+    }
+
+    #[inline(always)]
+    fn sent(&self, key: &SentKey) -> Option<Sent> {
+        // SAFETY: the entry may become another's while it is copied: the caller uses the copy only where `forget` then
+        // finds the key still there, which it is not if so.
+        unsafe { IN_FLIGHT.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn forget(&self, key: &SentKey) -> bool {
+        IN_FLIGHT.remove(key).is_ok()
+    }
+
+    #[inline(always)]
+    fn convert(&self, device_ns: u64) -> Option<(u64, Bound)> {
+        let now_ns = self.now_ns(Clock::MONOTONIC)?;
+        let converted = instamp_bpf_clock::convert(device_ns, now_ns).ok()?;
+        Some((converted.time_ns, Bound::at_least(converted.bound_ns)))
+    }
+
+    #[inline(always)]
+    fn count(&self, hook: Hook, outcome: Result<(), Refusal>) {
+        count(hook, outcome);
     }
 }
 

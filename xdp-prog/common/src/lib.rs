@@ -9,23 +9,38 @@ mod packet;
 pub use buffer::Buffer;
 
 use host::{Kernel, count};
-use instamp_trailer::{Hook, Refusal, stamp};
+use instamp_trailer::{Hook, Passage, Refusal, stamp, stamp_nic_rx};
 use packet::{Copying, InPlace};
 
 /// Stamps the packet if it is a probe that may be, and counts what came of it.
 #[inline(always)]
-pub fn run<B: Buffer>(buffer: &B, hook: Hook) {
-    let outcome = match stamp(&mut InPlace(buffer), &Kernel, hook) {
-        Err(Refusal::Truncated) if buffer.is_fragmented() => run_copying(buffer, hook),
+pub fn run<B: Buffer>(buffer: &B, passage: Passage) {
+    let outcome = match stamp(&mut InPlace(buffer), &Kernel, passage) {
+        Err(Refusal::Truncated) if buffer.is_fragmented() => run_copying(buffer, &passage),
         outcome => outcome,
     };
-    count(hook, outcome);
+    count(passage.hook, outcome);
 }
 
 /// A function of its own, so that the common case does not share its stack.
 #[inline(never)]
-fn run_copying<B: Buffer>(buffer: &B, hook: Hook) -> Result<(), Refusal> {
-    stamp(&mut Copying(buffer), &Kernel, hook)
+fn run_copying<B: Buffer>(buffer: &B, passage: &Passage) -> Result<(), Refusal> {
+    stamp(&mut Copying(buffer), &Kernel, *passage)
+}
+
+/// Adds the card's receive time to a reply that another hook has stamped, and counts what came of it.
+#[inline(always)]
+pub fn run_nic_rx<B: Buffer>(buffer: &B, nic_rx_ns: u64) {
+    let outcome = match stamp_nic_rx(&mut InPlace(buffer), &Kernel, nic_rx_ns) {
+        Err(Refusal::Truncated) if buffer.is_fragmented() => run_nic_rx_copying(buffer, nic_rx_ns),
+        outcome => outcome,
+    };
+    count(Hook::NIC_RX, outcome);
+}
+
+#[inline(never)]
+fn run_nic_rx_copying<B: Buffer>(buffer: &B, nic_rx_ns: u64) -> Result<(), Refusal> {
+    stamp_nic_rx(&mut Copying(buffer), &Kernel, nic_rx_ns)
 }
 
 #[panic_handler]

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * driver-tx: the time at which the kernel hands a request to the driver, behind the queueing discipline. The packet cannot be
+ * changed any more: the time is kept under the probe's nonce, and goes into the reply.
+ */
+#include "kernel.h"
+#include "request.h"
+
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+
+static __always_inline int asks_for_hardware_time(const struct sk_buff *skb)
+{
+	__u8 tx_flags = 0;
+	const void *shared = skb->head + skb->end;
+
+	bpf_probe_read_kernel(&tx_flags, sizeof(tx_flags),
+			      shared + bpf_core_field_offset(struct skb_shared_info, tx_flags));
+	return tx_flags & SKBTX_HW_TSTAMP;
+}
+
+/* TP_PROTO of include/trace/events/net.h. */
+SEC("tp_btf/net_dev_start_xmit")
+int BPF_PROG(driver_tx, const struct sk_buff *skb, const struct net_device *dev)
+{
+	struct packet packet = {
+		.head = skb->head,
+		.network = skb->network_header,
+		.tail = skb->tail,
+		.protocol = skb->protocol,
+	};
+	struct sent sent = {};
+	struct device_key where;
+	struct sent_counters *counters;
+	struct echo echo;
+	struct device *device;
+	struct sent_key key;
+	long failure;
+
+	if (!find_request(&packet, &echo))
+		return 0;
+	where.namespace = dev->nd_net.net->ns.inum;
+	where.ifindex = dev->ifindex;
+	device = bpf_map_lookup_elem(&DEVICES, &where);
+	if (!device)
+		return 0;
+	sent.driver_tx_ns = bpf_ktime_get_ns();
+	if (!key_of(&packet, &echo, &where, device, &key))
+		return 0;
+	__builtin_memcpy(sent.echo, echo.number, sizeof(sent.echo));
+	sent.nic_tx_asked = asks_for_hardware_time(skb);
+	counters = bpf_map_lookup_elem(&SENT_COUNTERS, &device->slot);
+	if (!counters)
+		return 0;
+
+	failure = bpf_map_update_elem(&IN_FLIGHT, &key, &sent, BPF_NOEXIST);
+	if (!failure) {
+		counters->kept++;
+	} else if (!bpf_map_update_elem(&IN_FLIGHT, &key, &sent, BPF_EXIST)) {
+		counters->replaced++;
+	} else {
+		counters->refused++;
+		return 0;
+	}
+	counters->asked += sent.nic_tx_asked;
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The parts of the kernel's structures that are read here. Where they lie is found out when a program is loaded (CO-RE), so
+ * that one object serves all kernels.
+ */
+#ifndef INSTAMP_KERNEL_H
+#define INSTAMP_KERNEL_H
+
+#include <linux/types.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct net_device {
+	int ifindex;
+	possible_net_t nd_net;
+};
+
+struct sk_buff {
+	struct net_device *dev;
+	__be16 protocol;
+	__u16 network_header;
+	/* Offsets from the head, as on all machines of 64 bits. */
+	unsigned int tail;
+	unsigned int end;
+	unsigned char *head;
+};
+
+struct skb_shared_info {
+	__u8 tx_flags;
+};
+
+struct skb_shared_hwtstamps {
+	__s64 hwtstamp;
+};
+
+#pragma clang attribute pop
+
+/* Of skb_shared_info.tx_flags, in include/linux/skbuff.h: the sender has asked for the card's time. */
+#define SKBTX_HW_TSTAMP 1
+
+#endif

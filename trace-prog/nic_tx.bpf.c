@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * nic-tx: the time at which the card sent a request, where the driver reports it for the sender's socket. That socket may be
+ * out of reach (routing parts a container's packet from it); the time goes into the reply, as that of driver-tx.
+ *
+ * One of two programs that do the same is attached.
+ */
+#include "kernel.h"
+#include "request.h"
+
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+
+/* Reads a member of a structure of the kernel through any pointer. */
+#define READ(to, from, member) bpf_core_read(&(to), sizeof(to), &(from)->member)
+
+/* `hwtstamps` is NULL where the driver reports that it has the packet, by the kernel's clock. */
+static __always_inline int take(const struct sk_buff *skb, const struct skb_shared_hwtstamps *hwtstamps)
+{
+	const struct net_device *dev = NULL;
+	const struct net *net = NULL;
+	struct sent_counters *counters;
+	struct device_key where = {};
+	struct packet packet = {};
+	__u64 nic_tx_ns = 0;
+	__u16 network = 0;
+	struct sent_key key;
+	struct device *device;
+	struct sent *known, sent;
+	struct echo echo;
+
+	if (!hwtstamps)
+		return 0;
+	READ(nic_tx_ns, hwtstamps, hwtstamp);
+	READ(packet.head, skb, head);
+	READ(network, skb, network_header);
+	READ(packet.tail, skb, tail);
+	READ(packet.protocol, skb, protocol);
+	packet.network = network;
+	if (!nic_tx_ns || !find_request(&packet, &echo))
+		return 0;
+	READ(dev, skb, dev);
+	READ(net, dev, nd_net.net);
+	READ(where.namespace, net, ns.inum);
+	READ(where.ifindex, dev, ifindex);
+	device = bpf_map_lookup_elem(&DEVICES, &where);
+	if (!device || !key_of(&packet, &echo, &where, device, &key))
+		return 0;
+	counters = bpf_map_lookup_elem(&SENT_COUNTERS, &device->slot);
+	if (!counters)
+		return 0;
+
+	/*
+	 * The entry may become another's at any moment: it is copied and exchanged as a whole, which fails where its key is not
+	 * there any more.
+	 */
+	known = bpf_map_lookup_elem(&IN_FLIGHT, &key);
+	if (known) {
+		sent = *known;
+		sent.nic_tx_ns = nic_tx_ns;
+	}
+	if (known && !bpf_map_update_elem(&IN_FLIGHT, &key, &sent, BPF_EXIST))
+		counters->nic_kept++;
+	else
+		counters->nic_late++;
+	return 0;
+}
+
+SEC("fentry/skb_tstamp_tx")
+int BPF_PROG(nic_tx_fentry, struct sk_buff *skb, struct skb_shared_hwtstamps *hwtstamps)
+{
+	return take(skb, hwtstamps);
+}
+
+/* Where the kernel has no trampolines for fentry. The registers of x86-64: elsewhere it does not load. */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct pt_regs {
+	unsigned long di;
+	unsigned long si;
+};
+#pragma clang attribute pop
+
+SEC("kprobe/skb_tstamp_tx")
+int nic_tx_kprobe(struct pt_regs *registers)
+{
+	return take((void *)registers->di, (void *)registers->si);
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,129 @@
+//! The host that a hook runs on: what it writes into its stamps, whom it stamps, and what it knows of requests that have left.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{Address, Bound, Clock, Hook, Refusal};
+
+/// What a host writes into its stamps, and by which clocks. This is also the layout of the programs' configuration map.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Site {
+    /// The number of this host.
+    pub node: u16,
+    /// Which attachment of this host: 0 is the uplink, others up to 7.
+    pub point: u8,
+    /// The exponent of the bound of a software stamp (see [`Bound`]).
+    pub bound: u8,
+    /// The number of the [`Clock`] in which the host stamps its own probes.
+    pub own_clock: u8,
+    /// The number of the [`Clock`] in which it stamps the probes of others.
+    pub respond_clock: u8,
+    /// Whether the times of requests that have left are [kept](Host::sent): 1, else 0.
+    pub keeps_sent: u8,
+    /// Zero: the layout has no padding.
+    pub reserved: u8,
+    /// The number of the network namespace of the attachment: the inode of its file in `/proc`.
+    pub namespace: u32,
+}
+
+/// What the policy of a host says about an address: bits that may be combined.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing(u32);
+
+impl Standing {
+    /// Nothing is known of it.
+    pub const STRANGER: Self = Self(0);
+    /// It is one of this host's own, or of those for which this host measures.
+    pub const OWN: Self = Self(1);
+    /// Its requests to this host, and the replies to them, may be stamped.
+    pub const RESPOND: Self = Self(2);
+
+    /// The standing that the programs' policy map holds as this number.
+    #[inline(always)]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits & 3)
+    }
+
+    /// The number that the programs' policy map holds.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// A request that has left: the key of the programs' in-flight table.
+///
+/// A request may pass several devices that are attached, and its reply may come in by another one than it went out: the
+/// network namespace and the point say whose time it is.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(C)]
+pub struct SentKey {
+    /// The nonce of the probe, as it is on the wire.
+    pub nonce: [u8; 8],
+    /// The network namespace of the attachment, as in [`Site`].
+    pub namespace: u32,
+    /// The point of the attachment.
+    pub point: u32,
+}
+
+/// What became known of a request only after it had left: a value of the programs' in-flight table.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Sent {
+    /// When the kernel handed it to the driver, in `CLOCK_MONOTONIC`.
+    pub driver_tx_ns: u64,
+    /// When the card sent it, by the card's clock; 0 where that is not known, or not yet.
+    pub nic_tx_ns: u64,
+    /// Identifier and sequence number, as they were on the wire.
+    pub echo: [u8; 4],
+    /// Whether its sender asked for the card's time: 1, else 0.
+    pub nic_tx_asked: u8,
+    /// Zeros: the layout has no padding.
+    pub reserved: [u8; 3],
+}
+
+/// The host on which a hook runs.
+pub trait Host {
+    /// What goes into its stamps, or `None` before it was configured.
+    fn site(&self) -> Option<Site>;
+
+    /// What its policy says about `address`.
+    fn standing(&self, address: Address) -> Standing;
+
+    /// The time by `clock` in nanoseconds, or `None` where the host does not have that clock.
+    fn now_ns(&self, clock: Clock) -> Option<u64>;
+
+    /// What became known of a request after it had left. What is returned may be another's until it is [forgotten](Self::forget)
+    /// for good: the table gives the room of its oldest entries to new ones at any moment. By default nothing is known.
+    fn sent(&self, key: &SentKey) -> Option<Sent> {
+        let _ = key;
+        None
+    }
+
+    /// Forgets a request, and says whether it was still known.
+    fn forget(&self, key: &SentKey) -> bool {
+        let _ = key;
+        false
+    }
+
+    /// A time of the card in [`Clock::MONOTONIC`], or `None` where there is no valid model of its clock: by default.
+    fn convert(&self, device_ns: u64) -> Option<(u64, Bound)> {
+        let _ = device_ns;
+        None
+    }
+
+    /// Counts what became of a stamp that goes into a packet besides that of the hook itself. By default nothing is counted.
+    fn count(&self, hook: Hook, outcome: Result<(), Refusal>) {
+        let _ = (hook, outcome);
+    }
+}
