@@ -32,9 +32,9 @@ int BPF_PROG(driver_tx, const struct sk_buff *skb, const struct net_device *dev)
 	struct sent sent = {};
 	struct device_key where;
 	struct sent_counters *counters;
-	struct echo echo;
+	struct echo echo = {};
 	struct device *device;
-	struct sent_key key;
+	struct sent_key key = {};
 	long failure;
 
 	if (!find_request(&packet, &echo))

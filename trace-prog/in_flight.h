@@ -19,7 +19,7 @@ struct device_key {
 struct device {
 	__u16 node;
 	__u8 point;
-	__u8 reserved;
+	__u8 nic_tx;	/* whether the card's times are taken */
 	__u32 slot;	/* in SENT_COUNTERS */
 };
 

@@ -24,10 +24,10 @@ static __always_inline int take(const struct sk_buff *skb, const struct skb_shar
 	struct packet packet = {};
 	__u64 nic_tx_ns = 0;
 	__u16 network = 0;
-	struct sent_key key;
+	struct sent_key key = {};
 	struct device *device;
 	struct sent *known, sent;
-	struct echo echo;
+	struct echo echo = {};
 
 	if (!hwtstamps)
 		return 0;
@@ -44,7 +44,7 @@ static __always_inline int take(const struct sk_buff *skb, const struct skb_shar
 	READ(where.namespace, net, ns.inum);
 	READ(where.ifindex, dev, ifindex);
 	device = bpf_map_lookup_elem(&DEVICES, &where);
-	if (!device || !key_of(&packet, &echo, &where, device, &key))
+	if (!device || !device->nic_tx || !key_of(&packet, &echo, &where, device, &key))
 		return 0;
 	counters = bpf_map_lookup_elem(&SENT_COUNTERS, &device->slot);
 	if (!counters)

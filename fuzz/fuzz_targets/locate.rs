@@ -12,7 +12,7 @@ struct Anyone;
 
 impl Host for Anyone {
     fn site(&self) -> Option<Site> {
-        Some(Site { node: 1, point: 1, bound: 6, own_clock: 1, respond_clock: 2, keeps_sent: 1, reserved: 0, namespace: 0 })
+        Some(Site { node: 1, point: 1, bound: 6, own_clock: 1, respond_clock: 2, keeps_sent: 1, nic_rx: 0, namespace: 0 })
     }
 
     fn standing(&self, address: Address) -> Standing {

@@ -1,26 +1,36 @@
 //! Attaching: all of it or nothing.
 
-use std::net::IpAddr;
+use std::{error::Error as StdError, net::IpAddr};
 
 use aya::{
     Ebpf, EbpfLoader,
     programs::{Program, ProgramError, SchedClassifier, Xdp, XdpMode as AyaXdpMode, links::FdLink, loaded_programs},
 };
+use instamp_clockmap::Device;
 use instamp_trailer::{Clock, Site, Standing};
 use nix::errno::Errno;
 
 use crate::{
     Attachment, Choice, Error, Ingress, IngressChoice, Notice, Objects, Policy, Prefix, Reason, TcChoice, XdpMode,
-    device::Here,
+    card::{self, Offer},
+    device::{Here, namespace_number},
     error::{Context as _, errno, failed},
     maps::require_listing,
     netlink::route::{Link, Route},
+    nic_rx,
     pins::{Directory, MAPS, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
     policy::Named,
+    sent::{IN_FLIGHT, Requests},
     site,
     sweep::dismantle,
     tc,
 };
+
+/// TC programs that take the place of that for the way in, where the card's times are taken.
+const TC_INGRESS_HANDED: &str = "tc_ingress_handed";
+const TC_INGRESS_NIC_RX: &str = "tc_ingress_nic_rx";
+/// The map with which programs convert times of a card.
+const CLOCK: &str = "CLOCK";
 
 /// The point at which the probes of a host leave it.
 const UPLINK: u8 = 0;
@@ -36,6 +46,8 @@ pub struct Request {
     pub xdp_mode: XdpMode,
     /// How TC programs are attached.
     pub tc: TcChoice,
+    /// Whether the card is set to stamp what it can, and its times are taken.
+    pub hardware: bool,
     /// What the programs write, and for whom.
     pub settings: Settings,
 }
@@ -48,6 +60,7 @@ impl Request {
             ingress: IngressChoice::default(),
             xdp_mode: XdpMode::default(),
             tc: TcChoice::default(),
+            hardware: false,
             settings: Settings::default(),
         }
     }
@@ -101,8 +114,8 @@ impl Settings {
             own_clock: Clock::MONOTONIC.number(),
             respond_clock: self.respond_clock.unwrap_or(Clock::TAI).number(),
             keeps_sent: 0,
-            reserved: 0,
-            namespace: 0,
+            nic_rx: 0,
+            namespace: namespace_number(here.namespace),
         };
         Ok((site, self.policy(&addresses)))
     }
@@ -117,11 +130,14 @@ impl Settings {
         policy
     }
 
-    /// Writes the maps of an attachment, policy first: what is stamped is never stamped for too many.
-    pub(crate) fn write(&self, here: &Here, link: &Link, directory: &Directory) -> Result<(), Error> {
+    /// Writes the maps of an attachment, policy first: what is stamped is never stamped for too many. Returns the site.
+    pub(crate) fn write(&self, here: &Here, link: &Link, directory: &Directory) -> Result<Site, Error> {
+        let Site { keeps_sent, nic_rx, .. } = directory.site()?;
         let (site, policy) = self.resolve(here, link)?;
+        let site = Site { keeps_sent, nic_rx, ..site };
         directory.set_policy(&policy)?;
-        directory.set_site(site)
+        directory.set_site(site)?;
+        Ok(site)
     }
 }
 
@@ -137,7 +153,7 @@ pub(crate) fn attach(
     link.require_ethernet()?;
     let whole = pins.directory(here.namespace, link.ifindex, State::Whole);
     if whole.exists() {
-        let existing = Attachment::read(here, link, &whole)?.to_string();
+        let existing = Attachment::read(pins, here, link, &whole)?.to_string();
         return Err(Error::AlreadyAttached { device: link.name.clone(), existing });
     }
     // Before anything is there that could not be taken off.
@@ -152,19 +168,18 @@ pub(crate) fn attach(
     }
 
     let partial = pins.directory(here.namespace, link.ifindex, State::Partial);
-    let made = build(here, link, &partial, objects, request, choice, announce)
-        .and_then(|()| partial.become_state(State::Whole));
-    let directory = match made {
+    let build = Build { pins, here, link, directory: &partial, objects, request, announce };
+    let directory = match build.run(choice).and_then(|()| partial.become_state(State::Whole)) {
         Ok(directory) => directory,
         Err(error) => {
             // The first error tells the cause. If this fails too, the next command sweeps.
-            let _: Result<(), Error> = dismantle(here, partial);
+            let _: Result<(), Error> = dismantle(here, partial, announce).and_then(|()| pins.prune());
             return Err(error);
         }
     };
     // The device as it is now, with its program.
     let here = Here::look()?;
-    Attachment::read(&here, here.device(&request.device)?, &directory)
+    Attachment::read(pins, &here, here.device(&request.device)?, &directory)
 }
 
 /// Whether the device looks like the host's end of a container's veth. The uplink may be a veth too, where the host is a
@@ -174,69 +189,176 @@ fn leads_to_container(here: &Here, link: &Link) -> Result<bool, Error> {
     Ok(link.peer.is_some() && !has_network()?)
 }
 
-fn build(
-    here: &Here,
-    link: &Link,
-    directory: &Directory,
-    objects: &Objects,
-    request: &Request,
-    mut choice: Choice,
-    announce: &dyn Fn(Notice),
-) -> Result<(), Error> {
-    directory.create()?;
-    let mut loader = loader(directory);
-    let mut tc = loader.load(&objects.tc).context("load the TC programs for", &link.name)?;
-    request.settings.write(here, link, directory)?;
+/// From where the card's receive times come, as [`Site::nic_rx`] has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum NicRx {
+    Nowhere = 0,
+    /// The driver tells an XDP program, which hands it on.
+    Handed = 1,
+    /// The socket buffer has it.
+    SocketBuffer = 2,
+}
 
-    if let Ingress::Xdp(mode) = choice.ingress {
-        let mut xdp = loader.load(&objects.xdp).context("load the XDP program for", &link.name)?;
-        announce_choice(link, &choice, announce);
-        if mode == XdpMode::Native && link.kind.is_none() {
-            announce(Notice::LinkReset { device: link.name.clone() });
+/// An attachment that is being made.
+struct Build<'a> {
+    pins: &'a Pins,
+    here: &'a Here,
+    link: &'a Link,
+    directory: &'a Directory,
+    objects: &'a Objects,
+    request: &'a Request,
+    announce: &'a dyn Fn(Notice),
+}
+
+impl Build<'_> {
+    fn run(&self, mut choice: Choice) -> Result<(), Error> {
+        let Self { here, link, directory, .. } = *self;
+        directory.create()?;
+        let offer = if self.request.hardware { Some(Offer::of(link)?) } else { None };
+        let sent = self.pins.sent();
+        if let Err(error) = sent.watch_driver() {
+            (self.announce)(Notice::NoDriverTx { device: self.device(), words: cause(&error) });
+            sent.prune(|_| true)?;
         }
+        let mut loader = self.loader(&sent, offer)?;
+        let mut tc = loader.load(&self.objects.tc).context("load the TC programs for", &link.name)?;
+        let site = self.request.settings.write(here, link, directory)?;
+
+        let mut nic_rx = self.nic_rx(choice.ingress, offer);
+        if let Ingress::Xdp(mode) = choice.ingress {
+            self.announce_choice(&choice);
+            if mode == XdpMode::Native && link.kind.is_none() {
+                (self.announce)(Notice::LinkReset { device: self.device() });
+            }
+            if nic_rx == NicRx::Handed
+                && let Err(error) = nic_rx::attach(link, &directory.pin(XDP_INGRESS))
+            {
+                nic_rx = self
+                    .without_handing(offer, format!("this kernel refuses the program that asks the driver: {error}"));
+            }
+            if nic_rx != NicRx::Handed {
+                self.attach_xdp(&mut loader, mode, &mut choice)?;
+            }
+        }
+        if choice.ingress == Ingress::Tc {
+            self.announce_choice(&choice);
+        }
+        if let Some(program) = ingress_program(choice.ingress, nic_rx) {
+            self.attach_tc(&choice, &mut tc, program, TC_INGRESS)?;
+        }
+        self.attach_tc(&choice, &mut tc, TC_EGRESS, TC_EGRESS)?;
+        self.keep_sent(&sent, offer, Site { nic_rx: nic_rx as u8, ..site })
+    }
+
+    fn device(&self) -> String {
+        self.link.name.clone()
+    }
+
+    /// Loads objects: the first one makes the maps in the directory, the next one shares them.
+    fn loader(&self, sent: &Requests, offer: Option<Offer>) -> Result<EbpfLoader<'static>, Error> {
+        let mut loader = EbpfLoader::new();
+        for name in MAPS {
+            loader.map_pin_path(name, self.directory.pin(name));
+        }
+        match sent.in_flight() {
+            Some(pin) => loader.map_pin_path(IN_FLIGHT, pin),
+            // Nothing writes to it.
+            None => loader.map_max_entries(IN_FLIGHT, 1),
+        };
+        if let Some(phc) = offer.and_then(|offer| offer.phc) {
+            match self.pins.clocks().readers(Device::Phc(phc)) {
+                Ok(pin) => _ = loader.map_pin_path(CLOCK, pin),
+                Err(error @ Error::WeakOrder { .. }) => {
+                    (self.announce)(Notice::NoConversion { device: self.device(), words: error.to_string() });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(loader)
+    }
+
+    /// From where the card's receive times would come.
+    fn nic_rx(&self, ingress: Ingress, offer: Option<Offer>) -> NicRx {
+        let Some(offer) = offer else { return NicRx::Nowhere };
+        if offer.xdp_rx && ingress == Ingress::Xdp(XdpMode::Native) {
+            return NicRx::Handed;
+        }
+        self.without_handing(Some(offer), "the driver does not tell XDP programs".to_owned())
+    }
+
+    fn without_handing(&self, offer: Option<Offer>, why: String) -> NicRx {
+        let (nic_rx, words) = match offer {
+            Some(offer) if offer.rx => (NicRx::SocketBuffer, format!("from the socket buffer, since {why}")),
+            _ => (NicRx::Nowhere, "nothing: the card cannot stamp all packets that it receives".to_owned()),
+        };
+        (self.announce)(Notice::NoNicRx { device: self.device(), words });
+        nic_rx
+    }
+
+    fn attach_xdp(&self, loader: &mut EbpfLoader<'static>, mode: XdpMode, choice: &mut Choice) -> Result<(), Error> {
+        let Self { link, directory, .. } = *self;
+        let mut xdp = loader.load(&self.objects.xdp).context("load the XDP program for", &link.name)?;
         match attach_xdp(&mut xdp, link, mode, directory) {
-            Err(Error::NativeXdp { source, .. }) if request.ingress == IngressChoice::Auto => {
+            Err(Error::NativeXdp { source, .. }) if self.request.ingress == IngressChoice::Auto => {
                 choice.ingress = Ingress::Tc;
                 let words =
                     errno(source.as_ref()).map_or_else(|| source.to_string(), |number| number.desc().to_owned());
                 choice.reason = Reason::NativeXdpRefused(words);
+                Ok(())
             }
-            result => result?,
+            result => result,
         }
     }
-    if choice.ingress == Ingress::Tc {
-        announce_choice(link, &choice, announce);
-        attach_tc(here, link, directory, &choice, &mut tc, TC_INGRESS)?;
+
+    fn attach_tc(&self, choice: &Choice, object: &mut Ebpf, name: &str, pin: &'static str) -> Result<(), Error> {
+        let Self { here, link, directory, .. } = *self;
+        let program: &mut SchedClassifier = program(object, name).context("load a TC program for", &link.name)?;
+        verified(|| program.load()).context("load a TC program for", &link.name)?;
+        tc::attach(here, link, directory, choice.tc, pin, program)
     }
-    attach_tc(here, link, directory, &choice, &mut tc, TC_EGRESS)
+
+    /// Switches the card on, and has requests watched as they leave.
+    fn keep_sent(&self, sent: &Requests, offer: Option<Offer>, site: Site) -> Result<(), Error> {
+        let Self { link, directory, announce, .. } = *self;
+        if let Some(offer) = offer {
+            card::switch_on(link, offer, directory, announce)?;
+        }
+        if sent.in_flight().is_none() {
+            return directory.set_site(site);
+        }
+        let mut nic_tx = offer.is_some_and(|offer| offer.tx);
+        if nic_tx && let Err(error) = sent.watch_cards() {
+            announce(Notice::NoNicTx { device: self.device(), words: cause(&error) });
+            nic_tx = false;
+        }
+        sent.add(directory.key(), site, nic_tx)?;
+        directory.set_site(Site { keeps_sent: 1, ..site })
+    }
+
+    fn announce_choice(&self, choice: &Choice) {
+        if choice.reason != Reason::Asked {
+            (self.announce)(Notice::Chosen { device: self.device(), choice: choice.clone() });
+        }
+    }
 }
 
-fn announce_choice(link: &Link, choice: &Choice, announce: &dyn Fn(Notice)) {
-    if choice.reason != Reason::Asked {
-        announce(Notice::Chosen { device: link.name.clone(), choice: choice.clone() });
+/// The TC program on the way in, if there is one.
+fn ingress_program(ingress: Ingress, nic_rx: NicRx) -> Option<&'static str> {
+    match (ingress, nic_rx) {
+        (Ingress::Tc, NicRx::Nowhere) => Some(TC_INGRESS),
+        (Ingress::Tc, NicRx::SocketBuffer) | (_, NicRx::Handed) => Some(TC_INGRESS_HANDED),
+        (Ingress::Xdp(_), NicRx::SocketBuffer) => Some(TC_INGRESS_NIC_RX),
+        (Ingress::Xdp(_), NicRx::Nowhere) => None,
     }
 }
 
-/// Loads objects: the first one makes the maps in the directory, the next one shares them.
-fn loader(directory: &Directory) -> EbpfLoader<'static> {
-    let mut loader = EbpfLoader::new();
-    for name in MAPS {
-        loader.map_pin_path(name, directory.pin(name));
+/// What the kernel said at the bottom of an error.
+fn cause(error: &Error) -> String {
+    let mut last: &dyn StdError = error;
+    while let Some(source) = last.source() {
+        last = source;
     }
-    loader
-}
-
-fn attach_tc(
-    here: &Here,
-    link: &Link,
-    directory: &Directory,
-    choice: &Choice,
-    object: &mut Ebpf,
-    name: &'static str,
-) -> Result<(), Error> {
-    let program: &mut SchedClassifier = program(object, name).context("load a TC program for", &link.name)?;
-    verified(|| program.load()).context("load a TC program for", &link.name)?;
-    tc::attach(here, link, directory, choice.tc, name, program)
+    last.to_string()
 }
 
 fn attach_xdp(object: &mut Ebpf, link: &Link, mode: XdpMode, directory: &Directory) -> Result<(), Error> {

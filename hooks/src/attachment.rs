@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, fmt};
 use instamp_trailer::{Hook, Refusal, Site, Standing};
 
 use crate::{
-    Error, Prefix, TcMode, XdpMode,
+    Error, Prefix, SentCounts, TcMode, Tracing, XdpMode,
     device::Here,
     error::Context as _,
     netlink::route::{Filter, Link},
-    pins::{Directory, PROGRAMS, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
+    pins::{Directory, PROGRAMS, Pins, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
     policy::Named,
     sys,
 };
@@ -24,7 +24,7 @@ pub struct Attachment {
     pub ifindex: u32,
     /// What goes into its stamps.
     pub site: Site,
-    /// Its hooks: egress, then ingress.
+    /// Its hooks: egress, then ingress, then those of the driver and of the card.
     pub hooks: Vec<HookState>,
     /// Whose probes are stamped. A prefix inside another has the standing of both.
     pub policy: BTreeMap<Prefix, Standing>,
@@ -32,6 +32,8 @@ pub struct Attachment {
     pub sources: Vec<Prefix>,
     /// The prefixes of [`Settings::respond`](crate::Settings::respond).
     pub respond: Vec<Prefix>,
+    /// What became of its requests on their way out; `None` where the kernel does not tell.
+    pub sent: Option<SentCounts>,
 }
 
 /// A program on a hook.
@@ -55,6 +57,12 @@ pub enum Mechanism {
     Xdp(XdpMode),
     /// A TCX link, or a filter.
     Tc(TcMode),
+    /// A program that watches the kernel's functions.
+    Tracing(Tracing),
+    /// The driver tells an XDP program, which hands it to a TC program.
+    XdpMetadata,
+    /// The socket buffer has it.
+    SocketBuffer,
 }
 
 /// How many packets a program has stamped, and left as they were, on all processors together.
@@ -68,8 +76,9 @@ pub struct Counters {
 
 impl Attachment {
     /// Reads the attachment to `link` from its directory.
-    pub(crate) fn read(here: &Here, link: &Link, directory: &Directory) -> Result<Self, Error> {
-        let hooks = hooks(here, directory)?.into_iter().map(|found| {
+    pub(crate) fn read(pins: &Pins, here: &Here, link: &Link, directory: &Directory) -> Result<Self, Error> {
+        let site = directory.site()?;
+        let found = hooks(here, directory)?.into_iter().map(|found| {
             let hook = found.hook();
             Ok(HookState {
                 hook,
@@ -78,18 +87,70 @@ impl Attachment {
                 counters: directory.counters(hook)?,
             })
         });
+        let mut hooks = found.collect::<Result<Vec<_>, Error>>()?;
+        let sent = pins.sent();
+        for (hook, tracing) in
+            [(Hook::DRIVER_TX, sent.driver_tx(directory.key())?), (Hook::NIC_TX, sent.nic_tx(directory.key())?)]
+        {
+            if let Some((tracing, link)) = tracing {
+                let mechanism = Some(Mechanism::Tracing(tracing));
+                hooks.push(HookState { hook, mechanism, link_id: Some(link), counters: directory.counters(hook)? });
+            }
+        }
+        if let Some(mechanism) = nic_rx(site) {
+            let counters = directory.counters(Hook::NIC_RX)?;
+            hooks.push(HookState { hook: Hook::NIC_RX, mechanism: Some(mechanism), link_id: None, counters });
+        }
         let policy = directory.policy()?;
         let named =
             |named: Named| policy.iter().filter(|(_, value)| named.is_in(**value)).map(|(&prefix, _)| prefix).collect();
         Ok(Self {
             device: link.name.clone(),
             ifindex: link.ifindex,
-            site: directory.site()?,
-            hooks: hooks.collect::<Result<_, Error>>()?,
+            site,
+            sent: sent.counts(directory.key(), site.point)?.map(|counts| counts.with_replies(&hooks)),
+            hooks,
             sources: named(Named::Source),
             respond: named(Named::Respond),
             policy: policy.iter().map(|(&prefix, &value)| (prefix, Standing::from_bits(value))).collect(),
         })
+    }
+}
+
+impl SentCounts {
+    /// With what the replies tell.
+    fn with_replies(self, hooks: &[HookState]) -> Self {
+        let counters = |hook| hooks.iter().find(|state| state.hook == hook).map(|state| &state.counters);
+        let refused = |hook, refusal| counters(hook).map_or(0, |counters| counters.refused(refusal));
+        let taken = counters(Hook::DRIVER_TX).map_or(0, |counters| {
+            let left = [Refusal::Absent, Refusal::Mismatch].map(|refusal| counters.refused(refusal));
+            counters.total() - left.iter().sum::<u64>()
+        });
+        Self {
+            evicted: self.kept.saturating_sub(taken + self.in_flight),
+            nic_skipped: refused(Hook::NIC_TX, Refusal::Absent).saturating_sub(self.nic_late),
+            ..self
+        }
+    }
+}
+
+impl Counters {
+    /// How many packets were left as they were for this reason.
+    pub fn refused(&self, refusal: Refusal) -> u64 {
+        self.refused.iter().filter(|(reason, _)| *reason == refusal).map(|(_, count)| count).sum()
+    }
+
+    fn total(&self) -> u64 {
+        self.stamped + self.refused.iter().map(|(_, count)| count).sum::<u64>()
+    }
+}
+
+/// How the card's receive times come.
+fn nic_rx(site: Site) -> Option<Mechanism> {
+    match site.nic_rx {
+        1 => Some(Mechanism::XdpMetadata),
+        2 => Some(Mechanism::SocketBuffer),
+        _ => None,
     }
 }
 
@@ -114,10 +175,14 @@ impl Found {
 /// says so too, since the numbers of devices and namespaces are used again.
 pub(crate) fn hooks(here: &Here, directory: &Directory) -> Result<Vec<Found>, Error> {
     let device = here.by_index(directory.ifindex);
-    let programs = [TC_EGRESS, if directory.has(XDP_INGRESS) { XDP_INGRESS } else { TC_INGRESS }];
+    let has_xdp = directory.has(XDP_INGRESS);
     // To look for filters is to ask for every program of the system.
-    let filters =
-        if programs.iter().all(|program| directory.has(program)) { Vec::new() } else { own_filters(here, directory)? };
+    let is_pinned = directory.has(TC_EGRESS) && (has_xdp || directory.has(TC_INGRESS));
+    let filters = if is_pinned { Vec::new() } else { own_filters(here, directory)? };
+    let has_tc = directory.has(TC_INGRESS) || filters.iter().any(|filter| filter.ingress);
+    let mut programs = vec![TC_EGRESS];
+    programs.extend(has_xdp.then_some(XDP_INGRESS));
+    programs.extend((has_tc || !has_xdp).then_some(TC_INGRESS));
     programs
         .into_iter()
         .map(|program| {
@@ -176,6 +241,9 @@ impl fmt::Display for Mechanism {
         match self {
             Self::Xdp(mode) => mode.fmt(f),
             Self::Tc(mode) => mode.fmt(f),
+            Self::Tracing(tracing) => tracing.fmt(f),
+            Self::XdpMetadata => f.pad("xdp-metadata"),
+            Self::SocketBuffer => f.pad("skb"),
         }
     }
 }

@@ -55,6 +55,19 @@ impl Clocks {
         }
     }
 
+    /// The pin of the map with which programs convert times of a clock: of the one that is there, or of a new one, for
+    /// somebody to publish to.
+    pub(crate) fn readers(&self, device: Device) -> Result<PathBuf, Error> {
+        if cfg!(not(target_arch = "x86_64")) {
+            return Err(Error::WeakOrder { device });
+        }
+        let map = self.0.join(device.to_string());
+        create(&self.0)?;
+        create(&self.0.join(format!("{device}{WRITER}")))?;
+        open(&map, device).context("make", map.display())?;
+        Ok(map)
+    }
+
     /// Removes the maps that nobody publishes to and no program uses.
     pub(crate) fn remove_unused(&self) -> Result<(), Error> {
         for name in names(&self.0)? {

@@ -42,6 +42,11 @@ impl Here {
     }
 }
 
+/// The number of a network namespace as programs see it: the kernel's has 32 bits.
+pub(crate) fn namespace_number(inode: u64) -> u32 {
+    u32::try_from(inode).unwrap_or(u32::MAX)
+}
+
 impl Link {
     pub(crate) fn is_ethernet(&self) -> bool {
         self.layer == "Ether"

@@ -75,8 +75,9 @@ impl Hooks {
         let (pins, here) = self.enter()?;
         let directory = attached(&pins, &here, device)?;
         let link = here.device(device)?;
-        settings.over(&Attachment::read(&here, link, &directory)?).write(&here, link, &directory)?;
-        Attachment::read(&here, link, &directory)
+        let site = settings.over(&Attachment::read(&pins, &here, link, &directory)?).write(&here, link, &directory)?;
+        pins.sent().update(directory.key(), site)?;
+        Attachment::read(&pins, &here, link, &directory)
     }
 
     /// Detaches from a device, and leaves nothing.
@@ -86,7 +87,8 @@ impl Hooks {
     /// [`Error::UnknownDevice`] and [`Error::NotAttached`].
     pub fn detach(&self, device: &str) -> Result<(), Error> {
         let (pins, here) = self.enter()?;
-        dismantle(&here, attached(&pins, &here, device)?)
+        dismantle(&here, attached(&pins, &here, device)?, &self.announce)?;
+        pins.prune()
     }
 
     /// Detaches from all devices of this network namespace, and tells their names.
@@ -99,9 +101,10 @@ impl Hooks {
         let mut detached = Vec::new();
         for directory in whole(&pins, &here)? {
             let name = here.by_index(directory.ifindex).map(|link| link.name.clone());
-            dismantle(&here, directory)?;
+            dismantle(&here, directory, &self.announce)?;
             detached.extend(name);
         }
+        pins.prune()?;
         Ok(detached)
     }
 
@@ -114,7 +117,7 @@ impl Hooks {
         let (pins, here) = self.enter()?;
         let attached = whole(&pins, &here)?;
         let attached = attached.iter().filter_map(|directory| here.by_index(directory.ifindex).zip(Some(directory)));
-        attached.map(|(link, directory)| Attachment::read(&here, link, directory)).collect()
+        attached.map(|(link, directory)| Attachment::read(&pins, &here, link, directory)).collect()
     }
 
     /// Becomes the publisher of a clock's model to the BPF map that programs convert with. The map is made where there is none,
@@ -140,7 +143,7 @@ impl Hooks {
     fn enter(&self) -> Result<(Pins, Here), Error> {
         let pins = Pins::lock(&self.bpffs, &self.announce)?;
         let here = Here::look()?;
-        sweep(&pins, &here)?;
+        sweep(&pins, &here, &self.announce)?;
         Ok((pins, here))
     }
 }

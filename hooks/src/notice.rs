@@ -30,6 +30,60 @@ pub enum Notice {
         /// The device.
         device: String,
     },
+    /// This kernel does not tell when it hands packets to drivers.
+    NoDriverTx {
+        /// The device.
+        device: String,
+        /// What it said.
+        words: String,
+    },
+    /// The card has been set to stamp.
+    CardSet {
+        /// The device.
+        device: String,
+        /// What it stamps.
+        setting: String,
+    },
+    /// The card stamps what is wanted already.
+    CardIsSet {
+        /// The device.
+        device: String,
+        /// What it stamps.
+        setting: String,
+    },
+    /// The setting of the card is somebody else's, and stays what it is.
+    CardLeft {
+        /// The device.
+        device: String,
+        /// Whose, and what to do.
+        words: String,
+    },
+    /// The card cannot stamp what is measured.
+    CardStampsNothing {
+        /// The device.
+        device: String,
+    },
+    /// This kernel does not tell when cards have sent packets.
+    NoNicTx {
+        /// The device.
+        device: String,
+        /// What it said.
+        words: String,
+    },
+    /// There are no receive times of the card, or not from where they would be first.
+    NoNicRx {
+        /// The device.
+        device: String,
+        /// Why.
+        words: String,
+    },
+    /// Times of the card cannot be brought into the time of the host.
+    NoConversion {
+        /// The device.
+        device: String,
+        /// Why.
+        words: String,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -48,6 +102,31 @@ impl fmt::Display for Notice {
             ),
             Self::LinkReset { device } => {
                 write!(f, "{device}: attaching native XDP, for which many drivers take the link down for some seconds")
+            }
+            Self::NoDriverTx { device, words } => write!(
+                f,
+                "{device}: no driver-tx: this kernel does not let programs watch net_dev_start_xmit ({words}): the queueing \
+                 discipline's time stays in `net`"
+            ),
+            Self::CardSet { device, setting } => write!(f, "{device}: the card is set to stamp: {setting}"),
+            Self::CardIsSet { device, setting } => {
+                write!(f, "{device}: the card is set already, and is left at detaching: {setting}")
+            }
+            Self::CardLeft { device, words } => write!(f, "{device}: the setting of the card is left alone: {words}"),
+            Self::CardStampsNothing { device } => {
+                write!(
+                    f,
+                    "{device}: has no hardware that stamps pings: `instamp caps --dev {device}` shows what there is"
+                )
+            }
+            Self::NoNicTx { device, words } => write!(
+                f,
+                "{device}: no nic-tx in replies: this kernel refuses to watch skb_tstamp_tx ({words}); a prober in the network \
+                 namespace of {device} gets the times from its own socket: `instamp ping --hw`"
+            ),
+            Self::NoNicRx { device, words } => write!(f, "{device}: nic-rx: {words}"),
+            Self::NoConversion { device, words } => {
+                write!(f, "{device}: times of the card are not converted: {words}")
             }
         }
     }

@@ -6,7 +6,9 @@
 //!     SITE, POLICY, COUNTERS              the maps, shared by the programs
 //!     xdp_ingress, tc_ingress, tc_egress  the links; none for filters of `clsact`, which need no pins to stay
 //!     clsact                              a directory: the queueing discipline is ours to remove
+//!     setting_<tx>_<rx>_<tx>_<rx>         a directory: what the card stamped before, and what it was set to
 //! instamp/clock                                the maps of published clocks: see `clock.rs`
+//! instamp/sent                                 what sees requests leave: see `sent.rs`
 //! ```
 //!
 //! A BPF file system refuses names with a dot.
@@ -22,6 +24,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hwtstamp::{Numbered as _, RxFilter, Setting, TxMode};
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
@@ -32,13 +35,17 @@ use nix::{
 use crate::{
     Error, Notice,
     clock::Clocks,
+    device::namespace_number,
     error::{Context as _, failed},
+    sent::{DeviceKey, Requests},
 };
 
 const DIRECTORY: &str = "instamp";
 const PARTIAL: &str = "_partial";
 const CLSACT: &str = "clsact";
 const CLOCK: &str = "clock";
+const SENT: &str = "sent";
+const SETTING: &str = "setting";
 
 /// Bits of the mode of a directory.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -126,9 +133,16 @@ impl Pins {
         Clocks::new(self.root.join(CLOCK))
     }
 
-    /// Removes empty directories, which a command leaves that ends between making one and filling it, and the maps of clocks
-    /// that nobody publishes and no program uses.
+    /// What sees requests leave.
+    pub(crate) fn sent(&self) -> Requests {
+        Requests::new(self.root.join(SENT))
+    }
+
+    /// Removes empty directories, which a command leaves that ends between making one and filling it, what no attachment needs
+    /// any more, and the maps of clocks that nobody publishes and no program uses.
     pub(crate) fn prune(&self) -> Result<(), Error> {
+        let attached: Vec<_> = self.directories()?.iter().map(Directory::key).collect();
+        self.sent().prune(|key| attached.contains(&key))?;
         for namespace in names(&self.root)?.iter().filter_map(|name| number::<u64>(name)) {
             remove_if_empty(&self.root.join(namespace.to_string()))?;
         }
@@ -194,6 +208,11 @@ fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 impl Directory {
+    /// Under which the device is known where requests leave.
+    pub(crate) fn key(&self) -> DeviceKey {
+        DeviceKey::new(namespace_number(self.namespace), self.ifindex)
+    }
+
     pub(crate) fn pin(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -231,6 +250,27 @@ impl Directory {
         gone(fs::remove_dir(self.pin(CLSACT))).context("remove", self.pin(CLSACT).display())
     }
 
+    /// Notes what the card stamped before, and what it was, or is about to be, set to.
+    pub(crate) fn note_setting(&self, found: Setting, made: Setting) -> Result<(), Error> {
+        let new = self.pin(&setting_name(found, made));
+        let noted = match self.setting()? {
+            Some((found, made)) => fs::rename(self.pin(&setting_name(found, made)), &new),
+            None => fs::create_dir(&new),
+        };
+        noted.context("note the card's setting in", new.display())
+    }
+
+    /// What was noted.
+    pub(crate) fn setting(&self) -> Result<Option<(Setting, Setting)>, Error> {
+        Ok(names(&self.path)?.iter().find_map(|name| parse_setting_name(name)))
+    }
+
+    pub(crate) fn forget_setting(&self) -> Result<(), Error> {
+        let Some((found, made)) = self.setting()? else { return Ok(()) };
+        let path = self.pin(&setting_name(found, made));
+        gone(fs::remove_dir(&path)).context("remove", path.display())
+    }
+
     /// Removes one pin.
     pub(crate) fn unpin(&self, name: &str) -> Result<(), Error> {
         gone(fs::remove_file(self.pin(name))).context("remove", self.pin(name).display())
@@ -242,6 +282,7 @@ impl Directory {
             self.unpin(name)?;
         }
         self.disown_clsact()?;
+        self.forget_setting()?;
         gone(fs::remove_dir(&self.path)).context("remove", self.path.display())?;
         self.path.parent().map_or(Ok(()), remove_if_empty)
     }
@@ -283,6 +324,19 @@ fn parse_directory_name(name: &str) -> Option<(u32, State)> {
         None => (name, State::Whole),
     };
     Some((number(ifindex)?, state))
+}
+
+fn setting_name(found: Setting, made: Setting) -> String {
+    let [before_tx, before_rx, tx, rx] = [found.tx.number(), found.rx.number(), made.tx.number(), made.rx.number()];
+    format!("{SETTING}_{before_tx}_{before_rx}_{tx}_{rx}")
+}
+
+fn parse_setting_name(name: &str) -> Option<(Setting, Setting)> {
+    let mut numbers = name.strip_prefix(SETTING)?.strip_prefix('_')?.split('_').map(number::<u32>);
+    let mut setting =
+        || Some(Setting { tx: TxMode::from_number(numbers.next()??), rx: RxFilter::from_number(numbers.next()??) });
+    let settings = (setting()?, setting()?);
+    numbers.next().is_none().then_some(settings)
 }
 
 /// A number in the one form in which it is written.

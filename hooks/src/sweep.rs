@@ -3,8 +3,9 @@
 use std::io;
 
 use crate::{
-    Error,
+    Error, Notice,
     attachment::{Found, hooks, link, links, own_filters},
+    card,
     device::Here,
     error::Context as _,
     pins::{Directory, PROGRAMS, Pins, State},
@@ -23,12 +24,13 @@ enum Verdict {
 struct Held {
     /// A link that is on the device of the directory.
     links: bool,
-    /// A filter, of whichever device.
-    filters: bool,
+    /// What only a command in its network namespace can undo: a filter, of whichever device; or what a card is set to, that is
+    /// still there.
+    inside: bool,
 }
 
 /// Removes what is dead or half made, in all network namespaces, as far as it can be reached from this one.
-pub(crate) fn sweep(pins: &Pins, here: &Here) -> Result<(), Error> {
+pub(crate) fn sweep(pins: &Pins, here: &Here, announce: &dyn Fn(Notice)) -> Result<(), Error> {
     for directory in pins.directories()? {
         let is_here = directory.namespace == here.namespace;
         let held = match if is_here { held_here(here, &directory) } else { held_elsewhere(here, &directory) } {
@@ -41,7 +43,7 @@ pub(crate) fn sweep(pins: &Pins, here: &Here) -> Result<(), Error> {
                 // Its device is gone. What has the number now has its own queueing discipline.
                 directory.disown_clsact()?;
             }
-            dismantle(here, directory)?;
+            dismantle(here, directory, announce)?;
         }
     }
     pins.prune()
@@ -49,10 +51,10 @@ pub(crate) fn sweep(pins: &Pins, here: &Here) -> Result<(), Error> {
 
 fn verdict(state: State, is_here: bool, held: Held) -> Verdict {
     match (state, is_here, held) {
-        (State::Whole, _, Held { links: false, filters: false }) => Verdict::Remove,
+        (State::Whole, _, Held { links: false, inside: false }) => Verdict::Remove,
         (State::Whole, ..) => Verdict::Keep,
-        // Filters can only be removed from inside their network namespace: they wait for a command there.
-        (State::Partial, false, Held { filters: true, .. }) => Verdict::Keep,
+        // It waits for a command there.
+        (State::Partial, false, Held { inside: true, .. }) => Verdict::Keep,
         (State::Partial, ..) => Verdict::Remove,
     }
 }
@@ -62,7 +64,7 @@ fn held_here(here: &Here, directory: &Directory) -> Result<Held, Error> {
     let held = |with_link: bool| {
         hooks.iter().any(|Found { link, mechanism, .. }| mechanism.is_some() && link.is_some() == with_link)
     };
-    Ok(Held { links: held(true), filters: held(false) })
+    Ok(Held { links: held(true), inside: held(false) })
 }
 
 /// Other network namespaces are not entered. A link tells its device's number, 0 when it is gone. A filter keeps its
@@ -75,13 +77,14 @@ fn held_elsewhere(here: &Here, directory: &Directory) -> Result<Held, Error> {
     // To look for filters is to ask for every program of the system: only where it decides.
     let decided = held && directory.state == State::Whole;
     let programs = if decided { Vec::new() } else { directory.programs()? };
-    Ok(Held { links: held, filters: programs.iter().any(|program| links.iter().all(|link| link.program != *program)) })
+    let filters = programs.iter().any(|program| links.iter().all(|link| link.program != *program));
+    Ok(Held { links: held, inside: filters || held && directory.setting()?.is_some() })
 }
 
 /// Takes an attachment apart, whatever there is of it.
 ///
 /// First it becomes partial: if this is interrupted, the next command goes on.
-pub(crate) fn dismantle(here: &Here, directory: Directory) -> Result<(), Error> {
+pub(crate) fn dismantle(here: &Here, directory: Directory, announce: &dyn Fn(Notice)) -> Result<(), Error> {
     let directory = match directory.state {
         State::Whole => directory.become_state(State::Partial)?,
         State::Partial => directory,
@@ -96,6 +99,7 @@ pub(crate) fn dismantle(here: &Here, directory: Directory) -> Result<(), Error> 
         }
         directory.unpin(program)?;
     }
+    card::restore(here, &directory, announce)?;
     directory.remove()
 }
 
@@ -126,7 +130,7 @@ mod tests {
         use Verdict::{Keep, Remove};
 
         let table = [
-            // state, here, links, filters
+            // state, here, links, inside
             (Whole, true, true, true, Keep),
             (Whole, true, true, false, Keep),
             (Whole, true, false, true, Keep),
@@ -143,8 +147,8 @@ mod tests {
             (Partial, false, true, true, Keep),
             (Partial, false, false, true, Keep),
         ];
-        for (state, here, links, filters, expected) in table {
-            let held = Held { links, filters };
+        for (state, here, links, inside, expected) in table {
+            let held = Held { links, inside };
             assert_eq!(verdict(state, here, held), expected, "{state:?}, here: {here}, {held:?}");
         }
     }

@@ -19,6 +19,9 @@ const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_LINK_DETACH: libc::c_long = 34;
 
+/// The kind of the links of programs that watch the kernel's functions by trampolines.
+pub(crate) const LINK_TRACING: u32 = 2;
+
 /// The members of `union bpf_attr` that are used here, each zero-filled to the same size.
 #[repr(C)]
 #[derive(Default)]
@@ -77,11 +80,13 @@ pub(crate) struct Link {
 /// What the kernel says of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Attached {
+    /// Its kind, by the kernel's number.
+    pub(crate) kind: u32,
     /// The kernel's number of the link.
     pub(crate) link: u32,
     /// The kernel's number of the program.
     pub(crate) program: u32,
-    /// The device, by its number in its own namespace; 0 when it is gone.
+    /// The device of links to devices, by its number in its own namespace; 0 when it is gone.
     pub(crate) ifindex: u32,
 }
 
@@ -105,7 +110,7 @@ impl Link {
             info: (&raw mut info) as u64,
         };
         bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
-        Ok(Attached { link: info.id, program: info.program, ifindex: info.ifindex })
+        Ok(Attached { kind: info.kind, link: info.id, program: info.program, ifindex: info.ifindex })
     }
 
     /// Takes the program off its device. When this returns, it is off.

@@ -206,7 +206,7 @@ pub fn site() -> Site {
         own_clock: Clock::MONOTONIC.number(),
         respond_clock: Clock::TAI.number(),
         keeps_sent: 0,
-        reserved: 0,
+        nic_rx: 0,
         namespace: 0,
     }
 }

@@ -35,6 +35,12 @@ pub(crate) struct Options {
     #[arg(long, value_enum, value_name = "MODE", default_value_t, conflicts_with = "update")]
     tc: TcOption,
 
+    /// Have the network card stamp what it can, and take its times: sent probes that ask for it (`instamp ping --hw`) and received
+    /// ones. What it stamped before is put back at detaching; a setting of somebody else, as ptp4l's, is left alone. `instamp sync`
+    /// brings the times into those of the host.
+    #[arg(long, conflicts_with = "update")]
+    hw: bool,
+
     /// Which attachment of this host it is: 0 is the uplink, 1 to 7 are others, such as the host's end of a container's veth.
     /// At those, and at 0 not, the addresses at the other end of a veth count as this host's own [default: 0].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=7))]
@@ -113,6 +119,7 @@ impl From<Options> for Request {
                 TcOption::Tcx => TcChoice::Tcx,
                 TcOption::Clsact => TcChoice::Clsact,
             },
+            hardware: options.hw,
             settings: Settings {
                 point: options.point,
                 node: options.node,

@@ -71,7 +71,7 @@ fn desk() -> Desk {
     let own_clock = Clock::MONOTONIC.number();
     let respond_clock = Clock::TAI.number();
     let site =
-        Site { node: 0xbeef, point: 2, bound: 6, own_clock, respond_clock, keeps_sent: 0, reserved: 0, namespace: 0 };
+        Site { node: 0xbeef, point: 2, bound: 6, own_clock, respond_clock, keeps_sent: 0, nic_rx: 0, namespace: 0 };
     let policy = [(OWN, Standing::OWN), (OWN6, Standing::OWN), (RESPONDED, Standing::RESPOND)];
     Desk {
         site: Some(site),

@@ -41,7 +41,7 @@ static __always_inline int is_probe(struct xdp_md *ctx)
 	struct packet packet = {.ctx = ctx};
 	__u32 offset = sizeof(struct ethhdr);
 	struct trailer_footer footer;
-	struct echo echo;
+	struct echo echo = {};
 	__be16 protocol;
 	__u8 tag[4];
 

@@ -22,6 +22,21 @@ pub fn run<B: Buffer>(buffer: &B, passage: Passage) {
     count(passage.hook, outcome);
 }
 
+/// Likewise, for a program that needs stack of its own, besides.
+#[inline(always)]
+pub fn run_apart<B: Buffer>(buffer: &B, passage: &Passage) {
+    let outcome = match run_in_place(buffer, passage) {
+        Err(Refusal::Truncated) if buffer.is_fragmented() => run_copying(buffer, passage),
+        outcome => outcome,
+    };
+    count(passage.hook, outcome);
+}
+
+#[inline(never)]
+fn run_in_place<B: Buffer>(buffer: &B, passage: &Passage) -> Result<(), Refusal> {
+    stamp(&mut InPlace(buffer), &Kernel, *passage)
+}
+
 /// A function of its own, so that the common case does not share its stack.
 #[inline(never)]
 fn run_copying<B: Buffer>(buffer: &B, passage: &Passage) -> Result<(), Refusal> {

@@ -1,0 +1,108 @@
+//! What a network card can stamp, and switching it on.
+
+use hwtstamp::{Cause, Change, Interface, RxFilter, Setting, TxMode};
+
+use crate::{
+    Error, Notice,
+    device::Here,
+    error::Context as _,
+    netlink::{generic::Generic, route::Link},
+    pins::Directory,
+};
+
+/// `NETDEV_XDP_RX_METADATA_TIMESTAMP` of `include/uapi/linux/netdev.h`.
+const RX_METADATA_TIMESTAMP: u64 = 1;
+
+/// What a card offers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offer {
+    /// The number of its clock.
+    pub(crate) phc: Option<u32>,
+    /// It stamps packets that are sent, where their sender asks for it.
+    pub(crate) tx: bool,
+    /// It stamps all packets that are received.
+    pub(crate) rx: bool,
+    /// Its driver tells XDP programs when packets were received.
+    pub(crate) xdp_rx: bool,
+}
+
+impl Offer {
+    pub(crate) fn of(link: &Link) -> Result<Self, Error> {
+        let timestamping = interface(link)?.timestamping().context("find out about", &link.name)?;
+        let netdev = Generic::open().and_then(|generic| generic.netdev(link.ifindex));
+        let netdev = netdev.context("ask for the XDP features of", &link.name)?;
+        let metadata = netdev.and_then(|netdev| netdev.rx_metadata_features).unwrap_or_default();
+        Ok(Self {
+            phc: timestamping.and_then(|timestamping| timestamping.phc),
+            tx: timestamping.is_some_and(|timestamping| timestamping.tx_modes.contains(TxMode::ON)),
+            rx: timestamping.is_some_and(|timestamping| timestamping.rx_filters.contains(RxFilter::ALL)),
+            xdp_rx: metadata & RX_METADATA_TIMESTAMP != 0,
+        })
+    }
+
+    fn wanted(self) -> Setting {
+        Setting {
+            tx: if self.tx { TxMode::ON } else { TxMode::OFF },
+            rx: if self.rx { RxFilter::ALL } else { RxFilter::NONE },
+        }
+    }
+}
+
+fn interface(link: &Link) -> Result<Interface, Error> {
+    Interface::open_index(link.ifindex).context("open", &link.name)
+}
+
+/// Has the card stamp what it can, and notes in the directory how to undo that. What somebody else has set is left as it is.
+pub(crate) fn switch_on(
+    link: &Link,
+    offer: Offer,
+    directory: &Directory,
+    announce: &dyn Fn(Notice),
+) -> Result<(), Error> {
+    let (interface, wanted) = (interface(link)?, offer.wanted());
+    let device = || link.name.clone();
+    if wanted == Setting::OFF {
+        announce(Notice::CardStampsNothing { device: device() });
+        return Ok(());
+    }
+    let found = interface.setting().context("find out about", &link.name)?;
+    if found.covers(wanted) {
+        announce(Notice::CardIsSet { device: device(), setting: found.to_string() });
+        return Ok(());
+    }
+    // Before it is so: whoever dies in between leaves the way back.
+    directory.note_setting(found, wanted)?;
+    match Change::make(&interface, wanted) {
+        Ok(change) => {
+            directory.note_setting(found, change.made)?;
+            announce(Notice::CardSet { device: device(), setting: change.made.to_string() });
+            Ok(())
+        }
+        Err(error) => {
+            directory.forget_setting()?;
+            match error.cause() {
+                Cause::Owned(_) => {
+                    announce(Notice::CardLeft { device: device(), words: error.to_string() });
+                    Ok(())
+                }
+                _ => Err(error).context("set the timestamps of", &link.name),
+            }
+        }
+    }
+}
+
+/// Puts back what was found, where the device is still here.
+pub(crate) fn restore(here: &Here, directory: &Directory, announce: &dyn Fn(Notice)) -> Result<(), Error> {
+    let Some(link) = here.by_index(directory.ifindex).filter(|_| directory.namespace == here.namespace) else {
+        return directory.forget_setting();
+    };
+    let Some((found, made)) = directory.setting()? else { return Ok(()) };
+    match (Change { index: link.ifindex, interface: link.name.clone(), found, made }).undo() {
+        Ok(()) => {}
+        Err(error) if matches!(error.cause(), Cause::Owned(_)) => {
+            announce(Notice::CardLeft { device: link.name.clone(), words: error.to_string() });
+        }
+        Err(error) => return Err(error).context("restore the timestamps of", &link.name),
+    }
+    directory.forget_setting()
+}

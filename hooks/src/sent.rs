@@ -1,0 +1,378 @@
+//! What sees requests leave: programs and maps that all attachments share, `instamp/sent`.
+//!
+//! ```text
+//! instamp/sent/DEVICES            the devices that are attached, in all network namespaces
+//! instamp/sent/IN_FLIGHT          what became known of requests that have left
+//! instamp/sent/SENT_COUNTERS      what became of them, by device
+//! instamp/sent/driver_tx, nic_tx  the links of the programs of trace-prog/
+//! ```
+//!
+//! They go with the last device. The user holds the lock on all pins.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::{self, DirBuilder},
+    io::ErrorKind,
+    mem::MaybeUninit,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use instamp_trailer::{SentKey, Site};
+use libbpf_rs::{
+    Link, MapCore as _, MapFlags, MapHandle, OpenMapMut,
+    skel::{OpenSkel as _, SkelBuilder as _},
+};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{
+    Error,
+    error::Context as _,
+    pins::{gone, remove_if_empty},
+    skeletons::{DriverTxSkelBuilder, NicTxSkelBuilder, quiet},
+    sys,
+};
+
+/// The names of the maps, in the objects and as pins.
+pub(crate) const IN_FLIGHT: &str = "IN_FLIGHT";
+const DEVICES: &str = "DEVICES";
+const SENT_COUNTERS: &str = "SENT_COUNTERS";
+const MAPS: [&str; 3] = [DEVICES, IN_FLIGHT, SENT_COUNTERS];
+
+/// The names of the programs, as pins of their links.
+const DRIVER_TX: &str = "driver_tx";
+const NIC_TX: &str = "nic_tx";
+
+/// How a program that watches the kernel's functions is attached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tracing {
+    /// A tracepoint, with the types of its arguments.
+    Tracepoint,
+    /// The entry of a function, by a trampoline.
+    Fentry,
+    /// The entry of a function, by a breakpoint or what the kernel makes of it.
+    Kprobe,
+}
+
+impl fmt::Display for Tracing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Tracepoint => "tp_btf",
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+        })
+    }
+}
+
+/// What became of the requests of one device on their way out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct SentCounts {
+    /// Times of requests that were kept for their replies.
+    pub kept: u64,
+    /// Those that took the place of another under the same nonce: a prober uses it twice.
+    pub replaced: u64,
+    /// Those that could not be kept, since the table gave no room.
+    pub refused: u64,
+    /// Those that are waiting for their reply now.
+    pub in_flight: u64,
+    /// Those that are neither waiting nor were taken out by a reply: newer ones have taken their room. While requests leave, and
+    /// replies come, this is an estimate, and rather too low.
+    pub evicted: u64,
+    /// Requests whose sender asked for the card's time.
+    pub nic_asked: u64,
+    /// Those for which the card told it while they were waiting for their reply.
+    pub nic_kept: u64,
+    /// Those for which it told it when the reply had come already, or the request was not kept any more.
+    pub nic_late: u64,
+    /// Those whose reply came before the card's time, which has not come since: the card has skipped them.
+    pub nic_skipped: u64,
+}
+
+/// Layouts of `trace-prog/in_flight.h`.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(C)]
+pub(crate) struct DeviceKey {
+    namespace: u32,
+    ifindex: u32,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Debug)]
+#[repr(C)]
+struct Device {
+    node: u16,
+    point: u8,
+    nic_tx: u8,
+    slot: u32,
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug)]
+#[repr(C)]
+struct Counters {
+    kept: u64,
+    replaced: u64,
+    refused: u64,
+    asked: u64,
+    nic_kept: u64,
+    nic_late: u64,
+}
+
+const KEY: usize = size_of::<DeviceKey>();
+const DEVICE: usize = size_of::<Device>();
+const COUNTERS: usize = size_of::<Counters>();
+/// How many entries are read at once.
+const BATCH: u32 = 4096;
+/// How many devices the maps hold.
+const MOST_DEVICES: u32 = 1024;
+
+impl DeviceKey {
+    pub(crate) fn new(namespace: u32, ifindex: u32) -> Self {
+        Self { namespace, ifindex }
+    }
+}
+
+/// The programs and maps below one directory.
+pub(crate) struct Requests(PathBuf);
+
+impl Requests {
+    pub(crate) fn new(directory: PathBuf) -> Self {
+        Self(directory)
+    }
+
+    fn pin(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        fs::symlink_metadata(self.pin(name)).is_ok()
+    }
+
+    /// The pin of the table from which ingress hooks take the times, if something puts them there.
+    pub(crate) fn in_flight(&self) -> Option<PathBuf> {
+        self.has(DRIVER_TX).then(|| self.pin(IN_FLIGHT))
+    }
+
+    /// Attaches what tells the times at which the driver gets requests, unless it is there.
+    pub(crate) fn watch_driver(&self) -> Result<(), Error> {
+        if self.has(DRIVER_TX) {
+            return Ok(());
+        }
+        self.create()?;
+        let load = || -> libbpf_rs::Result<Link> {
+            let mut storage = MaybeUninit::uninit();
+            let mut open = DriverTxSkelBuilder::default().open(&mut storage)?;
+            for map in open.open_object_mut().maps_mut() {
+                self.set_pin(map)?;
+            }
+            open.load()?.progs.driver_tx.attach()
+        };
+        self.keep(load(), DRIVER_TX)
+    }
+
+    /// Attaches what tells the times at which cards have sent requests, unless it is there.
+    pub(crate) fn watch_cards(&self) -> Result<(), Error> {
+        if self.has(NIC_TX) {
+            return Ok(());
+        }
+        let load = |tracing| -> libbpf_rs::Result<Link> {
+            let mut storage = MaybeUninit::uninit();
+            let mut open = NicTxSkelBuilder::default().open(&mut storage)?;
+            open.progs.nic_tx_fentry.set_autoload(tracing == Tracing::Fentry);
+            open.progs.nic_tx_kprobe.set_autoload(tracing == Tracing::Kprobe);
+            for map in open.open_object_mut().maps_mut() {
+                self.set_pin(map)?;
+            }
+            let loaded = open.load()?;
+            match tracing {
+                Tracing::Kprobe => loaded.progs.nic_tx_kprobe.attach(),
+                Tracing::Fentry | Tracing::Tracepoint => loaded.progs.nic_tx_fentry.attach(),
+            }
+        };
+        quiet();
+        // Of the two the first costs less. Where both fail, it says more.
+        let link = load(Tracing::Fentry).or_else(|error| load(Tracing::Kprobe).map_err(|_| error));
+        self.keep(link, NIC_TX)
+    }
+
+    fn create(&self) -> Result<(), Error> {
+        match DirBuilder::new().mode(0o700).create(&self.0) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            result => result.context("create", self.0.display())?,
+        }
+        quiet();
+        Ok(())
+    }
+
+    /// A map of this name is made and pinned here, or the one that is pinned is used.
+    fn set_pin(&self, mut map: OpenMapMut<'_>) -> libbpf_rs::Result<()> {
+        let name = map.name().to_string_lossy().into_owned();
+        if MAPS.contains(&name.as_str()) { map.set_pin_path(self.pin(&name)) } else { Ok(()) }
+    }
+
+    fn keep(&self, link: libbpf_rs::Result<Link>, name: &'static str) -> Result<(), Error> {
+        let pin = self.pin(name);
+        link.and_then(|mut link| link.pin(&pin)).context("attach the tracing program", name)
+    }
+
+    /// Has the requests of an attached device recognized: those that its tc-egress hook has stamped with this site.
+    pub(crate) fn add(&self, key: DeviceKey, site: Site, nic_tx: bool) -> Result<(), Error> {
+        let path = self.pin(DEVICES);
+        let add = || {
+            let mut devices = open_devices(&path)?;
+            let known: BTreeMap<DeviceKey, Device> = list(&devices)?;
+            let is_used = |slot: &u32| known.iter().any(|(other, device)| *other != key && device.slot == *slot);
+            let slot = match known.get(&key) {
+                Some(device) => device.slot,
+                None => (0..MOST_DEVICES).find(|slot| !is_used(slot)).unwrap_or(MOST_DEVICES),
+            };
+            let device = Device { node: site.node, point: site.point, nic_tx: nic_tx.into(), slot };
+            if !known.contains_key(&key) {
+                self.reset(slot)?;
+            }
+            devices.insert(bytes::<KEY>(&key), bytes::<DEVICE>(&device), 0)
+        };
+        add().context("write", path.display())
+    }
+
+    /// Changes what the device's requests are recognized by, if they are.
+    pub(crate) fn update(&self, key: DeviceKey, site: Site) -> Result<(), Error> {
+        match self.device(key)? {
+            Some(device) => self.add(key, site, device.nic_tx != 0),
+            None => Ok(()),
+        }
+    }
+
+    fn device(&self, key: DeviceKey) -> Result<Option<Device>, Error> {
+        if !self.has(DEVICES) {
+            return Ok(None);
+        }
+        let path = self.pin(DEVICES);
+        let read = || Ok::<_, MapError>(list(&open_devices(&path)?)?.remove(&key));
+        read().context("read", path.display())
+    }
+
+    fn reset(&self, slot: u32) -> Result<(), MapError> {
+        let mut counters = open_counters(&self.pin(SENT_COUNTERS))?;
+        let processors = counters.get(&slot, 0)?.len();
+        let zeros = PerCpuValues::try_from(vec![[0; COUNTERS]; processors]).map_err(MapError::IoError)?;
+        counters.set(slot, zeros, 0)
+    }
+
+    /// Forgets the devices for which `is_attached` says no, and removes what is not needed any more.
+    pub(crate) fn prune(&self, is_attached: impl Fn(DeviceKey) -> bool) -> Result<(), Error> {
+        let mut known = BTreeMap::new();
+        if self.has(DEVICES) {
+            let path = self.pin(DEVICES);
+            let forget = || {
+                let mut devices = open_devices(&path)?;
+                let mut known = list(&devices)?;
+                for key in known.keys().filter(|key| !is_attached(**key)) {
+                    devices.remove(&bytes(key))?;
+                }
+                known.retain(|key, _| is_attached(*key));
+                Ok::<_, MapError>(known)
+            };
+            known = forget().context("write", path.display())?;
+        }
+        if known.values().all(|device| device.nic_tx == 0) {
+            self.unpin(NIC_TX)?;
+        }
+        if known.is_empty() {
+            self.unpin(DRIVER_TX)?;
+            MAPS.iter().try_for_each(|name| self.unpin(name))?;
+            remove_if_empty(&self.0)?;
+        }
+        Ok(())
+    }
+
+    fn unpin(&self, name: &str) -> Result<(), Error> {
+        let pin = self.pin(name);
+        gone(fs::remove_file(&pin)).context("remove", pin.display())
+    }
+
+    /// How the driver's times are taken for a device, with the kernel's number of the link.
+    pub(crate) fn driver_tx(&self, key: DeviceKey) -> Result<Option<(Tracing, u32)>, Error> {
+        if self.device(key)?.is_none() || !self.has(DRIVER_TX) {
+            return Ok(None);
+        }
+        Ok(Some((Tracing::Tracepoint, self.link(DRIVER_TX)?.link)))
+    }
+
+    /// How the card's times are taken for a device, with the kernel's number of the link.
+    pub(crate) fn nic_tx(&self, key: DeviceKey) -> Result<Option<(Tracing, u32)>, Error> {
+        let is_watched = self.device(key)?.is_some_and(|device| device.nic_tx != 0);
+        if !is_watched || !self.has(NIC_TX) {
+            return Ok(None);
+        }
+        let link = self.link(NIC_TX)?;
+        let tracing = if link.kind == sys::LINK_TRACING { Tracing::Fentry } else { Tracing::Kprobe };
+        Ok(Some((tracing, link.link)))
+    }
+
+    fn link(&self, name: &str) -> Result<sys::Attached, Error> {
+        let pin = self.pin(name);
+        sys::Link::open(&pin).and_then(|link| link.info()).context("read", pin.display())
+    }
+
+    /// What became of a device's requests, those left out that replies have to tell of; `None` where nothing is counted.
+    pub(crate) fn counts(&self, key: DeviceKey, point: u8) -> Result<Option<SentCounts>, Error> {
+        let Some(device) = self.device(key)? else { return Ok(None) };
+        let path = self.pin(SENT_COUNTERS);
+        let read = || open_counters(&path)?.get(&device.slot, 0);
+        let all = read().context("read", path.display())?;
+        let sum = |field: fn(&Counters) -> u64| {
+            all.iter().filter_map(|one| Counters::read_from_bytes(one).ok()).map(|one| field(&one)).sum()
+        };
+        Ok(Some(SentCounts {
+            kept: sum(|counters| counters.kept),
+            replaced: sum(|counters| counters.replaced),
+            refused: sum(|counters| counters.refused),
+            in_flight: self.count_in_flight(key, point)?,
+            nic_asked: sum(|counters| counters.asked),
+            nic_kept: sum(|counters| counters.nic_kept),
+            nic_late: sum(|counters| counters.nic_late),
+            ..SentCounts::default()
+        }))
+    }
+
+    /// Devices with one point in one network namespace share their entries.
+    fn count_in_flight(&self, key: DeviceKey, point: u8) -> Result<u64, Error> {
+        let path = self.pin(IN_FLIGHT);
+        let is_of = |entry: &[u8]| {
+            SentKey::read_from_bytes(entry)
+                .is_ok_and(|entry| entry.namespace == key.namespace && entry.point == u32::from(point))
+        };
+        let count = || {
+            let map = MapHandle::from_pinned_path(&path)?;
+            let entries = map.lookup_batch(BATCH, MapFlags::ANY, MapFlags::ANY)?;
+            Ok::<_, libbpf_rs::Error>(entries.filter(|(entry, _)| is_of(entry)).count())
+        };
+        Ok(count().context("read", path.display())? as u64)
+    }
+}
+
+type Devices = HashMap<MapData, [u8; KEY], [u8; DEVICE]>;
+
+fn open_devices(path: &Path) -> Result<Devices, MapError> {
+    Map::HashMap(MapData::from_pin(path)?).try_into()
+}
+
+fn open_counters(path: &Path) -> Result<PerCpuArray<MapData, [u8; COUNTERS]>, MapError> {
+    Map::PerCpuArray(MapData::from_pin(path)?).try_into()
+}
+
+fn list(devices: &Devices) -> Result<BTreeMap<DeviceKey, Device>, MapError> {
+    let read = |entry: Result<([u8; KEY], [u8; DEVICE]), MapError>| {
+        let (key, device) = entry?;
+        Ok(DeviceKey::read_from_bytes(&key).ok().zip(Device::read_from_bytes(&device).ok()))
+    };
+    devices.iter().filter_map(|entry| read(entry).transpose()).collect()
+}
+
+fn bytes<const N: usize>(value: &(impl IntoBytes + Immutable)) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(value.as_bytes());
+    bytes
+}
