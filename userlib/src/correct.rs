@@ -5,17 +5,22 @@ use std::fmt;
 use instamp_trailer::{Clock, Hook, Phase, Record};
 use thiserror::Error;
 
-use crate::StripError;
+use crate::{
+    StripError,
+    known::{Known, Residence, is_nic, local_node, sum_of_bounds},
+};
 
 /// Where the time of one probe went, in nanoseconds. `rtt_ns = tx_stack_ns + net_ns + remote_ns + rx_stack_ns`, exactly,
 /// with 0 for an unknown `remote_ns`.
 ///
-/// Nothing is clamped: a far end that lies about its times can make `net_ns` or `remote_ns` negative.
+/// Nothing is clamped: a far end that lies about its times can make `net_ns` or `remote_ns` negative, and so can the error of a
+/// converted stamp of the network card with any time that it bounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Correction {
     /// Application receive minus application send.
     pub rtt_ns: i64,
-    /// First local reply-phase stamp minus last local request-phase stamp, minus `remote_ns`.
+    /// First local reply-phase stamp minus last local request-phase stamp, minus `remote_ns`. A stamp of the network card, converted
+    /// to the host's clock, takes the place of the stamp by software before it on the request, or behind it on the reply.
     pub net_ns: i64,
     /// The residence on the remote node: its last reply-phase stamp minus its first request-phase stamp.
     ///
@@ -32,7 +37,17 @@ pub struct Correction {
     pub bound_ns: Option<u64>,
     /// The hooks whose stamps `net_ns` was made from: the places it was measured between.
     pub net_source: NetSource,
-    /// Whether one of the components is negative.
+    /// The same by the network card alone: its receive time minus its transmit time, minus `remote_ns`. It is no part of the sum.
+    ///
+    /// Both are of one device of this host and in one clock, be it the card's own: then no model of that clock is needed,
+    /// and none adds an error. `None` without such a pair.
+    pub nic_net_ns: Option<i64>,
+    /// The same for `nic_net_ns` as `bound_ns` for `net_ns`. Stamps in the card's own clock have no known bound.
+    pub nic_net_bound_ns: Option<u64>,
+    /// A stamp of this host's network card is in the card's own clock, and so took no part in `net_ns`: there was no valid model of
+    /// that clock to convert it by.
+    pub nic_left_out: bool,
+    /// Whether one of these times is negative.
     pub negative: bool,
 }
 
@@ -41,8 +56,12 @@ pub struct Correction {
 pub struct NetSource {
     /// Of the last local stamp on the request.
     pub request: Hook,
+    /// The point of that stamp.
+    pub request_point: u8,
     /// Of the first local stamp on the reply.
     pub reply: Hook,
+    /// The point of that stamp.
+    pub reply_point: u8,
 }
 
 impl fmt::Display for NetSource {
@@ -66,7 +85,8 @@ pub enum Uncorrected {
     /// The reply is shorter than the request: the far end cut the trailer.
     #[error("the reply is shorter than the request; a smaller payload may come back whole")]
     Truncated,
-    /// A local stamp lies outside of application send and receive, or is in a clock that the application cannot read.
+    /// A local stamp lies outside of application send and receive, a converted one of the network card by more than its bound; or
+    /// is in a clock that the application cannot read.
     #[error(
         "a stamp lies outside of send and receive; is `instamp attach` active on this host, or only on the far end?"
     )]
@@ -122,7 +142,7 @@ impl From<StripError> for Uncorrected {
 /// host's time (see [`time_namespace`](crate::time_namespace)).
 ///
 /// Which node is local, [`local_node`] tells. Stamps of hooks that this version does not know are ignored;
-/// those of a network card's own clock, or of an unknown one, tell whose they are but take no part in sums.
+/// those of a network card's own clock, or of an unknown one, tell whose they are but take no part in sums with others.
 ///
 /// # Errors
 ///
@@ -148,16 +168,17 @@ pub fn correct(records: &[Record], sent_ns: u64, received_ns: u64) -> Result<Cor
     stamps.check_order(local)?;
     let clock = stamps.local_clock(local)?;
 
-    let requests = stamps.of(local, Phase::Request).filter(|record| Some(record.clock()) == clock);
-    let replies = stamps.of(local, Phase::Reply).filter(|record| Some(record.clock()) == clock);
-    let request = requests.clone().max_by_key(|record| record.time_ns()).ok_or(Uncorrected::NoRequestStamp)?;
-    let reply = replies.clone().min_by_key(|record| record.time_ns()).ok_or(Uncorrected::NoReplyStamp)?;
+    let request = stamps.nearest_wire(local, Phase::Request, clock).ok_or(Uncorrected::NoRequestStamp)?;
+    let reply = stamps.nearest_wire(local, Phase::Reply, clock).ok_or(Uncorrected::NoReplyStamp)?;
 
-    let inside = |record: &Record| (sent_ns..=received_ns).contains(&record.time_ns());
-    if clock != Some(Clock::MONOTONIC) || !requests.chain(replies).all(inside) {
+    let inside = |record: &Record| {
+        let slack_ns = if is_nic(record) { record.bound().nanoseconds().unwrap_or(0) } else { 0 };
+        (sent_ns.saturating_sub(slack_ns)..=received_ns.saturating_add(slack_ns)).contains(&record.time_ns())
+    };
+    let mut comparable = stamps.iter().filter(|record| record.node() == local && Some(record.clock()) == clock);
+    if clock != Some(Clock::MONOTONIC) || !comparable.all(inside) {
         return Err(Uncorrected::ClockMismatch);
     }
-    // All of these lie between send and receive: where the RTT fits, they fit.
     let span = |from: u64, to: u64| to.checked_signed_diff(from).ok_or(Uncorrected::ClockMismatch);
     let rtt_ns = span(sent_ns, received_ns)?;
     let tx_stack_ns = span(sent_ns, request.time_ns())?;
@@ -165,110 +186,36 @@ pub fn correct(records: &[Record], sent_ns: u64, received_ns: u64) -> Result<Cor
     let between_ns = span(request.time_ns(), reply.time_ns())?;
 
     // Times of the far end may be anything. A residence that overflows is none.
-    let own_bound = sum_of_bounds(request, reply);
-    let (net_ns, remote_ns, bound_ns) = match stamps.residence(local) {
-        Residence::Nowhere => (between_ns, Some(0), own_bound),
-        Residence::Unknown => (between_ns, None, own_bound),
-        Residence::Known { ns, bound_ns } => match between_ns.checked_sub(ns) {
-            Some(net_ns) => (net_ns, Some(ns), own_bound.zip(bound_ns).map(|(own, remote)| own + remote)),
-            None => (between_ns, None, own_bound),
-        },
+    let (remote_ns, remote_bound) = match stamps.residence(local) {
+        Residence::Known { ns, bound_ns } if between_ns.checked_sub(ns).is_some() => (Some(ns), bound_ns),
+        Residence::Known { .. } | Residence::Unknown => (None, Some(0)),
+        Residence::Nowhere => (Some(0), Some(0)),
     };
-    let negative = [net_ns, remote_ns.unwrap_or(0), tx_stack_ns, rx_stack_ns].iter().any(|component| *component < 0);
-    let net_source = NetSource { request: request.hook(), reply: reply.hook() };
-    Ok(Correction { rtt_ns, net_ns, remote_ns, tx_stack_ns, rx_stack_ns, bound_ns, net_source, negative })
-}
-
-/// The node of the host that sent the probe, or `None` where no stamp is of the request.
-///
-/// It is that of the first late stamp, since late stamps are only ever written by the host that awaits the reply; else that of
-/// the first request-phase record. `records` are in the order in which they were written.
-///
-/// ```
-/// use instamp::{Bound, Clock, Hook, Phase, Record, local_node};
-/// let stamp = |hook, node| Record::new(Phase::Request, 0, hook, node, Clock::MONOTONIC, Bound::UNKNOWN, 1_020);
-/// assert_eq!(local_node(&[stamp(Hook::TC_EGRESS, 7), stamp(Hook::XDP_INGRESS, 9)]), Some(7));
-/// assert_eq!(local_node(&[stamp(Hook::XDP_INGRESS, 9), stamp(Hook::DRIVER_TX, 7)]), Some(7));
-/// assert_eq!(local_node(&[]), None);
-/// ```
-pub fn local_node(records: &[Record]) -> Option<u16> {
-    let requests = || Known(records).iter().filter(|record| record.phase() == Phase::Request);
-    requests().find(|record| is_late(record)).or_else(|| requests().next()).map(Record::node)
-}
-
-/// The time that a probe spent on the remote node.
-enum Residence {
-    /// No remote stamped.
-    Nowhere,
-    /// One did, but its stamps do not tell.
-    Unknown,
-    /// As its stamps say, with the sum of their bounds.
-    Known { ns: i64, bound_ns: Option<u64> },
-}
-
-/// The records of which the hook is known. The others may mean anything.
-#[derive(Clone, Copy)]
-struct Known<'a>(&'a [Record]);
-
-impl<'a> Known<'a> {
-    fn iter(self) -> impl Iterator<Item = &'a Record> + Clone {
-        self.0.iter().filter(|record| record.hook().number() != 0 && record.hook().name().is_some())
-    }
-
-    fn of(self, node: u16, phase: Phase) -> impl Iterator<Item = &'a Record> + Clone {
-        self.iter().filter(move |record| record.node() == node && record.phase() == phase)
-    }
-
-    /// A probe is stamped by the local node, by remote ones, again by remote ones and again by the local one. Late stamps
-    /// of the request are written when the reply arrives, and only by the local node.
-    fn check_order(self, local: u16) -> Result<(), Uncorrected> {
-        let stage = |record: &Record| match (record.phase(), record.node() == local) {
-            (Phase::Request, true) => 0,
-            (Phase::Request, false) => 1,
-            (Phase::Reply, false) => 2,
-            (Phase::Reply, true) => 3,
-        };
-        let in_order = self.iter().filter(|record| !is_late(record)).map(stage).is_sorted();
-        let own_late = self.iter().filter(|record| is_late(record)).all(|record| record.node() == local);
-        if in_order && own_late { Ok(()) } else { Err(Uncorrected::NodeConflict) }
-    }
-
-    /// The host clock in which the local node stamped, if it did in any. One host uses one.
-    fn local_clock(self, local: u16) -> Result<Option<Clock>, Uncorrected> {
-        let mut clocks = self.iter().filter(|record| record.node() == local).filter_map(host_clock);
-        let first = clocks.next();
-        if clocks.all(|clock| Some(clock) == first) { Ok(first) } else { Err(Uncorrected::NodeConflict) }
-    }
-
-    fn residence(self, local: u16) -> Residence {
-        let Some(remote) = self.iter().map(Record::node).find(|node| *node != local) else {
-            return Residence::Nowhere;
-        };
-        let comparable = |record: &&Record| host_clock(record).is_some();
-        let first = self.of(remote, Phase::Request).filter(comparable).min_by_key(|record| record.time_ns());
-        let last = self.of(remote, Phase::Reply).filter(comparable).max_by_key(|record| record.time_ns());
-        let (Some(first), Some(last)) = (first, last) else { return Residence::Unknown };
-        let mut all = self.iter().filter(|record| record.node() == remote).filter(comparable);
-        if !all.all(|record| record.clock() == first.clock()) {
-            return Residence::Unknown;
-        }
-        match last.time_ns().checked_signed_diff(first.time_ns()) {
-            Some(ns) => Residence::Known { ns, bound_ns: sum_of_bounds(first, last) },
-            None => Residence::Unknown,
-        }
-    }
-}
-
-/// Whether the time of the request became known only after it had left, and was written into the reply.
-fn is_late(record: &Record) -> bool {
-    record.phase() == Phase::Request && matches!(record.hook(), Hook::DRIVER_TX | Hook::NIC_TX)
-}
-
-/// The clock of a record, if it is one that counts a host's time.
-fn host_clock(record: &Record) -> Option<Clock> {
-    Some(record.clock()).filter(|clock| matches!(*clock, Clock::MONOTONIC | Clock::TAI))
-}
-
-fn sum_of_bounds(first: &Record, second: &Record) -> Option<u64> {
-    Some(first.bound().nanoseconds()? + second.bound().nanoseconds()?)
+    let less_remote = |ns: i64| ns.checked_sub(remote_ns.unwrap_or(0));
+    let bound_of = |from, to| sum_of_bounds(from, to).zip(remote_bound).map(|(own, remote)| own + remote);
+    let net_ns = less_remote(between_ns).ok_or(Uncorrected::ClockMismatch)?;
+    let nic_net = stamps.nic_pair(local).and_then(|(sent, received)| {
+        let ns = received.time_ns().checked_signed_diff(sent.time_ns()).and_then(less_remote)?;
+        Some((ns, bound_of(sent, received)))
+    });
+    let nic_net_ns = nic_net.map(|(ns, _)| ns);
+    let times = [net_ns, remote_ns.unwrap_or(0), tx_stack_ns, rx_stack_ns, nic_net_ns.unwrap_or(0)];
+    Ok(Correction {
+        rtt_ns,
+        net_ns,
+        remote_ns,
+        tx_stack_ns,
+        rx_stack_ns,
+        bound_ns: bound_of(request, reply),
+        net_source: NetSource {
+            request: request.hook(),
+            request_point: request.point(),
+            reply: reply.hook(),
+            reply_point: reply.point(),
+        },
+        nic_net_ns,
+        nic_net_bound_ns: nic_net.and_then(|(_, bound_ns)| bound_ns),
+        nic_left_out: stamps.iter().any(|r| r.node() == local && is_nic(r) && r.clock() == Clock::PHC),
+        negative: times.iter().any(|time| *time < 0),
+    })
 }

@@ -162,7 +162,7 @@ fn each_case_of_the_definitions() {
         ),
         (
             "the card's own clock takes no part",
-            &["request 7 nic-tx phc 77", OUT, "reply 7 nic-rx phc 99", BACK],
+            &["request 7 nic-tx phc 77", OUT, "reply 7 nic-rx phc 5099", BACK],
             Ok((20, 970, Some(0), 10)),
         ),
         ("nothing", &[], Err(Uncorrected::NoStamps)),
@@ -258,7 +258,8 @@ fn the_source_names_the_hooks_used() {
         "request 7 driver-tx monotonic 1030",
     ];
     let correction = correct(&texts.map(record), SENT_NS, RECEIVED_NS).expect("corrected");
-    assert_eq!(correction.net_source, NetSource { request: Hook::DRIVER_TX, reply: Hook::TC_INGRESS });
+    let source = NetSource { request: Hook::DRIVER_TX, request_point: 0, reply: Hook::TC_INGRESS, reply_point: 0 };
+    assert_eq!(correction.net_source, source);
     assert_eq!(correction.net_source.to_string(), "driver-tx/tc-ingress");
 }
 
@@ -291,11 +292,15 @@ fn likely_record() -> impl Strategy<Value = Record> {
 
 fn check_identity(records: &[Record], sent_ns: u64, received_ns: u64) {
     let Ok(correction) = correct(records, sent_ns, received_ns) else { return };
-    let Correction { rtt_ns, net_ns, remote_ns, tx_stack_ns, rx_stack_ns, .. } = correction;
+    let Correction { rtt_ns, net_ns, remote_ns, tx_stack_ns, rx_stack_ns, net_source, .. } = correction;
     let parts = [tx_stack_ns, net_ns, remote_ns.unwrap_or(0), rx_stack_ns];
     assert_eq!(parts.map(i128::from).iter().sum::<i128>(), i128::from(rtt_ns));
     assert_eq!(i128::from(rtt_ns), i128::from(received_ns) - i128::from(sent_ns));
-    assert!(tx_stack_ns >= 0 && rx_stack_ns >= 0);
+    // Converted times of the network card may lie outside of send and receive, but not by more than the largest bound.
+    let least = |hook: Hook| if matches!(hook, Hook::NIC_TX | Hook::NIC_RX) { -(1 << 30) } else { 0 };
+    assert!(tx_stack_ns >= least(net_source.request) && rx_stack_ns >= least(net_source.reply));
+    let times = [parts[0], parts[1], parts[2], parts[3], correction.nic_net_ns.unwrap_or(0)];
+    assert_eq!(correction.negative, times.into_iter().any(i64::is_negative));
 }
 
 proptest! {

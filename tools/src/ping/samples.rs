@@ -40,7 +40,7 @@ pub(super) fn stamped(seq: u64, rtt_ns: u64, stamps: &[Record]) -> Reply {
 pub(super) fn reply(seq: u64) -> Reply {
     let stamps = [stamp(Phase::Request, 0, Hook::TC_EGRESS, 20_100), stamp(Phase::Reply, 0, Hook::XDP_INGRESS, 31_442)];
     let reply = stamped(seq, 42_149, &stamps);
-    let source = NetSource { request: Hook::TC_EGRESS, reply: Hook::XDP_INGRESS };
+    let source = NetSource { request: Hook::TC_EGRESS, request_point: 0, reply: Hook::XDP_INGRESS, reply_point: 0 };
     assert_eq!(reply.correction.map(|correction| correction.net_source), Ok(source));
     reply
 }
