@@ -179,7 +179,8 @@ impl InFlight {
         Some(seq)
     }
 
-    fn capacity(&self) -> u64 {
+    /// How many probes the table remembers.
+    pub(crate) fn capacity(&self) -> u64 {
         self.slots.len() as u64
     }
 

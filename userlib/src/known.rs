@@ -69,10 +69,21 @@ impl<'a> Known<'a> {
     /// gives way to one of the network card at the same point, whose place is nearer whatever its error.
     pub(crate) fn nearest_wire(self, local: u16, phase: Phase, clock: Option<Clock>) -> Option<&'a Record> {
         let comparable = || self.of(local, phase).filter(move |record| Some(record.clock()) == clock);
-        let software = outermost(phase, comparable().filter(|record| !is_nic(record)));
+        let software = self.nearest_wire_by_software(local, phase, clock);
         let at_its_point = |record: &&Record| software.is_none_or(|software| software.point() == record.point());
         let nic = outermost(phase, comparable().filter(|record| record.hook() == nic_hook(phase)).filter(at_its_point));
         nic.or(software)
+    }
+
+    /// The same of software's stamps alone.
+    pub(crate) fn nearest_wire_by_software(self, local: u16, phase: Phase, clock: Option<Clock>) -> Option<&'a Record> {
+        outermost(phase, self.of(local, phase).filter(|record| Some(record.clock()) == clock && !is_nic(record)))
+    }
+
+    /// Whether the local node's network card has told when the request left it.
+    #[cfg(feature = "prober")]
+    pub(crate) fn has_nic_tx(self, local: u16) -> bool {
+        self.of(local, Phase::Request).any(|record| record.hook() == Hook::NIC_TX)
     }
 
     /// The transmit and the receive time that one network card of the local node took, in one clock: the first such pair

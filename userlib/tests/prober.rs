@@ -17,7 +17,7 @@ use std::{
 use common::skip;
 use instamp::{
     ReserveError, Uncorrected,
-    prober::{Config, ErrorKind, Event, Prober, ProberError, Reply, SocketKind},
+    prober::{Config, ErrorKind, Event, NicTxCounts, Prober, ProberError, Reply, SocketKind},
 };
 use nix::sched::{CloneFlags, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -90,6 +90,35 @@ fn every_probe_is_answered_on_every_kind_of_socket() {
             }
             assert_eq!(seen, (1..=50).map(|seq| (seq, (1, 1))).collect(), "{target} {socket:?}");
         }
+    });
+}
+
+/// No device here is a network card: the requests ask in vain, and all else is as ever.
+#[test]
+fn transmit_times_that_never_come_are_missing() {
+    in_own_network(|| async {
+        for (target, socket) in EVERY_WAY {
+            let config = Config { socket, count: Some(200), nic_tx: true, ..fast(target) };
+            let mut prober = Prober::new(config).expect("a prober");
+            let (mut sent, mut answered) = (0, 0);
+            while let Some(event) = prober.next().await {
+                match event {
+                    Event::Sent { .. } => sent += 1,
+                    Event::Reply(reply) => {
+                        answered += 1;
+                        assert!(reply.is_first_answer() && reply.stamps.is_empty());
+                        assert_eq!(reply.correction, Err(Uncorrected::NoStamps));
+                    }
+                    Event::Timeout { .. } | Event::Error { .. } => panic!("{event:?}"),
+                }
+            }
+            assert_eq!((sent, answered), (200, 200), "{target} {socket:?}");
+            assert_eq!(prober.nic_tx(), Some(NicTxCounts { asked: 200, received: 0, late: 0, missing: 200 }));
+        }
+        let prober = |config| Prober::new(config).expect("a prober");
+        assert_eq!(prober(fast(V4)).nic_tx(), None);
+        let without_trailer = Config { payload_bytes: 38, nic_tx: true, ..fast(V4) };
+        assert_eq!(prober(without_trailer).nic_tx(), None);
     });
 }
 
@@ -206,8 +235,8 @@ table inet lab {
         if !run(&["nft", RULES]) {
             return skip("nft, which `cargo xtask setup` installs, cannot reject echo requests here");
         }
-        for (target, socket) in EVERY_WAY {
-            let events = events(Config { socket, count: Some(3), ..fast(target) }).await;
+        for ((target, socket), nic_tx) in EVERY_WAY.into_iter().flat_map(|way| [(way, false), (way, true)]) {
+            let events = events(Config { socket, count: Some(3), nic_tx, ..fast(target) }).await;
             let errors: Vec<_> = events
                 .iter()
                 .filter_map(|event| {
@@ -226,11 +255,11 @@ table inet lab {
 fn an_unreachable_route_is_an_error_for_each_probe() {
     in_own_network(|| async {
         // The route goes away while the prober runs: its socket is connected by then.
-        for (target, socket) in EVERY_WAY {
+        for ((target, socket), nic_tx) in EVERY_WAY.into_iter().flat_map(|way| [(way, false), (way, true)]) {
             let prefix = if target.is_ipv4() { "192.0.2.1" } else { "2001:db8::1" };
             let family = if target.is_ipv4() { "-4" } else { "-6" };
             assert!(run(&["ip", family, "route", "replace", prefix, "dev", "lo"]), "ip route replace");
-            let config = Config { socket, count: Some(3), ..fast(prefix.parse().expect("an address")) };
+            let config = Config { socket, count: Some(3), nic_tx, ..fast(prefix.parse().expect("an address")) };
             let mut prober = Prober::new(config).expect("a prober");
             assert!(run(&["ip", family, "route", "replace", "unreachable", prefix]), "ip route replace unreachable");
             let mut errors = Vec::new();

@@ -60,7 +60,8 @@ pub struct Reply {
     pub received_ns: u64,
     /// Where the time went, or why that is not known.
     pub correction: Result<Correction, Uncorrected>,
-    /// The stamps in the order in which they were written; none where the reply has no trailer of this probe.
+    /// The stamps in the order in which they were written; none where the reply has no trailer of this probe. Behind them, where the
+    /// reply has none, the network card's transmit time of the request that came from the socket.
     pub stamps: Stamps,
     /// A hook found no free record in the probe.
     pub full: bool,
@@ -92,16 +93,21 @@ pub struct Stamps {
 impl Stamps {
     /// None.
     pub const NONE: Self = Self { records: [Record::EMPTY; MAX_CAP as usize], length: 0 };
+
+    /// Adds one, if there are fewer than 15.
+    pub(crate) fn push(&mut self, record: Record) {
+        if let Some(free) = self.records.get_mut(self.length) {
+            *free = record;
+            self.length += 1;
+        }
+    }
 }
 
 impl From<&[Record]> for Stamps {
     /// The first 15 of `records`.
     fn from(records: &[Record]) -> Self {
         let mut stamps = Self::NONE;
-        for (free, record) in stamps.records.iter_mut().zip(records) {
-            *free = *record;
-            stamps.length += 1;
-        }
+        records.iter().for_each(|record| stamps.push(*record));
         stamps
     }
 }

@@ -1,10 +1,17 @@
 //! An asynchronous prober over ICMP sockets.
 
+mod card;
 mod clock;
+#[cfg(test)]
+#[path = "../../tests/common/mod.rs"]
+mod common;
 mod error;
 mod error_kind;
+mod error_queue;
 mod event;
+mod looped;
 mod message;
+mod nic_tx;
 mod pace;
 mod session;
 mod socket;
@@ -17,12 +24,14 @@ use tokio::io::{Interest, unix::AsyncFd};
 pub use error::ProberError;
 pub use error_kind::ErrorKind;
 pub use event::{Event, Reply, Stamps};
+pub use nic_tx::NicTxCounts;
 
 use self::{
+    card::Card,
     clock::{HostClock, Timer},
     message::Version,
     session::Session,
-    socket::EchoSocket,
+    socket::{Buffer, EchoSocket, Endpoint},
 };
 use crate::{DEFAULT_PAYLOAD_LENGTH, time_namespace::MonotonicOffset};
 
@@ -75,6 +84,13 @@ pub struct Config {
     pub deadline: Option<Duration>,
     /// The time to live or hop limit of the requests; the system's by default.
     pub ttl: Option<u8>,
+    /// Ask the network card for the time at which each request leaves it; not by default. It takes a card that was set to
+    /// stamp, and a trailer.
+    ///
+    /// The time comes with the reply where the host's hooks write it there. Where they do not, and this process is in the
+    /// network namespace of the card, it comes from the socket: in the host's time if a model of the card's clock is
+    /// published, else in the card's. No reply is held up for it: [`Prober::nic_tx`] counts what has come in time.
+    pub nic_tx: bool,
 }
 
 impl Config {
@@ -92,6 +108,7 @@ impl Config {
             timeout: Duration::from_secs(1),
             deadline: None,
             ttl: None,
+            nic_tx: false,
         }
     }
 }
@@ -122,7 +139,7 @@ impl Config {
 /// # }
 /// ```
 pub struct Prober {
-    socket: AsyncFd<EchoSocket>,
+    endpoint: AsyncFd<Endpoint>,
     timer: AsyncFd<Timer>,
     /// When the timer fires.
     armed_ns: Option<u64>,
@@ -144,11 +161,18 @@ impl Prober {
         let clock = HostClock::new(MonotonicOffset::of_this_process()?);
         let mut random = StdRng::from_os_rng();
         let socket = EchoSocket::open(&config, random.random())?;
-        let session = Session::new(&config, socket.identifier(), clock, random)?;
-        let watched = watch(socket, Interest::READABLE | Interest::ERROR);
+        let mut session = Session::new(&config, socket.identifier(), clock, random)?;
+        if config.nic_tx {
+            let address = socket.local_address().ok().flatten();
+            if session.expect_nic_tx(Card::of(config.interface.as_deref(), address)) {
+                socket.ask_for_nic_tx()?;
+            }
+        }
+        let [replies, errors] = [(); 2].map(|()| Buffer::new(config.payload_bytes));
+        let watched = watch(Endpoint { socket, replies, errors }, Interest::READABLE | Interest::ERROR);
         let timer = Timer::new().and_then(|timer| watch(timer, Interest::READABLE));
         Ok(Self {
-            socket: watched.map_err(|source| ProberError::Socket { action: "watch", source })?,
+            endpoint: watched.map_err(|source| ProberError::Socket { action: "watch", source })?,
             timer: timer.map_err(ProberError::Timer)?,
             armed_ns: None,
             session,
@@ -157,12 +181,18 @@ impl Prober {
 
     /// The kind of the socket that was opened: never [`SocketKind::Auto`].
     pub fn socket_kind(&self) -> SocketKind {
-        self.socket.get_ref().kind()
+        self.endpoint.get_ref().socket.kind()
     }
 
     /// The identifier of the requests, as this host sends them: NAT may change it on the way.
     pub fn identifier(&self) -> u16 {
-        self.socket.get_ref().identifier()
+        self.endpoint.get_ref().socket.identifier()
+    }
+
+    /// What became of the network card's transmit times so far, or `None` where they are not asked for: by
+    /// [`Config::nic_tx`], or for want of a trailer.
+    pub fn nic_tx(&self) -> Option<NicTxCounts> {
+        self.session.nic_tx()
     }
 
     /// Sends no more. What is outstanding is still waited for, at most for the timeout.
@@ -181,9 +211,15 @@ impl Prober {
             if let Some(event) = self.session.events.pop_front() {
                 return Some(event);
             }
-            self.session.act(self.socket.get_mut());
+            self.session.act(self.endpoint.get_mut());
             if self.session.events.is_empty() {
-                let wake_ns = self.session.wake_ns()?;
+                let Some(wake_ns) = self.session.wake_ns() else {
+                    // A transmit time that came behind the last reply is late, but not missing.
+                    if self.session.nic_tx().is_some() {
+                        self.session.receive_errors(self.endpoint.get_mut());
+                    }
+                    return self.session.events.pop_front();
+                };
                 self.wait(wake_ns).await;
             }
         }
@@ -197,13 +233,13 @@ impl Prober {
         }
         tokio::select! {
             biased;
-            Ok(mut guard) = self.socket.ready_mut(Interest::READABLE | Interest::ERROR) => {
-                let failed = guard.ready().is_error();
-                let socket = guard.get_inner_mut();
+            Ok(mut guard) = self.endpoint.ready_mut(Interest::READABLE | Interest::ERROR) => {
+                let failed = guard.ready().is_error() || self.session.errors_left;
+                let endpoint = guard.get_inner_mut();
                 if failed {
-                    self.session.receive_errors(socket);
+                    self.session.receive_errors(endpoint);
                 }
-                if self.session.receive(socket) {
+                if self.session.receive(endpoint) && !self.session.errors_left {
                     guard.clear_ready();
                 } else {
                     guard.retain_ready();

@@ -7,11 +7,15 @@ use nix::errno::Errno;
 use rand::{Rng, rngs::StdRng};
 
 use super::{
-    Config, ErrorKind, Event, Reply, Stamps,
+    Config, ErrorKind, Event, NicTxCounts, Reply, Stamps,
+    card::Card,
     clock::HostClock,
+    error_queue::{Queued, ReceivedError},
+    looped::Looped,
     message::{HEADER_LENGTH, Version, request_header},
+    nic_tx::NicTx,
     pace::Pace,
-    socket::{EchoSocket, ReceivedError, ReceivedReply},
+    socket::{Buffer, EchoSocket, Endpoint, ReceivedReply},
 };
 use crate::{
     Correction, ReserveError, Run, Uncorrected, correct,
@@ -42,6 +46,10 @@ pub(super) struct Session {
     in_flight: InFlight,
     /// Something was sent, and the socket has not been emptied since.
     unread: bool,
+    /// The error queue has not been emptied.
+    pub(super) errors_left: bool,
+    /// The card's transmit times, where they were asked for.
+    nic_tx: Option<(NicTx, Card)>,
     deadline_ns: Option<u64>,
     /// When everything ends: known when the first request is sent.
     end_ns: Option<u64>,
@@ -75,13 +83,29 @@ impl Session {
             pace: Pace::new(interval_ns, config.count),
             in_flight: InFlight::new(timeout_ns, usize::try_from(probes).unwrap_or(usize::MAX)),
             unread: false,
+            errors_left: false,
+            nic_tx: None,
             deadline_ns: config.deadline.map(nanoseconds),
             end_ns: None,
         })
     }
 
+    /// Expects the transmit times of a card through the error queue or in the replies. Whether it does: without a trailer
+    /// none would find its request.
+    pub(super) fn expect_nic_tx(&mut self, card: Card) -> bool {
+        if self.run.cap().is_some() {
+            self.nic_tx = Some((NicTx::new(self.in_flight.capacity()), card));
+        }
+        self.nic_tx.is_some()
+    }
+
+    /// What became of the transmit times, if they are expected.
+    pub(super) fn nic_tx(&self) -> Option<NicTxCounts> {
+        self.nic_tx.as_ref().map(|(times, _)| times.counts())
+    }
+
     /// Does what is due.
-    pub(super) fn act(&mut self, socket: &mut EchoSocket) {
+    pub(super) fn act(&mut self, endpoint: &mut Endpoint) {
         let now_ns = self.clock.now_ns();
         self.end_ns = self.end_ns.or_else(|| Some(now_ns.saturating_add(self.deadline_ns?)));
         let due = |due_ns: Option<u64>| due_ns.is_some_and(|due_ns| due_ns <= now_ns);
@@ -89,7 +113,7 @@ impl Session {
 
         // What has arrived in time is not given up because nobody looked, and a fast sender does not forget to receive.
         if ended || due(self.in_flight.expires_ns()) || sending && self.unread {
-            let emptied = self.receive(socket);
+            let emptied = self.receive(endpoint);
             while emptied && let Some(seq) = self.in_flight.expire(now_ns) {
                 self.events.push_back(Event::Timeout { seq });
             }
@@ -100,7 +124,7 @@ impl Session {
                 self.events.push_back(Event::Timeout { seq });
             }
         } else if sending {
-            self.send(socket);
+            self.send(endpoint);
         }
     }
 
@@ -115,38 +139,66 @@ impl Session {
     }
 
     /// Takes replies from the socket. Whether it has been emptied.
-    pub(super) fn receive(&mut self, socket: &mut EchoSocket) -> bool {
+    pub(super) fn receive(&mut self, Endpoint { socket, replies, errors }: &mut Endpoint) -> bool {
         let clock = self.clock;
         for _ in 0..BATCH {
-            match socket.receive(|| clock.now_ns()) {
-                Ok(Some((received_ns, reply))) => self.take_reply(received_ns, &reply),
+            match socket.receive(replies, || clock.now_ns()) {
+                Ok(Some((received_ns, reply))) => {
+                    // A transmit time that is there is not missed because nobody looked.
+                    if self.nic_tx.is_some() {
+                        self.take_queued(socket, errors);
+                    }
+                    self.take_reply(received_ns, &reply);
+                }
                 Ok(None) | Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {
                     self.unread = false;
                     return true;
                 }
                 // An error about one of the requests; the queue has the details.
-                Err(_) => _ = self.receive_errors(socket),
+                Err(_) => _ = self.take_queued(socket, errors),
             }
         }
         false
     }
 
-    /// Takes ICMP errors from the socket's error queue. Whether there were any.
-    pub(super) fn receive_errors(&mut self, socket: &mut EchoSocket) -> bool {
-        for taken in 0..BATCH {
-            match socket.receive_error() {
-                Ok(Some(error)) => self.take_error(&error),
-                Ok(None) | Err(Errno::EINTR) => {}
-                Err(_) => return taken > 0,
+    /// Takes the messages of the socket's error queue. Whether there were any but transmit times.
+    pub(super) fn receive_errors(&mut self, Endpoint { socket, errors, .. }: &mut Endpoint) -> bool {
+        self.take_queued(socket, errors)
+    }
+
+    fn take_queued(&mut self, socket: &EchoSocket, buffer: &mut Buffer) -> bool {
+        let mut news = false;
+        for _ in 0..BATCH {
+            match socket.receive_queued(buffer) {
+                Ok(Queued::Error(error)) => {
+                    self.take_error(&error);
+                    news = true;
+                }
+                Ok(Queued::Sent { request, phc_ns }) => self.take_nic_tx(request, phc_ns),
+                Ok(Queued::Other) | Err(Errno::EINTR) => news = true,
+                Err(_) => {
+                    self.errors_left = false;
+                    return news;
+                }
             }
         }
-        true
+        self.errors_left = true;
+        news
+    }
+
+    fn take_nic_tx(&mut self, request: Looped, phc_ns: u64) {
+        let Some((times, card)) = &mut self.nic_tx else { return };
+        let probe = self.in_flight.find(request.sequence).filter(|probe| probe.nonce == request.nonce);
+        if let Some(probe) = probe {
+            times.stamped(probe.seq, card.time(phc_ns, self.clock.now_ns()));
+        }
     }
 
     fn take_reply(&mut self, received_ns: u64, ReceivedReply { echo, from, ttl }: &ReceivedReply<'_>) {
         let Some(probe) = self.in_flight.find(echo.sequence) else { return };
-        let Judged { correction, stamps, full } = judge(&self.run, &probe, received_ns, echo.payload);
+        let nic_tx = self.nic_tx.as_mut().map(|(times, _)| times);
+        let Judged { correction, stamps, full } = judge(&self.run, &probe, received_ns, echo.payload, nic_tx);
         // The probe of that nonce is another one, perhaps one from 65,536 requests ago: this one still waits.
         let answer = match correction {
             Err(Uncorrected::ForeignNonce) => None,
@@ -182,7 +234,7 @@ impl Session {
         }
     }
 
-    fn send(&mut self, socket: &mut EchoSocket) {
+    fn send(&mut self, endpoint: &mut Endpoint) {
         if let Some(seq) = self.in_flight.make_room() {
             self.events.push_back(Event::Timeout { seq });
         }
@@ -190,15 +242,18 @@ impl Session {
         self.prepare(wire_sequence(self.in_flight.next_seq()), nonce);
         for tries_left in (0..SEND_TRIES).rev() {
             let sent_ns = self.clock.now_ns();
-            match socket.send(&self.request) {
+            match endpoint.socket.send(&self.request) {
                 Ok(()) => {
                     let seq = self.in_flight.sent(sent_ns, nonce);
+                    if let Some((times, _)) = &mut self.nic_tx {
+                        times.sent(seq);
+                    }
                     self.pace.sent(sent_ns);
                     self.unread = true;
                     return self.events.push_back(Event::Sent { seq, sent_ns });
                 }
                 Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::EINTR) => return self.pace.no_room(sent_ns),
-                Err(_) if self.receive_errors(socket) && tries_left > 0 => {}
+                Err(_) if self.receive_errors(endpoint) && tries_left > 0 => {}
                 Err(errno) => {
                     let seq = self.in_flight.sent(sent_ns, nonce);
                     self.in_flight.failed(seq);
@@ -240,7 +295,7 @@ struct Judged {
     full: bool,
 }
 
-fn judge(run: &Run, probe: &SentProbe, received_ns: u64, payload: &[u8]) -> Judged {
+fn judge(run: &Run, probe: &SentProbe, received_ns: u64, payload: &[u8], nic_tx: Option<&mut NicTx>) -> Judged {
     let without = |reason| Judged { correction: Err(reason), stamps: Stamps::NONE, full: false };
     if payload.len() < run.length() {
         return without(Uncorrected::Truncated);
@@ -249,11 +304,14 @@ fn judge(run: &Run, probe: &SentProbe, received_ns: u64, payload: &[u8]) -> Judg
         return without(Uncorrected::NoStamps);
     }
     match strip(payload, probe.nonce) {
-        Ok(stripped) => Judged {
-            correction: correct(stripped.records, probe.sent_ns, received_ns),
-            stamps: stripped.records.into(),
-            full: stripped.full,
-        },
+        Ok(stripped) => {
+            let mut stamps = Stamps::from(stripped.records);
+            if let Some(record) = nic_tx.and_then(|times| times.replied(probe.seq, stripped.records)) {
+                stamps.push(record);
+            }
+            let correction = correct(&stamps, probe.sent_ns, received_ns);
+            Judged { correction, stamps, full: stripped.full }
+        }
         Err(error) => without(error.into()),
     }
 }
@@ -267,8 +325,9 @@ fn nanoseconds(duration: Duration) -> u64 {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use instamp_trailer::wire::trailer_length;
+    use instamp_trailer::{Bound, Clock, Hook, Phase, Record, wire::trailer_length};
     use rand::SeedableRng;
+    use zerocopy::IntoBytes as _;
 
     use super::*;
     use crate::{prober::message::Echo, time_namespace::MonotonicOffset};
@@ -405,6 +464,46 @@ mod tests {
             .collect();
         assert_eq!(seqs, [Some(1), None]);
         assert_eq!(session.in_flight.expire(u64::MAX), None, "failed, so not waiting");
+    }
+
+    #[test]
+    fn a_transmit_time_finds_its_request_by_the_nonce() {
+        let counts = |session: &Session| session.nic_tx().expect("expected");
+        let mut session = session(64);
+        assert!(session.expect_nic_tx(Card::of(None, None)));
+        let payload = send(&mut session, 100, 11);
+        session.nic_tx.as_mut().expect("expected").0.sent(1);
+        session.take_nic_tx(Looped { sequence: 1, nonce: 12 }, 77);
+        session.take_nic_tx(Looped { sequence: 2, nonce: 11 }, 77);
+        assert_eq!(counts(&session).received, 0);
+        session.take_nic_tx(Looped { sequence: 1, nonce: 11 }, 77);
+        assert_eq!(counts(&session), NicTxCounts { asked: 1, received: 1, late: 0, missing: 0 });
+        // Without a stamp beside which it belongs it is not in the reply.
+        assert!(receive(&mut session, 130, 1, &payload).expect("a reply").stamps.is_empty());
+    }
+
+    #[test]
+    fn a_transmit_time_of_the_socket_is_a_stamp_of_the_reply() {
+        let mut session = session(64);
+        session.expect_nic_tx(Card::of(None, None));
+        let mut payload = send(&mut session, 100, 11);
+        session.nic_tx.as_mut().expect("expected").0.sent(1);
+        session.take_nic_tx(Looped { sequence: 1, nonce: 11 }, 77);
+        // As the hooks of this host write them.
+        let stamp =
+            |phase, hook, time_ns| Record::new(phase, 0, hook, 7, Clock::MONOTONIC, Bound::at_least(64), time_ns);
+        let records = [stamp(Phase::Request, Hook::TC_EGRESS, 105), stamp(Phase::Reply, Hook::XDP_INGRESS, 120)];
+        for (free, record) in payload.chunks_exact_mut(12).zip(records) {
+            free.copy_from_slice(record.as_bytes());
+        }
+        payload[58] = 0x24;
+        let forged_cut = receive(&mut session, 110, 1, &payload[..10]).expect("a reply");
+        assert_eq!(forged_cut.correction, Err(Uncorrected::Truncated));
+        let reply = receive(&mut session, 130, 1, &payload).expect("a reply");
+        let phc = Record::new(Phase::Request, 0, Hook::NIC_TX, 7, Clock::PHC, Bound::UNKNOWN, 77);
+        assert_eq!(*reply.stamps, [records[0], records[1], phc]);
+        let correction = reply.correction.expect("corrected");
+        assert_eq!((correction.net_ns, correction.nic_left_out), (15, true));
     }
 
     #[test]

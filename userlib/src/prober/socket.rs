@@ -3,37 +3,64 @@
 use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
 };
 
 use nix::{
     errno::Errno,
     net::if_::if_nametoindex,
-    sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt},
+    sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, TimestampingFlag, recvmsg, setsockopt, sockopt},
 };
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::{
-    Config, ErrorKind, ProberError, SocketKind,
+    Config, ProberError, SocketKind,
     message::{Echo, HEADER_LENGTH, Version, parse_ipv4},
 };
 
 /// The longest IPv4 header in bytes.
 const MAX_IPV4_HEADER: usize = 60;
-/// Room for the control messages of a reply or an error: hop limit, extended error and the address of its sender.
+/// Room for the control messages of a reply or an error: hop limit, time stamps, extended error and the address of its sender.
 const CONTROL_LENGTH: usize = 256;
+/// The longest Ethernet header of a probe in bytes: with two VLAN tags.
+const MAX_LINK_HEADER: usize = 22;
 /// What the socket queues, as far as the host allows: about a thousand replies of the default size.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// A connected, non-blocking socket for echo messages of one identifier.
 pub(crate) struct EchoSocket {
     socket: Socket,
-    version: Version,
+    pub(super) version: Version,
     kind: SocketKind,
     identifier: u16,
     target: IpAddr,
-    buffer: Box<[u8]>,
-    control: Box<[u8]>,
+}
+
+/// Room for one message and its control messages.
+pub(crate) struct Buffer {
+    pub(super) message: Box<[u8]>,
+    pub(super) control: Box<[u8]>,
+}
+
+impl Buffer {
+    /// For the longest message about a request with this payload: the frame in which it left.
+    pub(crate) fn new(payload_bytes: usize) -> Self {
+        let length = MAX_LINK_HEADER + MAX_IPV4_HEADER + HEADER_LENGTH + payload_bytes;
+        Self { message: vec![0; length].into(), control: vec![0; CONTROL_LENGTH].into() }
+    }
+}
+
+/// A socket with its buffers: what is read from one of its queues stays while the other is read.
+pub(crate) struct Endpoint {
+    pub(crate) socket: EchoSocket,
+    pub(crate) replies: Buffer,
+    pub(crate) errors: Buffer,
+}
+
+impl AsRawFd for Endpoint {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
 }
 
 /// An echo reply.
@@ -41,13 +68,6 @@ pub(crate) struct ReceivedReply<'a> {
     pub(crate) echo: Echo<'a>,
     pub(crate) from: IpAddr,
     pub(crate) ttl: Option<u8>,
-}
-
-/// An ICMP error about a request.
-pub(crate) struct ReceivedError {
-    pub(crate) sequence: Option<u16>,
-    pub(crate) from: Option<IpAddr>,
-    pub(crate) error: ErrorKind,
 }
 
 impl EchoSocket {
@@ -74,9 +94,7 @@ impl EchoSocket {
             SocketKind::Datagram => port(&socket).map_err(failed("read the identifier of"))?,
             SocketKind::Raw | SocketKind::Auto => identifier,
         };
-        let buffer = vec![0; MAX_IPV4_HEADER + HEADER_LENGTH + config.payload_bytes].into();
-        let control = vec![0; CONTROL_LENGTH].into();
-        Ok(Self { socket, version, kind, identifier, target: config.target, buffer, control })
+        Ok(Self { socket, version, kind, identifier, target: config.target })
     }
 
     pub(crate) const fn kind(&self) -> SocketKind {
@@ -87,19 +105,38 @@ impl EchoSocket {
         self.identifier
     }
 
+    /// Has the network card tell through the error queue when each request leaves it, where it can. The packet is looped back with the
+    /// time, so that its nonce tells whose it is: a counter would count what the kernel dropped, too.
+    pub(crate) fn ask_for_nic_tx(&self) -> Result<(), ProberError> {
+        let flags = TimestampingFlag::SOF_TIMESTAMPING_TX_HARDWARE | TimestampingFlag::SOF_TIMESTAMPING_RAW_HARDWARE;
+        setsockopt(&self.socket, sockopt::Timestamping, &flags).map_err(|errno| ProberError::Socket {
+            action: "ask for the card's transmit times of",
+            source: errno.into(),
+        })
+    }
+
+    /// The address from which requests leave, with its scope where it is a link-local one.
+    pub(crate) fn local_address(&self) -> io::Result<Option<SocketAddr>> {
+        Ok(self.socket.local_addr()?.as_socket())
+    }
+
     /// Sends a whole echo message.
     pub(crate) fn send(&self, message: &[u8]) -> Result<(), Errno> {
         self.socket.send(message).map(drop).map_err(errno)
     }
 
-    /// Receives a message and calls `now_ns` right after it. `Ok(None)` is one that is not for this socket;
+    /// Receives a message into `buffer` and calls `now_ns` right after it. `Ok(None)` is one that is not for this socket;
     /// [`Errno::EAGAIN`] says that there is none.
-    pub(crate) fn receive(&mut self, now_ns: impl Fn() -> u64) -> Result<Option<(u64, ReceivedReply<'_>)>, Errno> {
-        let mut parts = [IoSliceMut::new(&mut self.buffer)];
+    pub(crate) fn receive<'a>(
+        &self,
+        buffer: &'a mut Buffer,
+        now_ns: impl Fn() -> u64,
+    ) -> Result<Option<(u64, ReceivedReply<'a>)>, Errno> {
+        let mut parts = [IoSliceMut::new(&mut buffer.message)];
         let received = recvmsg::<SockaddrStorage>(
             self.socket.as_raw_fd(),
             &mut parts,
-            Some(&mut self.control),
+            Some(&mut buffer.control),
             MsgFlags::MSG_DONTWAIT,
         );
         let received_ns = now_ns();
@@ -107,7 +144,7 @@ impl EchoSocket {
         let from = received.address.as_ref().and_then(ip_address).unwrap_or(self.target);
         let hop_limit = received.cmsgs().ok().and_then(|mut messages| messages.find_map(hop_limit));
         let length = received.bytes;
-        let bytes = self.buffer.get(..length).unwrap_or_default();
+        let bytes = buffer.message.get(..length).unwrap_or_default();
         let (ttl, message) = match (self.kind, self.version) {
             (SocketKind::Raw, Version::V4) => match parse_ipv4(bytes) {
                 Some((ttl, message)) => (Some(ttl), message),
@@ -118,32 +155,17 @@ impl EchoSocket {
         let echo = Echo::parse(message, self.version.reply()).filter(|echo| echo.identifier == self.identifier);
         Ok(echo.map(|echo| (received_ns, ReceivedReply { echo, from, ttl })))
     }
-
-    /// Takes an error from the socket's error queue. `Ok(None)` is one that is not about this socket's requests;
-    /// [`Errno::EAGAIN`] says that there is none.
-    pub(crate) fn receive_error(&mut self) -> Result<Option<ReceivedError>, Errno> {
-        let mut parts = [IoSliceMut::new(&mut self.buffer)];
-        let received = recvmsg::<SockaddrStorage>(
-            self.socket.as_raw_fd(),
-            &mut parts,
-            Some(&mut self.control),
-            MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_ERRQUEUE,
-        )?;
-        let error = received.cmsgs().ok().and_then(|mut messages| messages.find_map(icmp_error));
-        let Some((from, error)) = error else { return Ok(None) };
-        // The error quotes the request: some routers no more than its first eight bytes.
-        let length = received.bytes;
-        let quoted = self.buffer.get(..length).unwrap_or_default();
-        match Echo::parse(quoted, self.version.request()) {
-            Some(echo) if echo.identifier != self.identifier => Ok(None),
-            echo => Ok(Some(ReceivedError { sequence: echo.map(|echo| echo.sequence), from, error })),
-        }
-    }
 }
 
 impl AsRawFd for EchoSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+impl AsFd for EchoSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -256,22 +278,4 @@ fn ip_address(address: &SockaddrStorage) -> Option<IpAddr> {
 fn hop_limit(message: ControlMessageOwned) -> Option<u8> {
     let (ControlMessageOwned::Ipv4Ttl(limit) | ControlMessageOwned::Ipv6HopLimit(limit)) = message else { return None };
     limit.try_into().ok()
-}
-
-/// The sender and the meaning of an ICMP error. Errors that the own kernel noticed while sending are left out: the send
-/// call has returned them.
-fn icmp_error(message: ControlMessageOwned) -> Option<(Option<IpAddr>, ErrorKind)> {
-    const ORIGIN_ICMP: u8 = 2;
-    const ORIGIN_ICMPV6: u8 = 3;
-    let (version, from, error) = if let ControlMessageOwned::Ipv4RecvErr(error, from) = message {
-        let from = from.map(|from| Ipv4Addr::from(from.sin_addr.s_addr.to_ne_bytes()).into());
-        (Version::V4, from, error)
-    } else if let ControlMessageOwned::Ipv6RecvErr(error, from) = message {
-        let from = from.map(|from| Ipv6Addr::from(from.sin6_addr.s6_addr).into());
-        (Version::V6, from, error)
-    } else {
-        return None;
-    };
-    let is_icmp = matches!(error.ee_origin, ORIGIN_ICMP | ORIGIN_ICMPV6);
-    is_icmp.then(|| (from, ErrorKind::from_icmp(version, error.ee_type, error.ee_code)))
 }
