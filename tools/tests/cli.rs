@@ -121,6 +121,23 @@ fn every_reply_from_loopback_is_a_line() {
 }
 
 #[test]
+fn transmit_times_are_counted_where_they_are_asked_for() {
+    if !may_ping() {
+        return;
+    }
+    let summary = |options: &[&str]| -> serde_json::Value {
+        let output = output(&[&["ping", "--json", "-c", "3", "-i", "1ms"], options, &["127.0.0.1"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        serde_json::from_str(text(&output.stdout).lines().last().expect("a summary")).expect("JSON")
+    };
+    let counts = |asked| serde_json::json!({ "asked": asked, "received": 0, "late": 0, "missing": asked });
+    // The loopback device is no network card, and a payload without a trailer brings no time.
+    assert_eq!(summary(&["--hw", "--cap", "6", "-s", "88"])["nic_tx"], counts(3));
+    assert_eq!(summary(&["--hw", "-s", "38"])["nic_tx"], counts(0));
+    assert_eq!(summary(&[]).get("nic_tx"), None);
+}
+
+#[test]
 fn quit_tells_how_it_stands_and_interrupt_ends() {
     if !may_ping() {
         return;

@@ -21,13 +21,19 @@ enum Subject {
     Full,
     /// No stamp of this host is of its uplink.
     NoUplink,
+    /// The network card's stamps are in its own clock.
+    NicLeftOut,
 }
 
 impl Subject {
     fn of(reply: &Reply) -> impl Iterator<Item = Self> {
         let subjects = match reply.correction {
-            Err(reason) => [Some(Self::Uncorrected(reason)), None],
-            Ok(_) => [reply.full.then_some(Self::Full), is_without_uplink(reply).then_some(Self::NoUplink)],
+            Err(reason) => [Some(Self::Uncorrected(reason)), None, None],
+            Ok(correction) => [
+                reply.full.then_some(Self::Full),
+                is_without_uplink(reply).then_some(Self::NoUplink),
+                correction.nic_left_out.then_some(Self::NicLeftOut),
+            ],
         };
         subjects.into_iter().flatten()
     }
@@ -70,13 +76,18 @@ impl Hints {
                  through the host behind them; attach to the uplink too"
                     .to_owned()
             }
+            Subject::NicLeftOut => {
+                "the network card's stamps are in its own clock, and left out of `net` and the stages; run `instamp sync --dev IF` \
+                 on the host to have them converted"
+                    .to_owned()
+            }
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use instamp::{Hook, Phase};
+    use instamp::{Clock, Hook, Phase};
 
     use super::*;
     use crate::ping::samples;
@@ -121,6 +132,16 @@ mod tests {
         assert!(hints.after(&full).is_some_and(|hint| hint.contains("--cap")));
         assert!(hints.after(&full).is_some_and(|hint| hint.contains("point 0")));
         assert_eq!(hints.after(&full), None);
+    }
+
+    #[test]
+    fn stamps_in_the_card_s_clock_call_for_a_model_of_it() {
+        let mut hints = Hints::new(88);
+        assert_eq!(hints.after(&samples::with_card(1, Clock::MONOTONIC)), None);
+        let hint = "the network card's stamps are in its own clock, and left out of `net` and the stages; run `instamp sync \
+                    --dev IF` on the host to have them converted";
+        assert_eq!(hints.after(&samples::with_card(2, Clock::PHC)).as_deref(), Some(hint));
+        assert_eq!(hints.after(&samples::with_card(3, Clock::PHC)), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr, time::Duration};
 
-use instamp::prober::{Event, Reply};
+use instamp::prober::{Event, NicTxCounts, Reply};
 use serde::Serialize;
 
 use super::{
@@ -34,6 +34,7 @@ enum Line<'a> {
         tx_stack_ns: Option<i64>,
         rx_stack_ns: Option<i64>,
         bound_ns: Option<u64>,
+        nic_net_ns: Option<i64>,
         net_source: Option<String>,
         duplicate: bool,
         late: bool,
@@ -61,7 +62,25 @@ enum Line<'a> {
         net_ns: Option<Statistics>,
         tx_stack_ns: Option<Statistics>,
         rx_stack_ns: Option<Statistics>,
+        /// With `--hw` only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nic_tx: Option<NicTx>,
     },
+}
+
+/// What became of the card's transmit times.
+#[derive(Serialize)]
+struct NicTx {
+    asked: u64,
+    received: u64,
+    late: u64,
+    missing: u64,
+}
+
+impl From<NicTxCounts> for NicTx {
+    fn from(NicTxCounts { asked, received, late, missing }: NicTxCounts) -> Self {
+        Self { asked, received, late, missing }
+    }
 }
 
 pub(super) fn start(
@@ -107,6 +126,7 @@ fn of_reply(reply: &Reply) -> Line<'static> {
         tx_stack_ns: correction.map(|c| c.tx_stack_ns),
         rx_stack_ns: correction.map(|c| c.rx_stack_ns),
         bound_ns: correction.and_then(|c| c.bound_ns),
+        nic_net_ns: correction.and_then(|c| c.nic_net_ns),
         net_source: correction.map(|c| c.net_source.to_string()),
         duplicate: reply.duplicate,
         late: reply.late,
@@ -115,7 +135,12 @@ fn of_reply(reply: &Reply) -> Line<'static> {
     }
 }
 
-pub(super) fn summary(out: &mut impl io::Write, tally: &Tally, elapsed: Duration) -> io::Result<()> {
+pub(super) fn summary(
+    out: &mut impl io::Write,
+    tally: &Tally,
+    elapsed: Duration,
+    nic_tx: Option<NicTxCounts>,
+) -> io::Result<()> {
     let of = Distribution::statistics;
     json_lines::write(
         out,
@@ -132,13 +157,14 @@ pub(super) fn summary(out: &mut impl io::Write, tally: &Tally, elapsed: Duration
             net_ns: of(&tally.net),
             tx_stack_ns: of(&tally.tx_stack),
             rx_stack_ns: of(&tally.rx_stack),
+            nic_tx: nic_tx.map(NicTx::from),
         },
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use instamp::{Uncorrected, prober::ErrorKind};
+    use instamp::{Clock, Uncorrected, prober::ErrorKind};
 
     use super::*;
     use crate::ping::samples::{self, text};
@@ -161,7 +187,7 @@ mod tests {
     fn reply_line() {
         let line = concat!(
             r#"{"type":"reply","seq":1,"ttl":63,"rtt_ns":42149,"net_ns":11342,"remote_ns":0,"tx_stack_ns":20100,"#,
-            r#""rx_stack_ns":10707,"bound_ns":128,"net_source":"tc-egress/xdp-ingress","duplicate":false,"late":false,"#,
+            r#""rx_stack_ns":10707,"bound_ns":128,"nic_net_ns":null,"net_source":"tc-egress/xdp-ingress","duplicate":false,"late":false,"#,
             r#""uncorrected":null,"stamps":[{"phase":"request","point":0,"hook":"tc-egress","node":7,"clock":"monotonic","#,
             r#""time_ns":2146667437131,"bound_ns":64},{"phase":"reply","point":0,"hook":"xdp-ingress","node":7,"#,
             r#""clock":"monotonic","time_ns":2146667448473,"bound_ns":64}]}"#,
@@ -175,7 +201,7 @@ mod tests {
         let reply = Reply { ttl: None, late: true, ..samples::uncorrected(2, Uncorrected::NoStamps) };
         let line = concat!(
             r#"{"type":"reply","seq":2,"ttl":null,"rtt_ns":42149,"net_ns":null,"remote_ns":null,"tx_stack_ns":null,"#,
-            r#""rx_stack_ns":null,"bound_ns":null,"net_source":null,"duplicate":false,"late":true,"#,
+            r#""rx_stack_ns":null,"bound_ns":null,"nic_net_ns":null,"net_source":null,"duplicate":false,"late":true,"#,
             r#""uncorrected":"no-stamps","stamps":[]}"#,
             "\n"
         );
@@ -204,12 +230,27 @@ mod tests {
             r#""rx_stack_ns":{"min":10707,"mean":10707,"p50":10707,"p90":10707,"p99":10707,"max":10707,"stddev":0}}"#,
             "\n"
         );
-        assert_eq!(text(|out| summary(out, &samples::tally(), Duration::from_secs(2))), line);
+        assert_eq!(text(|out| summary(out, &samples::tally(), Duration::from_secs(2), None)), line);
+        let counts = NicTxCounts { asked: 3, received: 1, late: 0, missing: 2 };
+        let with_nic_tx = text(|out| summary(out, &samples::tally(), Duration::from_secs(2), Some(counts)));
+        let end = r#","nic_tx":{"asked":3,"received":1,"late":0,"missing":2}}"#;
+        assert_eq!(with_nic_tx, format!("{}{end}\n", line.trim_end().trim_end_matches('}').to_owned() + "}"));
+    }
+
+    #[test]
+    fn the_card_s_own_time_of_the_network() {
+        let line = text(|out| event(out, &Event::Reply(samples::with_card(1, Clock::PHC))));
+        assert!(line.contains(r#","bound_ns":128,"nic_net_ns":9000,"net_source":"driver-tx/xdp-ingress","#), "{line}");
+        let line = text(|out| event(out, &Event::Reply(samples::with_card(1, Clock::MONOTONIC))));
+        assert!(
+            line.contains(r#","net_ns":9000,"#) && line.contains(r#","nic_net_ns":9000,"net_source":"nic-tx/nic-rx","#),
+            "{line}"
+        );
     }
 
     #[test]
     fn what_could_not_be_sent_is_no_loss() {
-        let line = text(|out| summary(out, &samples::tally_of_unsent(), Duration::ZERO));
+        let line = text(|out| summary(out, &samples::tally_of_unsent(), Duration::ZERO, None));
         let expected =
             r#"{"type":"summary","sent":0,"received":0,"corrected":0,"duplicates":0,"late":0,"errors":3,"loss":null,"#;
         assert!(line.starts_with(expected), "{line}");
@@ -222,6 +263,6 @@ mod tests {
             r#""elapsed_ns":0,"rtt_ns":null,"net_ns":null,"tx_stack_ns":null,"rx_stack_ns":null}"#,
             "\n"
         );
-        assert_eq!(text(|out| summary(out, &Tally::new(), Duration::ZERO)), line);
+        assert_eq!(text(|out| summary(out, &Tally::new(), Duration::ZERO, None)), line);
     }
 }

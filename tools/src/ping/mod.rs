@@ -51,6 +51,8 @@ async fn ping(options: &Options) -> anyhow::Result<ExitCode> {
             },
         }
     }
-    let answered = report.end()?;
+    // Zeros where the payload has no room for a trailer, and so none is asked for.
+    let nic_tx = options.hw.then(|| prober.nic_tx().unwrap_or_default());
+    let answered = report.end(nic_tx)?;
     Ok(ExitCode::from(u8::from(!answered)))
 }

@@ -83,6 +83,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "KIND", default_value = "auto")]
     socket: Socket,
 
+    /// Ask the network card for the times at which requests leave it. It tells them where `instamp attach --hw` has set it; to
+    /// have room for the stamps of all stages, use `--cap 6 -s 88`
+    #[arg(long)]
+    pub(super) hw: bool,
+
     /// JSON Lines on standard output: start, reply, timeout, error and summary; times are integers in ns, and null where not measured
     #[arg(long)]
     pub(super) json: bool,
@@ -102,6 +107,10 @@ A line of a reply ends in
   rx=   from the first stamp on the way in to the application's receive call
 so that time = net + tx + rx (+ remote); or in uncorrected= and the reason: no-stamps,
 no-request-stamp, no-reply-stamp, truncated, clock-mismatch, node-conflict, foreign-nonce.
+Where the network card has told both of its times, nic= follows: the network's time by the card alone.
+
+With --hw the summary counts the transmit times that the card was asked for, and those received in
+time for the reply, late, and missing. No reply waits for them.
 
 A request that this host itself cannot send is an error and does not count as sent. Loss is of those
 that were sent: where none was, the summary tells no loss (--json: \"sent\":0, \"loss\":null).
@@ -113,6 +122,7 @@ SIGQUIT (Ctrl-\\) prints a line on standard error: how it stands.
 Examples:
   instamp ping -c 20 --stages 192.0.2.1
   instamp ping -i 10ms -w 60 -q 2001:db8::1
+  instamp ping --hw --cap 6 -s 88 --stages 192.0.2.1
   instamp ping --json example.net | jq 'select(.type == \"reply\") | .net_ns'
 
 Exit status: 0 where at least one reply came, 1 where none came, 2 on an error.";
@@ -159,6 +169,7 @@ impl Options {
         config.interval = self.interval;
         config.timeout = self.timeout;
         config.deadline = self.deadline;
+        config.nic_tx = self.hw;
         config
     }
 }

@@ -35,9 +35,15 @@ impl Terminal {
     fn characters(self, domain: Domain) -> (char, char, char) {
         match (domain, self.unicode) {
             (Domain::Host, true) => ('█', '│', '▏'),
+            (Domain::Queue, true) => ('▒', '╎', '▏'),
+            (Domain::Card, true) => ('▚', '┃', '▏'),
+            (Domain::QueueAndCard, true) => ('▞', '╏', '▏'),
             (Domain::Network | Domain::NetworkAndRemote, true) => ('░', '┊', '▏'),
             (Domain::Remote, true) => ('▓', '║', '▏'),
             (Domain::Host, false) => ('#', '|', '|'),
+            (Domain::Queue, false) => ('-', '|', '|'),
+            (Domain::Card, false) => ('+', '|', '|'),
+            (Domain::QueueAndCard, false) => ('*', '|', '|'),
             (Domain::Network | Domain::NetworkAndRemote, false) => ('.', ':', '|'),
             (Domain::Remote, false) => ('=', '|', '|'),
         }
@@ -47,6 +53,9 @@ impl Terminal {
         match (self.color, domain) {
             (false, _) => ("", ""),
             (true, Domain::Host) => ("\x1b[33m", "\x1b[0m"),
+            (true, Domain::Queue) => ("\x1b[31m", "\x1b[0m"),
+            (true, Domain::Card) => ("\x1b[32m", "\x1b[0m"),
+            (true, Domain::QueueAndCard) => ("\x1b[34m", "\x1b[0m"),
             (true, Domain::Network | Domain::NetworkAndRemote) => ("\x1b[36m", "\x1b[0m"),
             (true, Domain::Remote) => ("\x1b[35m", "\x1b[0m"),
         }
@@ -132,7 +141,7 @@ impl Picture<'_> {
 
     /// What the bars stand for, each with its share.
     fn legend(&self, f: &mut fmt::Formatter<'_>, total: i64) -> fmt::Result {
-        for domain in [Domain::Host, Domain::Network, Domain::NetworkAndRemote, Domain::Remote] {
+        for domain in Domain::ALL {
             let times: Vec<i64> = self.medians().filter(|(of, _)| *of == domain).map(|(_, time)| time).collect();
             if times.is_empty() {
                 continue;
@@ -163,6 +172,9 @@ impl fmt::Display for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Host => "this host",
+            Self::Queue => "queue",
+            Self::Card => "card",
+            Self::QueueAndCard => "queue, card",
             Self::Network => "network",
             Self::Remote => "far host",
             Self::NetworkAndRemote => "net + far",
@@ -171,9 +183,16 @@ impl fmt::Display for Domain {
 }
 
 impl Domain {
+    /// In the order of the legend.
+    const ALL: [Self; 7] =
+        [Self::Host, Self::Queue, Self::QueueAndCard, Self::Card, Self::Network, Self::NetworkAndRemote, Self::Remote];
+
     fn meaning(self) -> &'static str {
         match self {
             Self::Host => "kernel and application here",
+            Self::Queue => "queueing discipline here",
+            Self::Card => "driver and network card here",
+            Self::QueueAndCard => "from queue to wire here",
             Self::Network => "beyond the outermost stamps, both ways",
             Self::Remote => "between the stamps of the far end",
             Self::NetworkAndRemote => "outside of this host",
@@ -195,6 +214,8 @@ impl fmt::Display for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use instamp::{Bound, Clock, Hook, Phase, Record, prober::Reply};
 
     use super::*;
@@ -254,6 +275,27 @@ mod tests {
     #[test]
     fn several_ways() {
         insta::assert_snapshot!(drawn(&[samples::reply(1), from_container(3), samples::reply(2)], UNICODE));
+    }
+
+    #[test]
+    fn every_stage_from_application_to_wire() {
+        insta::assert_snapshot!(drawn(&[samples::with_card(1, Clock::MONOTONIC)], UNICODE));
+    }
+
+    #[test]
+    fn every_stage_but_where_the_driver_begins() {
+        let mut stamps = samples::with_card(1, Clock::MONOTONIC).stamps.to_vec();
+        stamps.retain(|stamp| stamp.hook() != Hook::DRIVER_TX);
+        insta::assert_snapshot!(drawn(&[samples::stamped(1, 42_000, &stamps)], ASCII));
+    }
+
+    #[test]
+    fn domains_are_told_apart_by_their_bars() {
+        for terminal in [ASCII, UNICODE] {
+            let bars: BTreeSet<char> = Domain::ALL.map(|domain| terminal.characters(domain).0).into();
+            // What is partly network looks like network.
+            assert_eq!(bars.len(), Domain::ALL.len() - 1);
+        }
     }
 
     #[test]

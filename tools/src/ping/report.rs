@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use instamp::prober::Event;
+use instamp::prober::{Event, NicTxCounts};
 
 use super::{
     Options,
@@ -68,13 +68,13 @@ impl<'a> Report<'a> {
         text::status(&mut io::stderr().lock(), &self.tally)
     }
 
-    /// Prints the summary. Returns whether a reply came.
-    pub(super) fn end(mut self) -> io::Result<bool> {
+    /// Prints the summary, with the card's transmit times where they were asked for. Returns whether a reply came.
+    pub(super) fn end(mut self, nic_tx: Option<NicTxCounts>) -> io::Result<bool> {
         let elapsed = self.started.elapsed();
         if self.options.json {
-            json::summary(&mut self.out, &self.tally, elapsed)?;
+            json::summary(&mut self.out, &self.tally, elapsed, nic_tx)?;
         } else {
-            text::summary(&mut self.out, &self.options.destination, &self.tally, elapsed)?;
+            text::summary(&mut self.out, &self.options.destination, &self.tally, elapsed, nic_tx)?;
             if self.options.stages {
                 self.out.write_all(picture::draw(&self.stages, Terminal::of_stdout()).as_bytes())?;
             }

@@ -45,6 +45,22 @@ pub(super) fn reply(seq: u64) -> Reply {
     reply
 }
 
+/// A reply of a host that stamps at every place, the network card in this clock: the card of the uplink is 1,000 s ahead.
+pub(super) fn with_card(seq: u64, clock: Clock) -> Reply {
+    let ahead_ns = if clock == Clock::PHC { 1_000_000_000_000 } else { 0 };
+    let bound = if clock == Clock::PHC { Bound::UNKNOWN } else { Bound::at_least(128) };
+    let card = |phase, hook, after_ns| Record::new(phase, 0, hook, 7, clock, bound, SENT_NS + ahead_ns + after_ns);
+    let stamps = [
+        stamp(Phase::Request, 1, Hook::TC_INGRESS, 9_000),
+        stamp(Phase::Request, 0, Hook::TC_EGRESS, 15_000),
+        stamp(Phase::Reply, 0, Hook::XDP_INGRESS, 30_000),
+        stamp(Phase::Request, 0, Hook::DRIVER_TX, 17_000),
+        card(Phase::Request, Hook::NIC_TX, 18_500),
+        card(Phase::Reply, Hook::NIC_RX, 27_500),
+    ];
+    stamped(seq, 42_000, &stamps)
+}
+
 pub(super) fn uncorrected(seq: u64, reason: Uncorrected) -> Reply {
     Reply { correction: Err(reason), stamps: Stamps::NONE, ..reply(seq) }
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use instamp::{Clock, Correction, Hook, Phase, Record, local_node, prober::Reply};
+use instamp::{Clock, Correction, Hook, NetSource, Phase, Record, local_node, prober::Reply};
 
 use super::distribution::Distribution;
 
@@ -23,7 +23,14 @@ pub(super) enum Place {
 /// Who spends the time between two places.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Domain {
+    /// Kernel and application.
     Host,
+    /// The queueing discipline.
+    Queue,
+    /// The driver and the network card: from where the kernel hands the packet over, or to where it gets it back.
+    Card,
+    /// Both: nothing tells where the packet was handed over.
+    QueueAndCard,
     /// The network, both ways.
     Network,
     Remote,
@@ -105,16 +112,25 @@ fn way(reply: &Reply, correction: &Correction) -> Vec<(Stage, Option<i64>)> {
     let of = |node, phase| {
         let mut records: Vec<&Record> =
             known().filter(|r| r.node() == node && r.phase() == phase && is_host_clock(r.clock())).collect();
+        records.retain(|record| node != local || !matches!(record.hook(), Hook::NIC_TX | Hook::NIC_RX));
         records.sort_by_key(|record| record.time_ns());
         records
     };
     let mut way = Vec::new();
     let mut add = |domain, time, end| way.push((Stage { domain, end }, time));
 
+    // The card's stamp that the network is measured from lies beyond software's, whatever its time. Its others are not shown.
+    let NetSource { request, request_point, reply: arrival, reply_point } = correction.net_source;
+    let mut here = None;
     let mut before = reply.sent_ns;
     for record in of(local, Phase::Request) {
-        add(Domain::Host, Some(difference(before, record.time_ns())), Place::Local(record.hook(), record.point()));
-        before = record.time_ns();
+        let end = Place::Local(record.hook(), record.point());
+        add(on_request(here, end), Some(difference(before, record.time_ns())), end);
+        (here, before) = (Some(end), record.time_ns());
+    }
+    if request == Hook::NIC_TX {
+        let end = Place::Local(request, request_point);
+        add(on_request(here, end), Some(correction.tx_stack_ns - difference(reply.sent_ns, before)), end);
     }
 
     // The network's time: to the far end and back. Without stamps of the far end both lead to the first local one.
@@ -135,18 +151,36 @@ fn way(reply: &Reply, correction: &Correction) -> Vec<(Stage, Option<i64>)> {
             }
         }
     }
-    let mut before = None;
+    // On this host again, each stage shortens what is left until the application receives.
+    let mut left = correction.rx_stack_ns;
+    let mut within = None;
+    if arrival == Hook::NIC_RX {
+        add(domain, time, Place::Local(arrival, reply_point));
+        within = Some(Domain::Card);
+    }
     for record in of(local, Phase::Reply) {
         let end = Place::Local(record.hook(), record.point());
-        match before {
+        let then_left = difference(record.time_ns(), reply.received_ns);
+        match within {
             None => add(domain, time, end),
-            Some(before) => add(Domain::Host, Some(difference(before, record.time_ns())), end),
+            Some(domain) => add(domain, Some(left - then_left), end),
         }
-        before = Some(record.time_ns());
+        (within, left) = (Some(Domain::Host), then_left);
     }
-    let last = before.map(|before| difference(before, reply.received_ns));
-    add(Domain::Host, last, Place::Receive);
+    add(Domain::Host, Some(left), Place::Receive);
     way
+}
+
+/// Who spends the time of the request between two places on this host; the first of them is `None` for the application.
+fn on_request(from: Option<Place>, to: Place) -> Domain {
+    let (Some(Place::Local(from, from_point)), Place::Local(to, to_point)) = (from, to) else { return Domain::Host };
+    match (from, to) {
+        _ if from_point != to_point => Domain::Host,
+        (Hook::TC_EGRESS, Hook::DRIVER_TX) => Domain::Queue,
+        (Hook::TC_EGRESS, Hook::NIC_TX) => Domain::QueueAndCard,
+        (Hook::DRIVER_TX | Hook::XDP_TX | Hook::APP_TX, Hook::NIC_TX) => Domain::Card,
+        _ => Domain::Host,
+    }
 }
 
 /// Whether the clock counts the time of a host, not that of a network card.
@@ -204,12 +238,88 @@ mod tests {
         let expected = [
             (Domain::Host, Place::Local(Hook::TC_INGRESS, 1), Some(10)),
             (Domain::Host, Place::Local(Hook::TC_EGRESS, 0), Some(20)),
-            (Domain::Host, Place::Local(Hook::DRIVER_TX, 0), Some(5)),
+            (Domain::Queue, Place::Local(Hook::DRIVER_TX, 0), Some(5)),
             (Domain::Network, Place::Local(Hook::XDP_INGRESS, 0), Some(35)),
             (Domain::Host, Place::Local(Hook::TC_EGRESS, 1), Some(20)),
             (Domain::Host, Place::Receive, Some(10)),
         ];
         assert_eq!(way_of(&reply), expected);
+    }
+
+    #[test]
+    fn every_stage_from_application_to_wire_and_back() {
+        let expected = [
+            (Domain::Host, Place::Local(Hook::TC_INGRESS, 1), Some(9_000)),
+            (Domain::Host, Place::Local(Hook::TC_EGRESS, 0), Some(6_000)),
+            (Domain::Queue, Place::Local(Hook::DRIVER_TX, 0), Some(2_000)),
+            (Domain::Card, Place::Local(Hook::NIC_TX, 0), Some(1_500)),
+            (Domain::Network, Place::Local(Hook::NIC_RX, 0), Some(9_000)),
+            (Domain::Card, Place::Local(Hook::XDP_INGRESS, 0), Some(2_500)),
+            (Domain::Host, Place::Receive, Some(12_000)),
+        ];
+        assert_eq!(way_of(&samples::with_card(1, Clock::MONOTONIC)), expected);
+        // In its own clock the card's have no place beside the host's.
+        let without = [
+            expected[0],
+            expected[1],
+            expected[2],
+            (Domain::Network, Place::Local(Hook::XDP_INGRESS, 0), Some(13_000)),
+            expected[6],
+        ];
+        assert_eq!(way_of(&samples::with_card(1, Clock::PHC)), without);
+    }
+
+    #[test]
+    fn the_card_s_stamps_keep_their_place_whatever_their_error() {
+        let stamps = [
+            stamp(Phase::Request, 0, Hook::TC_EGRESS, 10),
+            stamp(Phase::Reply, 0, Hook::XDP_INGRESS, 90),
+            stamp(Phase::Request, 0, Hook::NIC_TX, 7),
+            stamp(Phase::Reply, 0, Hook::NIC_RX, 92),
+            // Of another device, on which the network is not measured.
+            stamp(Phase::Request, 2, Hook::NIC_TX, 50),
+            stamp(Phase::Reply, 2, Hook::NIC_RX, 50),
+        ];
+        let expected = [
+            (Domain::Host, Place::Local(Hook::TC_EGRESS, 0), Some(10)),
+            (Domain::QueueAndCard, Place::Local(Hook::NIC_TX, 0), Some(-3)),
+            (Domain::Network, Place::Local(Hook::NIC_RX, 0), Some(85)),
+            (Domain::Card, Place::Local(Hook::XDP_INGRESS, 0), Some(-2)),
+            (Domain::Host, Place::Receive, Some(10)),
+        ];
+        assert_eq!(way_of(&samples::stamped(1, 100, &stamps)), expected);
+    }
+
+    #[test]
+    fn the_card_s_stamps_alone_bound_the_network() {
+        let stamps = [stamp(Phase::Reply, 1, Hook::NIC_RX, 90), stamp(Phase::Request, 0, Hook::NIC_TX, 20)];
+        let expected = [
+            (Domain::Host, Place::Local(Hook::NIC_TX, 0), Some(20)),
+            (Domain::Network, Place::Local(Hook::NIC_RX, 1), Some(70)),
+            (Domain::Host, Place::Receive, Some(10)),
+        ];
+        assert_eq!(way_of(&samples::stamped(1, 100, &stamps)), expected);
+    }
+
+    #[test]
+    fn the_card_and_a_far_host_that_stamps() {
+        let mut stamps = samples::with_card(1, Clock::MONOTONIC).stamps.to_vec();
+        stamps.splice(
+            2..2,
+            [
+                remote_stamp(Phase::Request, Hook::XDP_INGRESS, 5_000_000),
+                remote_stamp(Phase::Reply, Hook::TC_EGRESS, 5_004_000),
+            ],
+        );
+        let way = way_of(&samples::stamped(1, 42_000, &stamps));
+        let expected = [
+            (Domain::Card, Place::Local(Hook::NIC_TX, 0), Some(1_500)),
+            (Domain::Network, Place::Remote(Hook::XDP_INGRESS, 0), Some(5_000)),
+            (Domain::Remote, Place::Remote(Hook::TC_EGRESS, 0), Some(4_000)),
+            (Domain::Network, Place::Local(Hook::NIC_RX, 0), None),
+            (Domain::Card, Place::Local(Hook::XDP_INGRESS, 0), Some(2_500)),
+        ];
+        assert_eq!(way[3..8], expected);
     }
 
     #[test]

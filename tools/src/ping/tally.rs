@@ -22,6 +22,8 @@ pub(super) struct Tally {
     pub(super) rx_stack: Distribution,
     /// Over those of them to which a far end that stamps has contributed.
     pub(super) remote: Distribution,
+    /// Over those of which the network card has told both times.
+    pub(super) nic_net: Distribution,
 }
 
 impl Tally {
@@ -38,6 +40,7 @@ impl Tally {
             tx_stack: Distribution::new(),
             rx_stack: Distribution::new(),
             remote: Distribution::new(),
+            nic_net: Distribution::new(),
         }
     }
 
@@ -64,6 +67,9 @@ impl Tally {
                     self.rx_stack.record(correction.rx_stack_ns);
                     if let Some(remote) = correction.remote_ns.filter(|remote| *remote != 0) {
                         self.remote.record(remote);
+                    }
+                    if let Some(nic_net) = correction.nic_net_ns {
+                        self.nic_net.record(nic_net);
                     }
                 }
             }

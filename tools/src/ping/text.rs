@@ -9,7 +9,7 @@ use std::{
 
 use instamp::{
     Correction,
-    prober::{ErrorKind, Event, Reply},
+    prober::{ErrorKind, Event, NicTxCounts, Reply},
 };
 
 use super::{distribution::Distribution, tally::Tally};
@@ -116,12 +116,15 @@ struct Components<'a>(&'a Correction);
 
 impl fmt::Display for Components<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Correction { net_ns, tx_stack_ns, rx_stack_ns, remote_ns, negative, .. } = *self.0;
+        let Correction { net_ns, tx_stack_ns, rx_stack_ns, remote_ns, nic_net_ns, negative, .. } = *self.0;
         write!(f, " net={} tx={} rx={}", Nanoseconds(net_ns), Nanoseconds(tx_stack_ns), Nanoseconds(rx_stack_ns))?;
         match remote_ns {
             Some(0) => {}
             Some(remote) => write!(f, " remote={}", Nanoseconds(remote))?,
             None => f.write_str(" remote=?")?,
+        }
+        if let Some(nic_net) = nic_net_ns {
+            write!(f, " nic={}", Nanoseconds(nic_net))?;
         }
         if negative {
             f.write_str(" (negative!)")?;
@@ -170,7 +173,13 @@ fn words(error: ErrorKind) -> Option<&'static str> {
     })
 }
 
-pub(super) fn summary(out: &mut impl Write, target: &str, tally: &Tally, elapsed: Duration) -> io::Result<()> {
+pub(super) fn summary(
+    out: &mut impl Write,
+    target: &str,
+    tally: &Tally,
+    elapsed: Duration,
+    nic_tx: Option<NicTxCounts>,
+) -> io::Result<()> {
     writeln!(out, "\n--- {target} ping statistics ---")?;
     write!(out, "{} packets transmitted, {} received", tally.sent, tally.received)?;
     for (count, name) in [(tally.duplicates, "duplicates"), (tally.late, "late"), (tally.errors, "errors")] {
@@ -182,10 +191,19 @@ pub(super) fn summary(out: &mut impl Write, target: &str, tally: &Tally, elapsed
         write!(out, ", {} packet loss", Percent(loss))?;
     }
     writeln!(out, ", time {}ms", elapsed.as_millis())?;
+    if let Some(NicTxCounts { asked, received, late, missing }) = nic_tx {
+        writeln!(out, "nic-tx asked/received/late/missing = {asked}/{received}/{late}/{missing}")?;
+    }
     let Some(rtt) = tally.rtt.statistics() else { return Ok(()) };
     let [min, mean, max, stddev] = [rtt.min, rtt.mean, rtt.max, rtt.stddev].map(Milliseconds);
     writeln!(out, "rtt min/avg/max/mdev = {min}/{mean}/{max}/{stddev} ms")?;
-    let components = [("net", &tally.net), ("tx", &tally.tx_stack), ("rx", &tally.rx_stack), ("remote", &tally.remote)];
+    let components = [
+        ("net", &tally.net),
+        ("tx", &tally.tx_stack),
+        ("rx", &tally.rx_stack),
+        ("remote", &tally.remote),
+        ("nic", &tally.nic_net),
+    ];
     for (name, component) in components {
         if let Some(statistics) = component.statistics() {
             let [p50, p90, p99] = [statistics.p50, statistics.p90, statistics.p99].map(Nanoseconds);
@@ -232,7 +250,7 @@ impl fmt::Display for Percent {
 
 #[cfg(test)]
 mod tests {
-    use instamp::{Hook, Phase, Uncorrected};
+    use instamp::{Clock, Hook, Phase, Uncorrected};
 
     use super::*;
     use crate::ping::samples::{self, text};
@@ -281,6 +299,14 @@ mod tests {
     }
 
     #[test]
+    fn the_card_s_own_time_of_the_network_comes_last() {
+        let line = ReplyLine(&samples::with_card(1, Clock::PHC)).to_string();
+        assert!(line.ends_with(" net=13.000us tx=17.000us rx=12.000us nic=9.000us"), "{line}");
+        let line = ReplyLine(&samples::with_card(1, Clock::MONOTONIC)).to_string();
+        assert!(line.ends_with(" net=9.000us tx=18.500us rx=14.500us nic=9.000us"), "{line}");
+    }
+
+    #[test]
     fn error_lines_are_ping_s() {
         let router = Some("10.99.0.9".parse().expect("an address"));
         let events = [
@@ -316,7 +342,7 @@ mod tests {
 
     #[test]
     fn summary_lines() {
-        let of = |tally: &Tally| text(|out| summary(out, "10.99.0.2", tally, Duration::from_millis(2004)));
+        let of = |tally: &Tally| text(|out| summary(out, "10.99.0.2", tally, Duration::from_millis(2004), None));
         insta::assert_snapshot!(of(&samples::tally()), @"
 
         --- 10.99.0.2 ping statistics ---
@@ -331,6 +357,22 @@ mod tests {
 
         --- 10.99.0.2 ping statistics ---
         0 packets transmitted, 0 received, time 2004ms
+        ");
+        let counts = NicTxCounts { asked: 1, received: 1, late: 0, missing: 0 };
+        let mut tally = Tally::new();
+        tally.count(&Event::Sent { seq: 1, sent_ns: samples::SENT_NS });
+        tally.count(&Event::Reply(samples::with_card(1, Clock::PHC)));
+        insta::assert_snapshot!(text(|out| summary(out, "10.99.0.2", &tally, Duration::ZERO, Some(counts))), @"
+
+        --- 10.99.0.2 ping statistics ---
+        1 packets transmitted, 1 received, 0% packet loss, time 0ms
+        nic-tx asked/received/late/missing = 1/1/0/0
+        rtt min/avg/max/mdev = 0.042/0.042/0.042/0.000 ms
+        net p50/p90/p99 = 13.000us/13.000us/13.000us
+        tx p50/p90/p99 = 17.000us/17.000us/17.000us
+        rx p50/p90/p99 = 12.000us/12.000us/12.000us
+        nic p50/p90/p99 = 9.000us/9.000us/9.000us
+        corrected 1 of 1
         ");
         let line = text(|out| status(out, &samples::tally()));
         insta::assert_snapshot!(line, @"1/3 packets, 66.6667% loss, rtt min/avg/max = 0.042/0.042/0.042 ms, corrected 1 of 1, net p50 = 11.342us");
