@@ -63,9 +63,10 @@
 //! with its probe's nonce, and only if all local stamps lie between send and receive. The stamps are not authenticated,
 //! though. A far end that wants to can move the stamp of the request within the RTT. It also reads this host's node
 //! number in that stamp, and so can add a reply-phase stamp in this host's name, earlier than the true one, which makes
-//! `net` smaller and `rx stack` larger by as much; or one in the name of its network card, at any time within the RTT; or claim
-//! any residence, which is told as `remote`. Such a reply cannot be told from an honest one: what others cannot misstate is
-//! the RTT. Nothing is clamped or guessed. What is negative is reported as negative, and flagged.
+//! `net` smaller and `rx stack` larger by as much; or stamps in the name of its network card, at any time within the RTT and the
+//! bound that they claim, which is told; or claim any residence, which is told as `remote`. Such a reply cannot be told from an
+//! honest one: what others cannot misstate is the RTT. Nothing is clamped or guessed. What is negative is reported as negative,
+//! and flagged.
 #![forbid(unsafe_code)]
 
 mod correct;

@@ -196,6 +196,7 @@ fn difference(from: u64, to: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use instamp::{Bound, Uncorrected};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::ping::samples::{self, stamp};
@@ -379,6 +380,41 @@ mod tests {
             ],
         );
         assert_eq!(way_of(&reply)[1], (Domain::NetworkAndRemote, Place::Local(Hook::XDP_INGRESS, 0), Some(80)),);
+    }
+
+    proptest! {
+        /// Whatever hooks have stamped, in whatever order of time: the helper above sees to the sum.
+        #[test]
+        fn the_network_is_between_the_stamps_of_its_source(
+            stamps in prop::collection::vec(
+                (any::<bool>(), 0_u8..2, 1_usize..=8, any::<bool>(), 0_u64..=100), 2..8,
+            ),
+        ) {
+            const HOOKS: [Hook; 8] = [
+                Hook::TC_EGRESS, Hook::TC_INGRESS, Hook::XDP_INGRESS, Hook::DRIVER_TX,
+                Hook::NIC_TX, Hook::NIC_RX, Hook::XDP_TX, Hook::APP_TX,
+            ];
+            let mut stamps: Vec<Record> = stamps
+                .into_iter()
+                .map(|(reply, point, hook, raw, after_ns)| {
+                    let phase = if reply { Phase::Reply } else { Phase::Request };
+                    let hook = HOOKS[hook - 1];
+                    let clock = if raw && matches!(hook, Hook::NIC_TX | Hook::NIC_RX) { Clock::PHC } else { Clock::MONOTONIC };
+                    Record::new(phase, point, hook, 7, clock, Bound::at_least(64), samples::SENT_NS + after_ns)
+                })
+                .collect();
+            stamps.sort_by_key(Record::phase);
+            let reply = samples::stamped(1, 100, &stamps);
+            prop_assume!(reply.correction.is_ok());
+            let NetSource { request, request_point, reply: arrival, reply_point } = reply.correction?.net_source;
+            let way = way_of(&reply);
+            let at = way.iter().position(|(domain, ..)| *domain == Domain::Network).expect("a network");
+            prop_assert_eq!(way[at - 1].1, Place::Local(request, request_point));
+            prop_assert_eq!(way[at].1, Place::Local(arrival, reply_point));
+            prop_assert_eq!(way[at].2, Some(reply.correction?.net_ns));
+            let tx_stack: i64 = way[..at].iter().filter_map(|(.., time)| *time).sum();
+            prop_assert_eq!(tx_stack, reply.correction?.tx_stack_ns);
+        }
     }
 
     #[test]
