@@ -26,10 +26,10 @@ use aya::{
 };
 use instamp_hooks::{
     Attachment, BPFFS_VARIABLE, Clock, Error, Hook, Hooks, Ingress, IngressChoice, Mechanism, Notice, Objects, Prefix,
-    Reason, Request, Settings, Standing, TcChoice, TcMode, XdpMode, capabilities,
+    Reason, Request, Settings, Standing, TcChoice, TcMode, Tracing, XdpMode, capabilities,
 };
 use instamp_trailer::{
-    Footer, Phase, Trailer,
+    Footer, Phase, Record, Trailer,
     checksum::sum_bytes,
     wire::{DEFAULT_CAP, State, trailer_length},
 };
@@ -44,8 +44,14 @@ fn attach(hooks: &Hooks, request: &Request) -> Result<Attachment, Error> {
     hooks.attach(&Objects::built_in(), request)
 }
 
+/// What holds the hooks of the device: egress, then ingress.
 fn mechanisms(attachment: &Attachment) -> Vec<Option<Mechanism>> {
-    attachment.hooks.iter().map(|hook| hook.mechanism).collect()
+    attachment.hooks.iter().filter(|hook| hook.hook != Hook::DRIVER_TX).map(|hook| hook.mechanism).collect()
+}
+
+/// What tells when requests are handed to the driver.
+fn driver_tx(attachment: &Attachment) -> Option<Mechanism> {
+    attachment.hooks.iter().find(|hook| hook.hook == Hook::DRIVER_TX)?.mechanism
 }
 
 #[test]
@@ -58,16 +64,18 @@ fn each_way_of_attaching_stamps_both_directions_and_leaves_nothing() {
             let hooks = world.hooks();
             let attached = attach(&hooks, &request).unwrap();
             assert_eq!(mechanisms(&attached), expected.map(Some));
+            assert_eq!(driver_tx(&attached), Some(Mechanism::Tracing(Tracing::Tracepoint)));
             let ingress = attached.hooks[1].hook;
 
             let records = probe();
             let seen: Vec<_> = records.iter().map(|record| (record.phase(), record.hook())).collect();
-            assert_eq!(seen, [(Phase::Request, Hook::TC_EGRESS), (Phase::Reply, ingress)]);
+            let driver_tx = (Phase::Request, Hook::DRIVER_TX);
+            assert_eq!(seen, [(Phase::Request, Hook::TC_EGRESS), (Phase::Reply, ingress), driver_tx]);
             for record in &records {
                 assert_eq!((record.node(), record.point(), record.clock()), (0x1234, 5, Clock::MONOTONIC));
                 assert_eq!(record.bound().exponent(), attached.site.bound);
             }
-            assert!(records[0].time_ns() < records[1].time_ns());
+            assert!(records[0].time_ns() < records[2].time_ns() && records[2].time_ns() < records[1].time_ns());
 
             let status = hooks.status().unwrap();
             hooks.detach(NIC).unwrap();
@@ -76,21 +84,111 @@ fn each_way_of_attaching_stamps_both_directions_and_leaves_nothing() {
         let [status] = status.try_into().unwrap();
         assert_eq!(mechanisms(&status), expected.map(Some));
         assert!(status.hooks.iter().all(|hook| hook.counters.stamped == 1), "{status:?}");
+        let sent = status.sent.expect("requests are watched as they leave");
+        assert_eq!((sent.kept, sent.in_flight, sent.evicted, sent.nic_asked), (1, 0, 0, 0), "{sent:?}");
         world.assert_clean(NIC);
     }
 }
 
+#[test]
+fn a_nonce_that_is_used_again_takes_the_place_of_the_first() {
+    let Some(world) = World::new() else { return };
+    world.peer.ip(&["addr", "flush", "dev", world::FAR]);
+    // Nobody answers, so that both are on their way.
+    world.host.ip(&["neigh", "replace", "10.77.0.2", "dev", NIC, "lladdr", "02:00:00:00:00:01"]);
+    let sent = world.host.enter(|| {
+        let hooks = world.hooks();
+        attach(&hooks, &Request::new(NIC)).unwrap();
+        [1, 1, 2].map(|nonce| send(&socket(), nonce));
+        hooks.status().unwrap()[0].sent.unwrap()
+    });
+    assert_eq!((sent.kept, sent.replaced, sent.in_flight, sent.evicted), (2, 1, 2, 0), "{sent:?}");
+}
+
+#[test]
+fn requests_are_recognized_by_what_they_are_stamped_with_now() {
+    let Some(world) = World::new() else { return };
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        attach(&hooks, &Request::new(NIC)).unwrap();
+        hooks.update(NIC, &Settings { point: Some(3), node: Some(77), ..Settings::default() }).unwrap();
+        let records = probe();
+        assert_eq!(records.len(), 3);
+        assert!(records.iter().all(|record| (record.point(), record.node()) == (3, 77)), "{records:?}");
+    });
+}
+
+#[test]
+fn what_sees_requests_leave_is_shared_and_goes_with_the_last_device() {
+    let Some(world) = World::new() else { return };
+    world.host.ip(&["link", "add", "second", "type", "veth", "peer", "name", "third"]);
+    let link = |attachment: &Attachment| {
+        let driver_tx = attachment.hooks.iter().find(|hook| hook.hook == Hook::DRIVER_TX);
+        driver_tx.expect("requests are watched as they leave").link_id.expect("by a link")
+    };
+    let first = world.host.enter(|| {
+        let hooks = world.hooks();
+        let [first, second] = [NIC, "second"].map(|device| link(&attach(&hooks, &Request::new(device)).unwrap()));
+        assert_eq!(first, second);
+        hooks.detach("second").unwrap();
+        first
+    });
+    let second = world.peer.enter(|| link(&attach(&world.hooks(), &Request::new(world::FAR)).unwrap()));
+    assert_eq!(first, second);
+    world.host.enter(|| world.hooks().detach(NIC).unwrap());
+    world.peer.enter(|| {
+        let hooks = world.hooks();
+        assert_eq!(link(&hooks.status().unwrap()[0]), first);
+        hooks.detach(world::FAR).unwrap();
+    });
+    world.assert_clean(NIC);
+    world.host.enter(|| assert_ne!(link(&attach(&world.hooks(), &Request::new(NIC)).unwrap()), first));
+}
+
+#[test]
+fn a_driver_that_knows_receive_times_is_asked_for_them() {
+    let Some(world) = World::new() else { return };
+    for tc in [TcChoice::Tcx, TcChoice::Clsact] {
+        let (hooks, notices) = world.telling_hooks();
+        world.host.enter(|| {
+            let request = Request { hardware: true, ingress: IngressChoice::Xdp, tc, ..Request::new(NIC) };
+            let attached = attach(&hooks, &request).unwrap();
+            let of = |attachment: &Attachment| attachment.hooks.iter().map(|hook| hook.hook).collect::<Vec<_>>();
+            let expected = [Hook::TC_EGRESS, Hook::XDP_INGRESS, Hook::TC_INGRESS, Hook::DRIVER_TX, Hook::NIC_RX];
+            assert_eq!(of(&attached), expected);
+            assert_eq!(attached.hooks[1].mechanism, Some(Mechanism::Xdp(XdpMode::Native)));
+            assert_eq!(attached.hooks[4].mechanism, Some(Mechanism::XdpMetadata));
+            // A veth carries the metadata over, but has no times to put there.
+            let hooks_of_records: Vec<_> = probe().iter().map(Record::hook).collect();
+            assert_eq!(hooks_of_records, [Hook::TC_EGRESS, Hook::XDP_INGRESS, Hook::DRIVER_TX]);
+            hooks.detach(NIC).unwrap();
+        });
+        let notices: Vec<_> = notices.try_iter().collect();
+        assert!(matches!(notices.as_slice(), [Notice::CardStampsNothing { .. }]), "{notices:?}");
+        world.assert_clean(NIC);
+    }
+}
+
+#[test]
+fn a_device_without_hardware_times_is_attached_and_told() {
+    let Some(world) = World::new() else { return };
+    let (hooks, notices) = world.telling_hooks();
+    world.host.enter(|| {
+        let request = Request { hardware: true, ingress: IngressChoice::Tc, ..Request::new(NIC) };
+        let attached = attach(&hooks, &request).unwrap();
+        assert_eq!(mechanisms(&attached), [Some(Mechanism::Tc(TcMode::Tcx)); 2]);
+        assert_eq!(probe().len(), 3);
+        hooks.detach(NIC).unwrap();
+    });
+    let notices: Vec<_> = notices.try_iter().collect();
+    assert!(matches!(notices.as_slice(), [Notice::NoNicRx { .. }, Notice::CardStampsNothing { .. }]), "{notices:?}");
+    world.assert_clean(NIC);
+}
+
 /// Sends one probe to the peer, whose kernel answers, and returns its stamps.
-fn probe() -> Vec<instamp_trailer::Record> {
-    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let mut message = vec![8, 0, 0, 0, 0x12, 0x34, 0, 1];
-    message.resize(message.len() + trailer_length(DEFAULT_CAP) - size_of::<Footer>(), 0);
-    message.extend(Footer::new(7, State::new(0xffff, DEFAULT_CAP)).as_bytes());
-    let checksum = (!sum_bytes(&message)).to_be_bytes();
-    message[2..4].copy_from_slice(&checksum);
-    let peer = SocketAddr::from((Ipv4Addr::new(10, 77, 0, 2), 0));
-    socket.send_to(&message, &peer.into()).unwrap();
+fn probe() -> Vec<Record> {
+    let socket = socket();
+    send(&socket, 7);
     loop {
         let mut packet = [0; 256];
         let length = (&socket).read(&mut packet).unwrap();
@@ -100,6 +198,23 @@ fn probe() -> Vec<instamp_trailer::Record> {
             return Trailer::parse(&message[8..]).unwrap().records.to_vec();
         }
     }
+}
+
+fn socket() -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket
+}
+
+/// Sends a probe to the peer.
+fn send(socket: &Socket, nonce: u64) {
+    let mut message = vec![8, 0, 0, 0, 0x12, 0x34, 0, 1];
+    message.resize(message.len() + trailer_length(DEFAULT_CAP) - size_of::<Footer>(), 0);
+    message.extend(Footer::new(nonce, State::new(0xffff, DEFAULT_CAP)).as_bytes());
+    let checksum = (!sum_bytes(&message)).to_be_bytes();
+    message[2..4].copy_from_slice(&checksum);
+    let peer = SocketAddr::from((Ipv4Addr::new(10, 77, 0, 2), 0));
+    socket.send_to(&message, &peer.into()).unwrap();
 }
 
 #[test]

@@ -54,8 +54,11 @@ impl World {
         namespace.ip(&ends);
         namespace.ip(&["addr", "add", "10.77.0.1/24", "dev", device]);
         namespace.ip(&["addr", "add", "fd77::1/64", "dev", device, "nodad"]);
+        // No addresses of the kernel's own, which come when they come.
+        namespace.ip(&["link", "set", device, "addrgenmode", "none"]);
         namespace.ip(&["link", "set", device, "up"]);
         self.peer.ip(&["addr", "add", "10.77.0.2/24", "dev", FAR]);
+        self.peer.ip(&["link", "set", FAR, "addrgenmode", "none"]);
         self.peer.ip(&["link", "set", FAR, "up"]);
     }
 
