@@ -34,7 +34,7 @@ use instamp_trailer::{
     wire::{DEFAULT_CAP, State, trailer_length},
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use world::{NIC, World, ways};
+use world::{NIC, World, mechanisms, ways};
 use zerocopy::IntoBytes as _;
 
 /// A filter of somebody else that has no opinion: classic BPF, which every kernel with BPF filters knows.
@@ -42,11 +42,6 @@ const CONTINUE: &str = "1,6 0 0 0";
 
 fn attach(hooks: &Hooks, request: &Request) -> Result<Attachment, Error> {
     hooks.attach(&Objects::built_in(), request)
-}
-
-/// What holds the hooks of the device: egress, then ingress.
-fn mechanisms(attachment: &Attachment) -> Vec<Option<Mechanism>> {
-    attachment.hooks.iter().filter(|hook| hook.hook != Hook::DRIVER_TX).map(|hook| hook.mechanism).collect()
 }
 
 /// What tells when requests are handed to the driver.

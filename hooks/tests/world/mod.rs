@@ -15,7 +15,7 @@ use std::{
 };
 
 use aya::programs::{SchedClassifier, TcAttachType};
-use instamp_hooks::{Hooks, Mechanism, Notice, Request};
+use instamp_hooks::{Attachment, Hook, Hooks, Mechanism, Notice, Request};
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns},
@@ -181,6 +181,11 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().expect(program);
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What holds the hooks of the device: egress, then ingress.
+pub(crate) fn mechanisms(attachment: &Attachment) -> Vec<Option<Mechanism>> {
+    attachment.hooks.iter().filter(|hook| hook.hook != Hook::DRIVER_TX).map(|hook| hook.mechanism).collect()
 }
 
 /// Each way of attaching, with what should hold the hooks: egress, then ingress.
