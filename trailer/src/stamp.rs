@@ -62,7 +62,9 @@ pub fn stamp<P: Packet + ?Sized, H: Host>(
     let bound = Bound::from_exponent(site.bound);
     records.append(packet, Record::new(probe.phase, site.point, passage.hook, site.node, clock, bound, time_ns))?;
 
-    if probe.phase == Phase::Reply && owner == Owner::Local {
+    // A reply that goes out is on its way to a container: its request has come in here.
+    let is_arrival = passage.hook != Hook::TC_EGRESS;
+    if is_arrival && probe.phase == Phase::Reply && owner == Owner::Local {
         if site.keeps_sent != 0 {
             add_sent(packet, host, &site, &probe, &mut records);
         }

@@ -449,9 +449,15 @@ fn late_stamps_take_what_room_there_is() {
 }
 
 #[test]
-fn only_replies_to_its_own_probes_get_more_than_one_stamp() {
-    let passage = Passage { nic_rx_ns: 1, ..Hook::TC_INGRESS.into() };
-    for frame in [request(OWN, STRANGER), reply(OWN, RESPONDED), request(RESPONDED, OWN)] {
+fn only_replies_to_its_own_probes_that_come_in_get_more_than_one_stamp() {
+    let ingress = Passage { nic_rx_ns: 1, ..Hook::TC_INGRESS.into() };
+    let egress = Passage { nic_rx_ns: 1, ..Hook::TC_EGRESS.into() };
+    for (frame, passage) in [
+        (request(OWN, STRANGER), ingress),
+        (reply(OWN, RESPONDED), ingress),
+        (request(RESPONDED, OWN), ingress),
+        (reply(STRANGER, OWN), egress),
+    ] {
         let desk = keeping(SENT);
         let frame = Frame { records: 8, counts: 0x08, ..frame };
         assert_eq!(stamped_by(&desk, &frame, passage).expect("stamped").len(), 1);
