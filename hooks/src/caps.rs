@@ -1,19 +1,22 @@
 //! What devices can do, and what attaching to them would choose.
 
-use std::fs;
+use std::{fmt, fs};
 
 use hwtstamp::{Discovery, Holders, Interface};
 use nix::errno::Errno;
 
 use crate::{
-    Choice, Error, IngressChoice, TcChoice, XdpMode,
+    Choice, Error, IngressChoice, TcChoice, Tracing, XdpMode,
+    card::Offer,
     device::{Here, XDP_BASIC},
     error::Context as _,
     kernel,
+    maps::require_listing,
     netlink::{
         generic::{Generic, Netdev},
         route::Link,
     },
+    sent,
 };
 
 /// What a device can do.
@@ -40,6 +43,58 @@ pub struct Capabilities {
     pub timestamping: Option<Timestamping>,
     /// What attaching would choose, or why it would fail.
     pub choice: Result<Choice, Error>,
+    /// From where the times of the driver and of the card would come.
+    pub sources: Sources,
+}
+
+/// From where the times of the driver and of the card come, when asked for; else why they do not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Sources {
+    /// When requests are handed to the driver; `None` where asking is not permitted.
+    pub driver_tx: Option<Result<Tracing, String>>,
+    /// When the card has sent requests; `None` where asking is not permitted.
+    pub nic_tx: Option<Result<NicTxSource, String>>,
+    /// When the card has received replies.
+    pub nic_rx: Result<NicRxSource, String>,
+}
+
+/// From where the card's transmit times come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NicTxSource {
+    /// A program takes them where the driver reports them, and they travel in the reply, into containers too.
+    InBand(Tracing),
+    /// A prober's own socket, in the network namespace of the card, since the kernel refuses the program, with these words.
+    Socket(String),
+}
+
+/// From where the card's receive times come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NicRxSource {
+    /// The driver tells an XDP program that is bound to the device.
+    XdpMetadata,
+    /// The socket buffer has them.
+    SocketBuffer,
+}
+
+impl fmt::Display for NicTxSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InBand(tracing) => write!(f, "in band ({tracing})"),
+            Self::Socket(words) => {
+                write!(f, "the prober's socket, outside of containers: no program may take it ({words})")
+            }
+        }
+    }
+}
+
+impl fmt::Display for NicRxSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::XdpMetadata => "in band (XDP metadata)",
+            Self::SocketBuffer => "in band (socket buffer)",
+        })
+    }
 }
 
 /// What the driver says of XDP and `AF_XDP`.
@@ -85,10 +140,11 @@ pub fn capabilities(device: Option<&str>) -> Result<Vec<Capabilities>, Error> {
     kernel::check_version()?;
     let here = Here::look()?;
     let generic = Generic::open().context("open", "generic netlink")?;
+    let watching = Watching::try_out();
     match device {
-        Some(name) => Ok(vec![of_link(&generic, here.device(name)?)?]),
+        Some(name) => Ok(vec![of_link(&generic, &watching, here.device(name)?)?]),
         None => {
-            let found = here.links.iter().map(|link| (link, of_link(&generic, link)));
+            let found = here.links.iter().map(|link| (link, of_link(&generic, &watching, link)));
             found.filter(|(link, found)| found.is_ok() || !is_gone(link)).map(|(_, found)| found).collect()
         }
     }
@@ -99,7 +155,42 @@ fn is_gone(link: &Link) -> bool {
     Interface::open_index(link.ifindex).is_err_and(|error| error.raw_os_error() == Some(Errno::ENODEV as i32))
 }
 
-fn of_link(generic: &Generic, link: &Link) -> Result<Capabilities, Error> {
+/// What this kernel lets programs see of requests that leave. Without the privilege to attach, nothing is known.
+struct Watching {
+    driver_tx: Option<Result<Tracing, String>>,
+    nic_tx: Option<Result<Tracing, String>>,
+}
+
+impl Watching {
+    fn try_out() -> Self {
+        let may_ask = require_listing().is_ok();
+        let words = |error: libbpf_rs::Error| error.to_string();
+        Self {
+            driver_tx: may_ask.then(|| sent::try_driver_tx().map_err(words)),
+            nic_tx: may_ask.then(|| sent::try_nic_tx().map_err(words)),
+        }
+    }
+
+    fn sources(&self, link: &Link) -> Result<Sources, Error> {
+        let offer = Offer::of(link)?;
+        let nic_tx = |tracing: &Result<Tracing, String>| match tracing {
+            Ok(tracing) if offer.tx => Ok(NicTxSource::InBand(*tracing)),
+            Err(words) if offer.tx => Ok(NicTxSource::Socket(words.clone())),
+            Ok(_) => Err("the card does not stamp what it sends".to_owned()),
+            Err(words) => Err(format!(
+                "the card does not stamp what it sends, nor may a program take times of cards here ({words})"
+            )),
+        };
+        let nic_rx = match offer {
+            Offer { rx: false, .. } => Err("the card does not stamp all that it receives".to_owned()),
+            Offer { xdp_rx: true, .. } => Ok(NicRxSource::XdpMetadata),
+            Offer { xdp_rx: false, .. } => Ok(NicRxSource::SocketBuffer),
+        };
+        Ok(Sources { driver_tx: self.driver_tx.clone(), nic_tx: self.nic_tx.as_ref().map(nic_tx), nic_rx })
+    }
+}
+
+fn of_link(generic: &Generic, watching: &Watching, link: &Link) -> Result<Capabilities, Error> {
     let netdev = generic.netdev(link.ifindex).context("ask for the XDP features of", &link.name)?;
     let discovery = Interface::open(&link.name).and_then(|interface| interface.discover());
     let discovery = discovery.context("find out about", &link.name)?;
@@ -116,6 +207,7 @@ fn of_link(generic: &Generic, link: &Link) -> Result<Capabilities, Error> {
         tcx: link.has_tcx().ok(),
         timestamping: timestamping(discovery),
         choice,
+        sources: watching.sources(link)?,
     })
 }
 

@@ -80,13 +80,11 @@ pub(crate) fn switch_on(
         }
         Err(error) => {
             directory.forget_setting()?;
-            match error.cause() {
-                Cause::Owned(_) => {
-                    announce(Notice::CardLeft { device: device(), words: error.to_string() });
-                    Ok(())
-                }
-                _ => Err(error).context("set the timestamps of", &link.name),
+            if !matches!(error.cause(), Cause::Owned(_)) {
+                return Err(error).context("set the timestamps of", &link.name);
             }
+            announce(Notice::CardLeft { device: device(), words: error.to_string() });
+            Ok(())
         }
     }
 }

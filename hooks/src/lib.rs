@@ -54,7 +54,7 @@ mod tc;
 
 pub use attach::{Request, Settings};
 pub use attachment::{Attachment, Counters, HookState, Mechanism};
-pub use caps::{Capabilities, Timestamping, XdpCapabilities, capabilities};
+pub use caps::{Capabilities, NicRxSource, NicTxSource, Sources, Timestamping, XdpCapabilities, capabilities};
 pub use choice::{Choice, Ingress, IngressChoice, Reason, TcChoice, TcMode, XdpMode};
 pub use error::{Cause, Error};
 pub use hooks::{BPFFS, BPFFS_VARIABLE, Hooks};

@@ -160,15 +160,7 @@ impl Requests {
             return Ok(());
         }
         self.create()?;
-        let load = || -> libbpf_rs::Result<Link> {
-            let mut storage = MaybeUninit::uninit();
-            let mut open = DriverTxSkelBuilder::default().open(&mut storage)?;
-            for map in open.open_object_mut().maps_mut() {
-                self.set_pin(map)?;
-            }
-            open.load()?.progs.driver_tx.attach()
-        };
-        self.keep(load(), DRIVER_TX)
+        self.keep(attach_driver_tx(|map| self.set_pin(map)), DRIVER_TX)
     }
 
     /// Attaches what tells the times at which cards have sent requests, unless it is there.
@@ -176,33 +168,14 @@ impl Requests {
         if self.has(NIC_TX) {
             return Ok(());
         }
-        let load = |tracing| -> libbpf_rs::Result<Link> {
-            let mut storage = MaybeUninit::uninit();
-            let mut open = NicTxSkelBuilder::default().open(&mut storage)?;
-            open.progs.nic_tx_fentry.set_autoload(tracing == Tracing::Fentry);
-            open.progs.nic_tx_kprobe.set_autoload(tracing == Tracing::Kprobe);
-            for map in open.open_object_mut().maps_mut() {
-                self.set_pin(map)?;
-            }
-            let loaded = open.load()?;
-            match tracing {
-                Tracing::Kprobe => loaded.progs.nic_tx_kprobe.attach(),
-                Tracing::Fentry | Tracing::Tracepoint => loaded.progs.nic_tx_fentry.attach(),
-            }
-        };
-        quiet();
-        // Of the two the first costs less. Where both fail, it says more.
-        let link = load(Tracing::Fentry).or_else(|error| load(Tracing::Kprobe).map_err(|_| error));
-        self.keep(link, NIC_TX)
+        self.keep(attach_nic_tx(|map| self.set_pin(map)).map(|(_, link)| link), NIC_TX)
     }
 
     fn create(&self) -> Result<(), Error> {
         match DirBuilder::new().mode(0o700).create(&self.0) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            result => result.context("create", self.0.display())?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            result => result.context("create", self.0.display()),
         }
-        quiet();
-        Ok(())
     }
 
     /// A map of this name is made and pinned here, or the one that is pinned is used.
@@ -351,6 +324,49 @@ impl Requests {
         };
         Ok(count().context("read", path.display())? as u64)
     }
+}
+
+/// What is done with each map of an object before it is loaded.
+trait Prepare: Fn(OpenMapMut<'_>) -> libbpf_rs::Result<()> {}
+impl<F: Fn(OpenMapMut<'_>) -> libbpf_rs::Result<()>> Prepare for F {}
+
+fn attach_driver_tx(prepare: impl Prepare) -> libbpf_rs::Result<Link> {
+    quiet();
+    let mut storage = MaybeUninit::uninit();
+    let mut open = DriverTxSkelBuilder::default().open(&mut storage)?;
+    open.open_object_mut().maps_mut().try_for_each(prepare)?;
+    open.load()?.progs.driver_tx.attach()
+}
+
+/// Of two programs that do the same the first costs less. Where both fail, it says more.
+fn attach_nic_tx(prepare: impl Prepare) -> libbpf_rs::Result<(Tracing, Link)> {
+    quiet();
+    let attach = |tracing| {
+        let mut storage = MaybeUninit::uninit();
+        let mut open = NicTxSkelBuilder::default().open(&mut storage)?;
+        open.progs.nic_tx_fentry.set_autoload(tracing == Tracing::Fentry);
+        open.progs.nic_tx_kprobe.set_autoload(tracing == Tracing::Kprobe);
+        open.open_object_mut().maps_mut().try_for_each(&prepare)?;
+        let loaded = open.load()?;
+        let program =
+            if tracing == Tracing::Kprobe { &loaded.progs.nic_tx_kprobe } else { &loaded.progs.nic_tx_fentry };
+        Ok((tracing, program.attach()?))
+    };
+    attach(Tracing::Fentry).or_else(|error| attach(Tracing::Kprobe).map_err(|_| error))
+}
+
+/// How this kernel lets programs see requests leave. They are attached for a moment, and to no device.
+pub(crate) fn try_driver_tx() -> libbpf_rs::Result<Tracing> {
+    attach_driver_tx(make_small).map(|_| Tracing::Tracepoint)
+}
+
+/// How this kernel lets programs see when cards have sent requests, likewise.
+pub(crate) fn try_nic_tx() -> libbpf_rs::Result<Tracing> {
+    attach_nic_tx(make_small).map(|(tracing, _)| tracing)
+}
+
+fn make_small(mut map: OpenMapMut<'_>) -> libbpf_rs::Result<()> {
+    if MAPS.contains(&map.name().to_string_lossy().as_ref()) { map.set_max_entries(1) } else { Ok(()) }
 }
 
 type Devices = HashMap<MapData, [u8; KEY], [u8; DEVICE]>;

@@ -94,7 +94,9 @@ fn a_nonce_that_is_used_again_takes_the_place_of_the_first() {
     let sent = world.host.enter(|| {
         let hooks = world.hooks();
         attach(&hooks, &Request::new(NIC)).unwrap();
-        [1, 1, 2].map(|nonce| send(&socket(), nonce));
+        for nonce in [1, 1, 2] {
+            send(&socket(), nonce);
+        }
         hooks.status().unwrap()[0].sent.unwrap()
     });
     assert_eq!((sent.kept, sent.replaced, sent.in_flight, sent.evicted), (2, 1, 2, 0), "{sent:?}");

@@ -2,7 +2,9 @@
 
 use std::{io, process::ExitCode};
 
-use instamp_hooks::{Capabilities, Choice, Timestamping, XdpCapabilities, capabilities};
+use instamp_hooks::{
+    Capabilities, Choice, NicRxSource, NicTxSource, Sources, Timestamping, Tracing, XdpCapabilities, capabilities,
+};
 use serde::Serialize;
 
 use crate::json_lines;
@@ -56,6 +58,10 @@ fn write_text(out: &mut impl io::Write, device: &Capabilities) -> io::Result<()>
     line("AF_XDP zero copy", known(device.xdp.as_ref().map(|xdp| xdp.zero_copy)))?;
     line("AF_XDP features", device.xdp.as_ref().map_or_else(unknown, |xdp| names(&xdp.xsk_features)))?;
     line("TCX", known(device.tcx))?;
+    let Sources { driver_tx, nic_tx, nic_rx, .. } = &device.sources;
+    line("driver-tx", driver_tx.as_ref().map_or_else(unknown, source))?;
+    line("nic-tx", nic_tx.as_ref().map_or_else(unknown, source))?;
+    line("nic-rx", source(nic_rx))?;
     let Some(stamps) = &device.timestamping else { return line("timestamping", "none".to_owned()) };
     line("PHC", stamps.phc.map_or_else(|| "none".to_owned(), |index| format!("/dev/ptp{index}")))?;
     line("timestamping", names(&stamps.modes))?;
@@ -87,6 +93,14 @@ impl std::fmt::Display for ChainOf<'_> {
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+/// From where a time comes, or why it does not.
+fn source<T: ToString>(source: &Result<T, String>) -> String {
+    match source {
+        Ok(source) => source.to_string(),
+        Err(words) => format!("no: {words}"),
     }
 }
 
@@ -132,6 +146,48 @@ struct Device {
     hardware_rx_filter: Option<String>,
     phc_holders: Option<Vec<Holder>>,
     attach: Attach,
+    /// `null` where asking is not permitted.
+    driver_tx: Option<Source>,
+    nic_tx: Option<Source>,
+    nic_rx: Source,
+}
+
+/// From where a time comes: `tp_btf`, `fentry`, `kprobe`, `socket`, `xdp-metadata`, `skb`. Where it is `null`, or not the best,
+/// with the reason.
+#[derive(Serialize)]
+struct Source {
+    source: Option<String>,
+    reason: Option<String>,
+}
+
+impl Source {
+    fn of<T>(found: &Result<T, String>, name: impl Fn(&T) -> (String, Option<String>)) -> Self {
+        match found {
+            Ok(found) => {
+                let (source, reason) = name(found);
+                Self { source: Some(source), reason }
+            }
+            Err(words) => Self { source: None, reason: Some(words.clone()) },
+        }
+    }
+
+    fn driver_tx(found: &Result<Tracing, String>) -> Self {
+        Self::of(found, |tracing| (tracing.to_string(), None))
+    }
+
+    fn nic_tx(found: &Result<NicTxSource, String>) -> Self {
+        Self::of(found, |source| match source {
+            NicTxSource::InBand(tracing) => (tracing.to_string(), None),
+            NicTxSource::Socket(words) => ("socket".to_owned(), Some(words.clone())),
+        })
+    }
+
+    fn nic_rx(found: &Result<NicRxSource, String>) -> Self {
+        Self::of(found, |source| match source {
+            NicRxSource::XdpMetadata => ("xdp-metadata".to_owned(), None),
+            NicRxSource::SocketBuffer => ("skb".to_owned(), None),
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -189,6 +245,9 @@ impl From<Capabilities> for Device {
                 },
                 Err(error) => Attach { ingress: None, tc: None, reason: None, error: Some(ChainOf(error).to_string()) },
             },
+            driver_tx: device.sources.driver_tx.as_ref().map(Source::driver_tx),
+            nic_tx: device.sources.nic_tx.as_ref().map(Source::nic_tx),
+            nic_rx: Source::nic_rx(&device.sources.nic_rx),
             device: device.device,
             ifindex: device.ifindex,
             layer: device.layer,

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use instamp_hooks::{Attachment, Clock, Prefix, Standing};
+use instamp_hooks::{Attachment, Clock, Prefix, SentCounts, Standing};
 use instamp_trailer::Bound;
 use serde::Serialize;
 
@@ -35,7 +35,24 @@ Why packets are not stamped:
   policy      neither from (request) nor to (reply) one of the host's own
               addresses or a --source, and no --respond allows it
   full        no free record: a larger --cap of `instamp ping` has more
-  unwritable  the kernel had no memory to copy the packet";
+  unwritable  the kernel had no memory to copy the packet
+
+driver-tx, nic-tx and nic-rx are written into replies, besides the stamps of
+the ingress hook. Why they are not:
+  full        as above
+  absent      driver-tx: nothing is known of the request, as of one that was
+              answered already, or was evicted; nic-tx: the card had not told
+              its time when the reply came
+  mismatch    what was kept under the nonce is of another message
+
+Requests whose times wait for their reply:
+  kept        all that there were
+  in flight   those that wait now
+  replaced    a nonce was used again while the first one waited
+  evicted     newer ones took their room (an estimate while probes are sent)
+  refused     there was no room
+Of those, the card was asked for its time, told it, told it late, when
+the reply had come, or has skipped it: some cards time one packet at once.";
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let attachments = crate::hooks()?.status()?;
@@ -60,7 +77,7 @@ fn write_text(out: &mut impl io::Write, attachment: &Attachment) -> io::Result<(
     writeln!(out, "{}: point {}, node {}, bound {bound}", attachment.device, site.point, site.node)?;
     for hook in &attachment.hooks {
         let mechanism = hook.mechanism.map_or_else(|| "off".to_owned(), |mechanism| mechanism.to_string());
-        write!(out, "  {:<11}  {mechanism:<7}  stamped {:<8}", hook.hook, hook.counters.stamped)?;
+        write!(out, "  {:<11}  {mechanism:<12}  stamped {:<8}", hook.hook, hook.counters.stamped)?;
         let refused: Vec<_> = hook
             .counters
             .refused
@@ -73,11 +90,30 @@ fn write_text(out: &mut impl io::Write, attachment: &Attachment) -> io::Result<(
         }
         writeln!(out)?;
     }
+    if let Some(sent) = &attachment.sent {
+        write_sent(out, sent)?;
+    }
     let Attachment { policy, sources, respond, .. } = attachment;
     let is_own = |prefix: &&Prefix| has(policy[*prefix], Standing::OWN) && !sources.contains(prefix);
     write_prefixes(out, "own", policy.keys().filter(is_own))?;
     write_prefixes(out, "source", sources)?;
     write_prefixes(out, "respond", respond)
+}
+
+fn write_sent(out: &mut impl io::Write, sent: &SentCounts) -> io::Result<()> {
+    let SentCounts { kept, in_flight, .. } = sent;
+    write!(out, "  {:<11}  kept {kept}, in flight {in_flight}", "requests")?;
+    for (count, name) in [(sent.replaced, "replaced"), (sent.evicted, "evicted"), (sent.refused, "refused")] {
+        if count > 0 {
+            write!(out, ", {name} {count}")?;
+        }
+    }
+    writeln!(out)?;
+    let SentCounts { nic_asked, nic_kept, nic_late, nic_skipped, .. } = sent;
+    if *nic_asked > 0 {
+        writeln!(out, "  {:<11}  asked {nic_asked}, told {nic_kept}, late {nic_late}, skipped {nic_skipped}", "card")?;
+    }
+    Ok(())
 }
 
 fn write_prefixes<'a>(
@@ -106,7 +142,38 @@ struct Device {
     own_clock: Option<&'static str>,
     respond_clock: Option<&'static str>,
     hooks: Vec<Hook>,
+    /// `null` where the kernel does not tell when requests leave.
+    sent: Option<Sent>,
     policy: Vec<Network>,
+}
+
+#[derive(Serialize)]
+struct Sent {
+    kept: u64,
+    replaced: u64,
+    refused: u64,
+    in_flight: u64,
+    evicted: u64,
+    nic_asked: u64,
+    nic_kept: u64,
+    nic_late: u64,
+    nic_skipped: u64,
+}
+
+impl From<SentCounts> for Sent {
+    fn from(counts: SentCounts) -> Self {
+        Self {
+            kept: counts.kept,
+            replaced: counts.replaced,
+            refused: counts.refused,
+            in_flight: counts.in_flight,
+            evicted: counts.evicted,
+            nic_asked: counts.nic_asked,
+            nic_kept: counts.nic_kept,
+            nic_late: counts.nic_late,
+            nic_skipped: counts.nic_skipped,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -145,6 +212,7 @@ impl From<&Attachment> for Device {
             own_clock: Clock::from_number(site.own_clock).name(),
             respond_clock: Clock::from_number(site.respond_clock).name(),
             hooks: hooks.collect(),
+            sent: attachment.sent.map(Sent::from),
             policy: attachment.policy.iter().map(Network::from).collect(),
         }
     }
