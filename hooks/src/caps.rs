@@ -1,6 +1,6 @@
 //! What devices can do, and what attaching to them would choose.
 
-use std::{fmt, fs};
+use std::fmt;
 
 use hwtstamp::{Discovery, Holders, Interface};
 use nix::errno::Errno;
@@ -201,7 +201,7 @@ fn of_link(generic: &Generic, watching: &Watching, link: &Link) -> Result<Capabi
         ifindex: link.ifindex,
         layer: link.layer.to_lowercase(),
         kind: link.kind.clone(),
-        driver: driver(link),
+        driver: link.driver(),
         xdp: netdev.and_then(xdp),
         xdp_program_id: link.xdp.map(|program| program.id),
         tcx: link.has_tcx().ok(),
@@ -209,15 +209,6 @@ fn of_link(generic: &Generic, watching: &Watching, link: &Link) -> Result<Capabi
         choice,
         sources: watching.sources(link)?,
     })
-}
-
-/// The bus knows the driver of the hardware. Unlike `/sys/class/net`, its directory is the same in all network namespaces.
-fn driver(link: &Link) -> Option<String> {
-    let hardware = link.parent.as_ref().and_then(|(bus, parent)| {
-        let driver = fs::read_link(format!("/sys/bus/{bus}/devices/{parent}/driver")).ok()?;
-        Some(driver.file_name()?.to_string_lossy().into_owned())
-    });
-    hardware.or_else(|| link.kind.clone())
 }
 
 /// The bits of `include/uapi/linux/netdev.h`.

@@ -22,7 +22,7 @@ pub(crate) struct Offer {
     pub(crate) tx: bool,
     /// It stamps all packets that are received.
     pub(crate) rx: bool,
-    /// Its driver tells XDP programs when packets were received.
+    /// Its driver tells XDP programs when packets were received, and what these put in front of a packet comes to TC.
     pub(crate) xdp_rx: bool,
 }
 
@@ -36,7 +36,7 @@ impl Offer {
             phc: timestamping.and_then(|timestamping| timestamping.phc),
             tx: timestamping.is_some_and(|timestamping| timestamping.tx_modes.contains(TxMode::ON)),
             rx: timestamping.is_some_and(|timestamping| timestamping.rx_filters.contains(RxFilter::ALL)),
-            xdp_rx: metadata & RX_METADATA_TIMESTAMP != 0,
+            xdp_rx: metadata & RX_METADATA_TIMESTAMP != 0 && !drops_metadata(link),
         })
     }
 
@@ -46,6 +46,14 @@ impl Offer {
             rx: if self.rx { RxFilter::ALL } else { RxFilter::NONE },
         }
     }
+}
+
+/// Whether the driver is known to forget what an XDP program has put in front of a packet: mlx4's receive path has no
+/// `skb_metadata_set` ([en_rx.c]).
+///
+/// [en_rx.c]: https://git.kernel.org/pub/scm/linux/kernel/git/stable/linux.git/tree/drivers/net/ethernet/mellanox/mlx4/en_rx.c?h=v6.12.117
+fn drops_metadata(link: &Link) -> bool {
+    link.driver().as_deref() == Some("mlx4_core")
 }
 
 fn interface(link: &Link) -> Result<Interface, Error> {

@@ -1,5 +1,7 @@
 //! The devices of the network namespace of this thread.
 
+use std::fs;
+
 use aya::programs::{SchedClassifier, TcAttachType};
 use nix::errno::Errno;
 
@@ -57,6 +59,16 @@ impl Link {
             return Ok(());
         }
         Err(Error::NotEthernet { device: self.name.clone(), layer: self.layer.to_lowercase() })
+    }
+
+    /// The driver; of a software device its kind. The bus knows the driver of the hardware: unlike `/sys/class/net`, its directory
+    /// is the same in all network namespaces.
+    pub(crate) fn driver(&self) -> Option<String> {
+        let hardware = self.parent.as_ref().and_then(|(bus, parent)| {
+            let driver = fs::read_link(format!("/sys/bus/{bus}/devices/{parent}/driver")).ok()?;
+            Some(driver.file_name()?.to_string_lossy().into_owned())
+        });
+        hardware.or_else(|| self.kind.clone())
     }
 
     /// Which hooks the device gets.
