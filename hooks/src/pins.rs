@@ -363,4 +363,14 @@ mod tests {
             assert_eq!(parse_directory_name(name), None, "{name}");
         }
     }
+
+    #[test]
+    fn settings_are_read_as_they_are_noted() {
+        let made = Setting { tx: TxMode::ON, rx: RxFilter::ALL };
+        let name = setting_name(Setting::OFF, made);
+        assert_eq!((name.as_str(), parse_setting_name(&name)), ("setting_0_0_1_1", Some((Setting::OFF, made))));
+        for name in ["setting", "setting_0_0_1", "setting_0_0_1_1_1", "setting_0_0_1_01", "setting0_0_1_1", "SITE"] {
+            assert_eq!(parse_setting_name(name), None, "{name}");
+        }
+    }
 }

@@ -48,7 +48,8 @@ the ingress hook. Why they are not:
 Requests whose times wait for their reply:
   kept        all that there were
   in flight   those that wait now
-  replaced    a nonce was used again while the first one waited
+  replaced    a nonce was used again while the first one waited, or the
+              driver was busy and got the request again
   evicted     newer ones took their room (an estimate while probes are sent)
   refused     there was no room
 Of those, the card was asked for its time, told it, told it late, when
