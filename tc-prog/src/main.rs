@@ -10,20 +10,20 @@ use aya_ebpf::{
     macros::classifier,
     programs::TcContext,
 };
-use instamp_bpf_common::{Buffer, run, run_apart, run_nic_rx};
+use instamp_bpf_common::{Buffer, run, run_nic_rx, run_passed};
 use instamp_trailer::{Hook, Passage};
 
 /// Stamps probes, and leaves every packet to the programs behind this one.
 #[classifier]
 pub(crate) fn tc_egress(context: TcContext) -> i32 {
-    run(&SocketBuffer(context), Hook::TC_EGRESS.into());
+    run(&SocketBuffer(context), Hook::TC_EGRESS);
     TC_ACT_UNSPEC
 }
 
 /// Stamps probes, and leaves every packet to the programs behind this one.
 #[classifier]
 pub(crate) fn tc_ingress(context: TcContext) -> i32 {
-    run(&SocketBuffer(context), Hook::TC_INGRESS.into());
+    run(&SocketBuffer(context), Hook::TC_INGRESS);
     TC_ACT_UNSPEC
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn tc_ingress_handed(context: TcContext) -> i32 {
         }
         None => Passage { nic_rx_ns: hardware_ns(&context), ..Hook::TC_INGRESS.into() },
     };
-    run_apart(&SocketBuffer(context), &passage);
+    run_passed(&SocketBuffer(context), &passage);
     TC_ACT_UNSPEC
 }
 

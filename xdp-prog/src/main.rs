@@ -16,7 +16,7 @@ use instamp_trailer::Hook;
 /// Stamps probes, and passes every packet.
 #[xdp(frags)]
 pub(crate) fn xdp_ingress(context: XdpContext) -> u32 {
-    run(&Frame(context), Hook::XDP_INGRESS.into());
+    run(&Frame(context), Hook::XDP_INGRESS);
     XDP_PASS
 }
 

@@ -12,34 +12,39 @@ use host::{Kernel, count};
 use instamp_trailer::{Hook, Passage, Refusal, stamp, stamp_nic_rx};
 use packet::{Copying, InPlace};
 
-/// Stamps the packet if it is a probe that may be, and counts what came of it.
+/// Stamps the packet with this place and time if it is a probe that may be, and counts what came of it.
 #[inline(always)]
-pub fn run<B: Buffer>(buffer: &B, passage: Passage) {
-    let outcome = match stamp(&mut InPlace(buffer), &Kernel, passage) {
-        Err(Refusal::Truncated) if buffer.is_fragmented() => run_copying(buffer, &passage),
+pub fn run<B: Buffer>(buffer: &B, hook: Hook) {
+    let outcome = match stamp(&mut InPlace(buffer), &Kernel, hook) {
+        Err(Refusal::Truncated) if buffer.is_fragmented() => run_copying(buffer, hook),
         outcome => outcome,
     };
-    count(passage.hook, outcome);
-}
-
-/// Likewise, for a program that needs stack of its own, besides.
-#[inline(always)]
-pub fn run_apart<B: Buffer>(buffer: &B, passage: &Passage) {
-    let outcome = match run_in_place(buffer, passage) {
-        Err(Refusal::Truncated) if buffer.is_fragmented() => run_copying(buffer, passage),
-        outcome => outcome,
-    };
-    count(passage.hook, outcome);
-}
-
-#[inline(never)]
-fn run_in_place<B: Buffer>(buffer: &B, passage: &Passage) -> Result<(), Refusal> {
-    stamp(&mut InPlace(buffer), &Kernel, *passage)
+    count(hook, outcome);
 }
 
 /// A function of its own, so that the common case does not share its stack.
 #[inline(never)]
-fn run_copying<B: Buffer>(buffer: &B, passage: &Passage) -> Result<(), Refusal> {
+fn run_copying<B: Buffer>(buffer: &B, hook: Hook) -> Result<(), Refusal> {
+    stamp(&mut Copying(buffer), &Kernel, hook)
+}
+
+/// Likewise, with what is known of the packet's passage. It takes more stack, so all of it is apart from the program's.
+#[inline(always)]
+pub fn run_passed<B: Buffer>(buffer: &B, passage: &Passage) {
+    let outcome = match run_passed_in_place(buffer, passage) {
+        Err(Refusal::Truncated) if buffer.is_fragmented() => run_passed_copying(buffer, passage),
+        outcome => outcome,
+    };
+    count(passage.hook, outcome);
+}
+
+#[inline(never)]
+fn run_passed_in_place<B: Buffer>(buffer: &B, passage: &Passage) -> Result<(), Refusal> {
+    stamp(&mut InPlace(buffer), &Kernel, *passage)
+}
+
+#[inline(never)]
+fn run_passed_copying<B: Buffer>(buffer: &B, passage: &Passage) -> Result<(), Refusal> {
     stamp(&mut Copying(buffer), &Kernel, *passage)
 }
 
