@@ -1,8 +1,8 @@
 //! The conversion of hardware times in the kernel: a program that does nothing else, run by `BPF_PROG_TEST_RUN`.
 
 use std::{
+    borrow::Cow,
     cell::Cell,
-    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::Duration,
@@ -19,20 +19,11 @@ use instamp_clockmap::{
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
-/// The objects that the tests run on: the one in the tree, and the freshly built one in the folder that
-/// `INSTAMP_BPF_OBJECTS` names.
-///
-/// # Panics
-///
-/// The folder is named and does not hold it.
-pub fn objects() -> Vec<(&'static str, Vec<u8>)> {
-    let mut objects = vec![("in the tree", include_bytes!("../bpf/clock.o").to_vec())];
-    if let Some(folder) = std::env::var_os("INSTAMP_BPF_OBJECTS").map(PathBuf::from) {
-        let file = folder.join("clock.o");
-        let fresh = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        objects.push(("freshly built", fresh));
-    }
-    objects
+use crate::built::CLOCK as BUILT;
+
+/// The objects that the tests run on.
+pub fn objects() -> Vec<(&'static str, Cow<'static, [u8]>)> {
+    BUILT.objects()
 }
 
 /// The program, loaded, with its maps.
@@ -70,9 +61,7 @@ impl Program {
     ///
     /// It was taken before.
     pub fn writer(&mut self) -> Writer {
-        let Map::Array(map) = self.0.take_map(CLOCK).expect("taken once") else { panic!("{CLOCK} is no array") };
-        let nobody_else = tempfile::tempfile().expect("a file");
-        ClockMap::adopt(map, Device::Phc(0)).expect("map the model").writer(nobody_else)
+        writer(&mut self.0)
     }
 
     /// What it makes of a time.
@@ -118,9 +107,16 @@ impl Program {
     }
 }
 
+/// Becomes the publisher of the model with which loaded programs convert.
+pub(crate) fn writer(programs: &mut Ebpf) -> Writer {
+    let Map::Array(map) = programs.take_map(CLOCK).expect("taken once") else { panic!("{CLOCK} is no array") };
+    let nobody_else = tempfile::tempfile().expect("a file");
+    ClockMap::adopt(map, Device::Phc(0)).expect("map the model").writer(nobody_else)
+}
+
 /// The context of a packet (`struct __sk_buff` in linux/bpf.h) in which the program finds the time of the device, as its
 /// hardware timestamp, and the time now, in its control block.
-fn context(device_ns: u64, now_ns: u64) -> [u8; 192] {
+pub(crate) fn context(device_ns: u64, now_ns: u64) -> [u8; 192] {
     let mut context = [0; 192];
     // Two words, the low one first.
     let [a, b, c, d, e, f, g, h] = now_ns.to_le_bytes();

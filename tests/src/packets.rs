@@ -195,6 +195,25 @@ impl<R: Rng> Generator<R> {
         frame
     }
 
+    /// The next whole reply to a request from one of `probers`, which has free records as often as not.
+    ///
+    /// # Panics
+    ///
+    /// There are none, or none of the addresses is of the same version.
+    pub fn reply(&mut self, probers: &[IpAddr]) -> Vec<u8> {
+        let prober = *probers.choose(&mut self.random).expect("a prober");
+        let same: Vec<_> = self.addresses.iter().filter(|address| address.is_ipv4() == prober.is_ipv4()).collect();
+        let target = **same.choose(&mut self.random).expect("an address");
+        let mut frame = self.probe();
+        frame.application.truncate(frame.application.len() / 2 * 2);
+        // Those that are no fragments.
+        frame.extras.ipv6_extensions.retain(|(kind, _)| matches!(kind, 0 | 43 | 60));
+        let reply = Frame { source: target, destination: prober, phase: Phase::Reply, ..frame };
+        let mut bytes = reply.bytes();
+        bytes.resize(bytes.len().max(*self.lengths.start()), 0);
+        bytes
+    }
+
     fn probe(&mut self) -> Frame {
         let random = &mut self.random;
         let source = *self.addresses.choose(random).expect("an address");

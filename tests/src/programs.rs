@@ -1,22 +1,25 @@
 //! The programs in the kernel, run on packets by `BPF_PROG_TEST_RUN`.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::HashMap as StdHashMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::{
-        Array, PerCpuArray,
+        Array, HashMap, MapData, PerCpuArray,
         lpm_trie::{Key, LpmTrie},
     },
     programs::{SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp, XdpMode},
 };
+use instamp_clockmap::Writer;
 use instamp_hooks::Objects;
-use instamp_trailer::{Address, Clock, Hook, Refusal, Site, Standing};
+use instamp_trailer::{Address, Clock, Hook, Refusal, Sent, SentKey, Site, Standing};
 use object::{
     Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
     write::{Symbol, SymbolSection},
 };
 use zerocopy::IntoBytes;
+
+use crate::conversion;
 
 /// How far apart the counters of two hooks lie.
 const OUTCOMES: u32 = 16;
@@ -59,8 +62,17 @@ impl Loaded {
     ///
     /// The kernel refuses it.
     pub fn new(objects: &Objects, hook: Hook) -> Self {
+        Self::named(objects, hook, &hook.to_string().replace('-', "_"))
+    }
+
+    /// Loads another program of the object for `hook`.
+    ///
+    /// # Panics
+    ///
+    /// There is none of this name, or the kernel refuses it.
+    pub fn named(objects: &Objects, hook: Hook, name: &str) -> Self {
         let object = if hook == Hook::XDP_INGRESS { &objects.xdp } else { &objects.tc };
-        Self::load(object, hook, &hook.to_string().replace('-', "_"))
+        Self::load(object, hook, name)
     }
 
     /// Loads a program of these instructions as if it were the one for `hook`: something to compare with.
@@ -129,6 +141,11 @@ impl Loaded {
 
     /// Packets stamped, and packets refused by reason.
     pub fn counts(&self) -> Vec<(Result<(), Refusal>, u64)> {
+        self.counts_of(self.hook)
+    }
+
+    /// What the program has counted for a hook.
+    pub fn counts_of(&self, hook: Hook) -> Vec<(Result<(), Refusal>, u64)> {
         let map: PerCpuArray<_, u64> =
             self.ebpf.map("COUNTERS").expect("COUNTERS").try_into().expect("a per-CPU array");
         std::iter::once(Ok(()))
@@ -138,29 +155,83 @@ impl Loaded {
                     Ok(()) => 0,
                     Err(refusal) => refusal as u32,
                 };
-                let key = u32::from(self.hook.number()) * OUTCOMES + number;
+                let key = u32::from(hook.number()) * OUTCOMES + number;
                 (outcome, map.get(&key, 0).expect("read COUNTERS").iter().sum())
             })
             .collect()
     }
 
+    /// The table of requests that have left, of this program alone.
+    pub fn in_flight(&mut self) -> InFlight<'_> {
+        InFlight(self.ebpf.map_mut("IN_FLIGHT").expect("IN_FLIGHT").try_into().expect("a hash table"))
+    }
+
+    /// Becomes the publisher of the model with which the program converts times of the card.
+    ///
+    /// # Panics
+    ///
+    /// It was taken before.
+    pub fn clock_writer(&mut self) -> Writer {
+        conversion::writer(&mut self.ebpf)
+    }
+
     /// Runs the program once on `frame`.
     pub fn run(&self, frame: &[u8]) -> Run {
+        self.run_received(frame, 0)
+    }
+
+    /// Likewise, where the card has received the frame at `nic_rx_ns` by its clock: TC programs find it in the socket buffer. 0
+    /// says that it is not known.
+    pub fn run_received(&self, frame: &[u8], nic_rx_ns: u64) -> Run {
         let mut out = vec![0; frame.len() + 256];
-        let result = self.test_run(frame, Some(&mut out), 1);
+        let context = (nic_rx_ns != 0).then(|| conversion::context(nic_rx_ns, 0));
+        let result = self.test_run(frame, Some(&mut out), context.as_ref(), 1);
         out.truncate(result.data_size_out as usize);
         Run { frame: out, verdict: result.return_value.cast_signed() }
     }
 
     /// The mean time of one of `repeat` runs, which all see the packet that the one before left.
     pub fn time(&self, frame: &[u8], repeat: u32) -> Duration {
-        self.test_run(frame, None, repeat).duration
+        self.test_run(frame, None, None, repeat).duration
     }
 
-    fn test_run(&self, frame: &[u8], out: Option<&mut [u8]>, repeat: u32) -> TestRunResult {
-        let options = TestRunOptions { data_in: Some(frame), data_out: out, repeat, ..TestRunOptions::default() };
+    fn test_run(
+        &self,
+        frame: &[u8],
+        out: Option<&mut [u8]>,
+        context: Option<&[u8; 192]>,
+        repeat: u32,
+    ) -> TestRunResult {
+        let ctx_in = context.map(|context| &context[..]);
+        let options =
+            TestRunOptions { data_in: Some(frame), data_out: out, ctx_in, repeat, ..TestRunOptions::default() };
         if self.hook == Hook::XDP_INGRESS { self.xdp().test_run(options) } else { self.tc().test_run(options) }
             .unwrap_or_else(|error| panic!("run {} on {} bytes: {error:#?}", self.name, frame.len()))
+    }
+}
+
+/// Requests that have left, as a loaded program finds them.
+pub struct InFlight<'a>(HashMap<&'a mut MapData, [u8; size_of::<SentKey>()], [u8; size_of::<Sent>()]>);
+
+impl InFlight<'_> {
+    /// Keeps a request, in the place of another of its key.
+    pub fn keep(&mut self, key: SentKey, sent: Sent) {
+        let key: [u8; size_of::<SentKey>()] = zerocopy::transmute!(key);
+        let sent: [u8; size_of::<Sent>()] = zerocopy::transmute!(sent);
+        self.0.insert(key, sent, 0).expect("write IN_FLIGHT");
+    }
+
+    /// Takes all out.
+    pub fn take(&mut self) -> StdHashMap<SentKey, Sent> {
+        let all: Vec<_> = self.0.iter().collect::<Result<_, _>>().expect("read IN_FLIGHT");
+        for (key, _) in &all {
+            self.0.remove(key).expect("write IN_FLIGHT");
+        }
+        let entry = |(key, sent): &_| {
+            let (key, sent): (&[u8; size_of::<SentKey>()], &[u8; size_of::<Sent>()]) = (key, sent);
+            (zerocopy::transmute!(*key), zerocopy::transmute!(*sent))
+        };
+        all.iter().map(entry).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The loaded programs and the native routine do the same to the same packets, byte for byte.
 
 use instamp_tests::{
-    agreement::{compare, compare_large},
+    agreement::{LateProgram, compare, compare_large, compare_late},
     privilege,
     programs::{HOOKS, objects},
 };
@@ -15,6 +15,16 @@ fn the_kernel_and_the_native_routine_agree() {
     for (origin, objects) in objects() {
         for (seed, hook) in (1..).zip(HOOKS) {
             compare(origin, &objects, hook, PACKETS, seed);
+        }
+    }
+}
+
+#[test]
+fn the_kernel_and_the_native_routine_agree_on_late_stamps() {
+    let Some(()) = privilege::root() else { return };
+    for (origin, objects) in objects() {
+        for (seed, program) in (1..).zip(LateProgram::ALL) {
+            compare_late(origin, &objects, program, PACKETS, seed);
         }
     }
 }

@@ -27,10 +27,10 @@ fn tc_programs_have_no_prologue() {
     let Some(()) = privilege::root() else { return };
     let Some(()) = privilege::tool("bpftool") else { return };
     for (origin, objects) in objects() {
-        for hook in [Hook::TC_EGRESS, Hook::TC_INGRESS] {
-            let program = translated(&Loaded::new(&objects, hook));
-            assert!(program.contains("bpf_skb_store_bytes"), "{origin}, {hook}: not what it should be:\n{program}");
-            assert!(!program.contains(PROLOGUE_CALL), "{origin}, {hook}: has a prologue:\n{program}");
+        for name in ["tc_egress", "tc_ingress", "tc_ingress_handed", "tc_ingress_nic_rx"] {
+            let program = translated(&Loaded::named(&objects, Hook::TC_INGRESS, name));
+            assert!(program.contains("bpf_skb_store_bytes"), "{origin}, {name}: not what it should be:\n{program}");
+            assert!(!program.contains(PROLOGUE_CALL), "{origin}, {name}: has a prologue:\n{program}");
         }
     }
 }

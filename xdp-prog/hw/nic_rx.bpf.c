@@ -20,15 +20,7 @@ static __always_inline int load(const struct packet *packet, __u32 offset, void 
 }
 
 #include "../../trailer/probe.h"
-
-/* `Handed` of tc-prog/src/main.rs. */
-struct handed {
-	__u64 magic;
-	__u64 xdp_ns;		/* CLOCK_MONOTONIC */
-	__u64 nic_rx_ns;	/* the card's clock; 0 where it does not tell */
-};
-
-#define HANDED_MAGIC 0x696e7374616d7052 /* instampR */
+#include "handed.h"
 
 /* Linux 6.3, Documentation/networking/xdp-rx-metadata.rst. */
 extern int bpf_xdp_metadata_rx_timestamp(const struct xdp_md *ctx, __u64 *timestamp) __ksym;

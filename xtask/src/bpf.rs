@@ -15,12 +15,19 @@ use crate::{
 };
 
 /// The built programs: the name of the binary, which is also that of the object, and the folder of the object in the tree.
-const RUST: [(&str, &str); 3] = [("xdp", HOOKS), ("tc", HOOKS), ("clock", "tests/bpf")];
+const RUST: [(&str, &str); 3] = [("xdp", HOOKS), ("tc", HOOKS), ("clock", TESTS)];
 /// Likewise, of programs in C: their sources, `<name>.bpf.c`, lie in the folder that comes first.
-const C: [(&str, &str, &str); 3] =
-    [("trace-prog", "driver_tx", HOOKS), ("trace-prog", "nic_tx", HOOKS), ("xdp-prog/hw", "nic_rx", HOOKS)];
+const C: [(&str, &str, &str); 5] = [
+    ("trace-prog", "driver_tx", HOOKS),
+    ("trace-prog", "nic_tx", HOOKS),
+    ("xdp-prog/hw", "nic_rx", HOOKS),
+    ("tests/bpf", "metadata", TESTS),
+    ("tests/bpf", "witness", TESTS),
+];
 /// The objects that the library brings with it. The file that says what built all of them is here.
 const HOOKS: &str = "hooks/bpf";
+/// Those that only tests run.
+const TESTS: &str = "tests/bpf";
 /// The programs may use the third version of the instruction set (Linux 5.1), and bring their BTF.
 const RUST_FLAGS: [&str; 4] = ["-Dwarnings", "-Cdebuginfo=2", "-Clink-arg=--btf", "-Ctarget-cpu=v3"];
 

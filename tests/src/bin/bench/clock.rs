@@ -8,7 +8,8 @@ use std::{
 use hwtstamp::Time;
 use instamp_clockmap::{Device, Directory, Model, Reader, State, Writer};
 use instamp_tests::{
-    conversion::{self, Program},
+    built::CLOCK,
+    conversion::Program,
     programs::{Loaded, verdict},
 };
 use instamp_trailer::Hook;
@@ -54,9 +55,7 @@ fn memory() {
 
 /// A conversion with the map, in a program.
 fn kernel() {
-    // The freshly built one, where there is any.
-    let (_, object) = conversion::objects().pop().expect("the one in the tree");
-    let mut program = Program::new(&object);
+    let mut program = Program::new(&CLOCK.newest());
     let mut writer = program.writer();
     writer.publish(&MODEL).expect("well formed");
     program.convert(DEVICE_NS, NOW_NS).expect("in range");

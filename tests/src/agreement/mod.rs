@@ -1,14 +1,18 @@
 //! The loaded programs and the native routine do the same to the same packets, byte for byte.
 
-use std::{collections::HashMap, net::IpAddr};
+mod late;
+mod twin;
+
+use std::{collections::HashMap, net::IpAddr, ops::RangeInclusive};
+
+pub use late::{LateProgram, compare_late};
 
 use instamp_hooks::Objects;
-use instamp_trailer::{
-    Address, Clock, Hook, Host, Record, Refusal, Site, Standing, locate, stamp, wire::RECORD_LENGTH,
-};
+use instamp_trailer::{Hook, Record, Refusal, Site, Standing, locate, stamp, wire::RECORD_LENGTH};
 use rand::{SeedableRng, rngs::SmallRng};
 use zerocopy::FromBytes;
 
+use self::twin::Twin;
 use crate::{
     packets::{Frame, Generator, PROBER4, PROBER6, TARGET4, TARGET6, message_sum},
     programs::{Loaded, Run, site},
@@ -16,27 +20,6 @@ use crate::{
 
 const XDP_PASS: i32 = 2;
 const TC_ACT_UNSPEC: i32 = -1;
-
-/// A host on which the time is the one that the kernel read.
-struct Twin {
-    site: Site,
-    policy: HashMap<Address, Standing>,
-    time_ns: u64,
-}
-
-impl Host for Twin {
-    fn site(&self) -> Option<Site> {
-        Some(self.site)
-    }
-
-    fn standing(&self, address: Address) -> Standing {
-        self.policy.get(&address).copied().unwrap_or(Standing::STRANGER)
-    }
-
-    fn now_ns(&self, _: Clock) -> Option<u64> {
-        Some(self.time_ns)
-    }
-}
 
 /// Own addresses, one of them also responded to, those of a prober that is responded to, and strangers.
 fn policy() -> Vec<(IpAddr, Standing)> {
@@ -52,9 +35,8 @@ fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// The program for `hook`, with a policy to compare under.
-fn loaded(objects: &Objects, hook: Hook) -> Loaded {
-    let mut program = Loaded::new(objects, hook);
+/// The program with a policy to compare under.
+fn with_policy(mut program: Loaded) -> Loaded {
     for (address, standing) in policy() {
         program.set_standing(address, standing);
     }
@@ -63,23 +45,30 @@ fn loaded(objects: &Objects, hook: Hook) -> Loaded {
 
 /// Runs both at `site` on `frame`, compares them, and returns what came of it.
 fn both(program: &Loaded, site: Site, frame: &[u8]) -> (Result<(), Refusal>, Vec<u8>) {
-    let Run { frame: behind, verdict } = program.run(frame);
-    assert_eq!(verdict, if program.hook() == Hook::XDP_INGRESS { XDP_PASS } else { TC_ACT_UNSPEC });
-    let twin = Twin {
-        site,
-        policy: policy().into_iter().map(|(address, standing)| (address.into(), standing)).collect(),
-        time_ns: next_record(frame, &behind).map_or(0, |record| record.time_ns()),
-    };
+    let behind = passed(program, frame, 0);
+    let twin = Twin::new(site);
+    twin.time_ns.set(next_record(frame, &behind).map_or(0, |record| record.time_ns()));
     let mut native = frame.to_vec();
     let outcome = stamp(native.as_mut_slice(), &twin, program.hook());
     assert_eq!(native, behind, "{} on {frame:02x?}: {outcome:?}", program.hook());
     if !matches!(outcome, Ok(()) | Err(Refusal::Full)) {
         assert_eq!(frame, behind, "{outcome:?} must leave the packet as it is");
     }
-    if let Some(sum) = message_sum(frame) {
-        assert_eq!(Some(sum), message_sum(&behind), "the sum of the message changed: {frame:02x?}");
-    }
+    keeps_sum(frame, &behind);
     (outcome, behind)
+}
+
+/// What the program makes of `frame`, which the card received at `nic_rx_ns`. It lets it pass.
+fn passed(program: &Loaded, frame: &[u8], nic_rx_ns: u64) -> Vec<u8> {
+    let Run { frame: behind, verdict } = program.run_received(frame, nic_rx_ns);
+    assert_eq!(verdict, if program.hook() == Hook::XDP_INGRESS { XDP_PASS } else { TC_ACT_UNSPEC });
+    behind
+}
+
+fn keeps_sum(frame: &[u8], behind: &[u8]) {
+    if let Some(sum) = message_sum(frame) {
+        assert_eq!(Some(sum), message_sum(behind), "the sum of the message changed: {frame:02x?}");
+    }
 }
 
 /// The record of `behind` that was the first free one in `before`.
@@ -91,6 +80,11 @@ fn next_record(before: &[u8], behind: &[u8]) -> Option<Record> {
     Record::read_from_prefix(behind.get(start..)?).ok().map(|(record, _)| record)
 }
 
+/// Test runs take whole Ethernet headers, those of TC programs whole IP headers, and one page at most.
+fn lengths(hook: Hook) -> RangeInclusive<usize> {
+    if hook == Hook::XDP_INGRESS { 14..=3000 } else { 54..=3000 }
+}
+
 /// Compares the program for `hook` with the native routine on as many generated packets, which `seed` decides, and its
 /// counters with what became of them.
 ///
@@ -98,12 +92,10 @@ fn next_record(before: &[u8], behind: &[u8]) -> Option<Record> {
 ///
 /// They differ, or something that can become of a packet became of none.
 pub fn compare(origin: &str, objects: &Objects, hook: Hook, packets: usize, seed: u64) {
-    let mut program = loaded(objects, hook);
+    let mut program = with_policy(Loaded::new(objects, hook));
     let mut addresses: Vec<_> = policy().into_iter().map(|(address, _)| address).collect();
     addresses.extend([TARGET4, TARGET6]);
-    // Test runs take whole Ethernet headers, those of TC programs whole IP headers, and one page at most.
-    let lengths = if hook == Hook::XDP_INGRESS { 14..=3000 } else { 54..=3000 };
-    let mut generator = Generator { random: SmallRng::seed_from_u64(seed), addresses, lengths };
+    let mut generator = Generator { random: SmallRng::seed_from_u64(seed), addresses, lengths: lengths(hook) };
     let mut outcomes = HashMap::new();
     // The uplink has a rule of its own.
     for site in [site(), Site { point: 0, ..site() }] {
@@ -128,7 +120,7 @@ pub fn compare(origin: &str, objects: &Objects, hook: Hook, packets: usize, seed
 ///
 /// They differ, or a probe is not stamped.
 pub fn compare_large(objects: &Objects, lengths: impl Iterator<Item = usize>) {
-    let mut program = loaded(objects, Hook::XDP_INGRESS);
+    let mut program = with_policy(Loaded::new(objects, Hook::XDP_INGRESS));
     program.set_site(site());
     for length in lengths {
         let mut frame = Frame::request(PROBER4, TARGET4);

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * What an XDP program puts in front of a probe for the TC program that stamps.
+ */
+#ifndef INSTAMP_HANDED_H
+#define INSTAMP_HANDED_H
+
+#include <linux/types.h>
+
+/* `Handed` of tc-prog/src/main.rs. */
+struct handed {
+	__u64 magic;
+	__u64 xdp_ns;		/* CLOCK_MONOTONIC */
+	__u64 nic_rx_ns;	/* the card's clock; 0 where it does not tell */
+};
+
+#define HANDED_MAGIC 0x696e7374616d7052 /* instampR */
+
+#endif
