@@ -122,8 +122,6 @@ struct Counters {
 const KEY: usize = size_of::<DeviceKey>();
 const DEVICE: usize = size_of::<Device>();
 const COUNTERS: usize = size_of::<Counters>();
-/// How many entries are read at once.
-const BATCH: u32 = 4096;
 /// How many devices the maps hold.
 const MOST_DEVICES: u32 = 1024;
 
@@ -319,7 +317,9 @@ impl Requests {
         };
         let count = || {
             let map = MapHandle::from_pinned_path(&path)?;
-            let entries = map.lookup_batch(BATCH, MapFlags::ANY, MapFlags::ANY)?;
+            // All at once: a hash table hands out whole buckets, and so often fewer entries than asked for, which the iterator
+            // takes for the end.
+            let entries = map.lookup_batch(map.max_entries(), MapFlags::ANY, MapFlags::ANY)?;
             Ok::<_, libbpf_rs::Error>(entries.filter(|(entry, _)| is_of(entry)).count())
         };
         Ok(count().context("read", path.display())? as u64)
