@@ -1,0 +1,323 @@
+//! The times of requests that have left come into their own replies, whatever else is in flight.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    os::fd::{AsFd as _, AsRawFd as _},
+    thread,
+    time::Instant,
+};
+
+use aya::maps::{HashMap, Map, MapData};
+use instamp_hooks::{Attachment, Counters, Hook, Hooks, IngressChoice, Objects, Refusal, Request, XdpMode};
+use instamp_tests::{
+    bpffs::Bpffs,
+    built::WITNESS,
+    lab::Lab,
+    privilege::{root, tool},
+    prober::{self, Prober},
+    responder::{Answer, Responder},
+};
+use instamp_trailer::{Sent, SentKey};
+use libbpf_rs::{Link, MapCore as _, MapFlags, Object, ObjectBuilder};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+
+/// An address of the remote at which nobody answers.
+const SILENT: &str = "10.99.0.9";
+/// The upper half of the nonces that the witnesses look for.
+const WITNESSED: u64 = 0x7769_746e << 32;
+/// How many entries the table has.
+const TABLE: u64 = 65_536;
+
+const SENDERS: u32 = 8;
+const PROBES_EACH: u32 = 125_000;
+/// How many requests a sender has under way.
+const WINDOW: u32 = 50;
+/// One of so many is not answered: together more than the table holds.
+const UNANSWERED: u32 = 10;
+
+fn address(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
+}
+
+/// A lab whose card is stamped, with a table of its own: others use that of the machine at the same time.
+struct Stamped {
+    lab: Lab,
+    bpffs: Bpffs,
+}
+
+impl Stamped {
+    fn up(options: &[&str]) -> Self {
+        let stamped = Self { lab: Lab::up(options), bpffs: Bpffs::mount() };
+        stamped.lab.run("remote", "ip", &["address", "add", &format!("{SILENT}/24"), "dev", "eth0"]);
+        let silence = "add table ip silence; \
+                       add chain ip silence input { type filter hook input priority 0; }; \
+                       add rule ip silence input ip daddr";
+        stamped.lab.run("remote", "nft", &[&format!("{silence} {SILENT} drop")]);
+        stamped
+    }
+
+    fn hooks(&self) -> Hooks {
+        Hooks::open(Some(self.bpffs.path()), |notice| eprintln!("{notice}")).unwrap()
+    }
+
+    fn attach(&self) {
+        self.lab.enter("host", || {
+            let request = Request { ingress: IngressChoice::Xdp, xdp_mode: XdpMode::Native, ..Request::new(Lab::NIC) };
+            self.hooks().attach(&Objects::built_in(), &request).unwrap();
+        });
+    }
+
+    fn status(&self) -> Attachment {
+        self.lab.enter("host", || self.hooks().status().unwrap().pop().unwrap())
+    }
+
+    fn table(&self) -> MapData {
+        MapData::from_pin(self.bpffs.path().join("instamp/sent/IN_FLIGHT")).unwrap()
+    }
+
+    /// How many requests are in the table: one by one.
+    fn count(&self) -> u64 {
+        let map: HashMap<_, [u8; size_of::<SentKey>()], [u8; size_of::<Sent>()]> =
+            Map::LruHashMap(self.table()).try_into().unwrap();
+        map.keys().map(Result::unwrap).count() as u64
+    }
+
+    /// What the kernel accounts for the table, in bytes.
+    fn memory(&self) -> u64 {
+        let map = self.table();
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd())).unwrap();
+        let memory = info.lines().find_map(|line| line.strip_prefix("memlock:")).unwrap();
+        memory.trim().parse().unwrap()
+    }
+}
+
+impl Drop for Stamped {
+    fn drop(&mut self) {
+        if let Err(error) = self.lab.enter("host", || self.hooks().detach_all()) {
+            eprintln!("detach: {error}");
+        }
+    }
+}
+
+/// What has become of the driver's times.
+fn driver_tx(status: &Attachment) -> &Counters {
+    &status.hooks.iter().find(|hook| hook.hook == Hook::DRIVER_TX).unwrap().counters
+}
+
+/// Programs that note when they see a request, before and behind the one that keeps its time, in the same tracepoint.
+struct Witnesses {
+    object: Object,
+    links: Vec<Link>,
+}
+
+/// What they have noted: `struct seen`.
+#[derive(Clone, Copy, Default, Debug)]
+struct Seen {
+    before_ns: u64,
+    behind_ns: u64,
+    processor: u32,
+    requests: u32,
+}
+
+impl Witnesses {
+    /// They run in the order in which they are attached: `between` attaches what they are witnesses of.
+    fn around(requests: u32, between: impl FnOnce()) -> Self {
+        let mut open = ObjectBuilder::default().open_memory(&WITNESS.newest()).unwrap();
+        for mut map in open.maps_mut() {
+            map.set_max_entries(requests).unwrap();
+        }
+        let mut witnesses = Self { object: open.load().unwrap(), links: Vec::new() };
+        witnesses.attach("before");
+        between();
+        witnesses.attach("behind");
+        witnesses
+    }
+
+    fn attach(&mut self, name: &str) {
+        let program = self.object.progs_mut().find(|program| program.name() == name).unwrap();
+        self.links.push(program.attach().unwrap());
+    }
+
+    /// By the number of the request.
+    fn seen(&self) -> Vec<Seen> {
+        let map = self.object.maps().next().unwrap();
+        let mut all = vec![Seen::default(); map.max_entries().try_into().unwrap()];
+        for (key, value) in map.lookup_batch(8_192, MapFlags::ANY, MapFlags::ANY).unwrap() {
+            let number: usize = u32::from_ne_bytes(key.try_into().unwrap()).try_into().unwrap();
+            let long = |from: usize| u64::from_ne_bytes(value[from..from + 8].try_into().unwrap());
+            let short = |from: usize| u32::from_ne_bytes(value[from..from + 4].try_into().unwrap());
+            all[number] = Seen { before_ns: long(0), behind_ns: long(8), processor: short(16), requests: short(20) };
+        }
+        all
+    }
+}
+
+/// A reply.
+struct Replied {
+    number: u32,
+    driver_tx_ns: Option<u64>,
+}
+
+/// Sends requests with numbers from `first` on, and returns their replies. All stamps are in the order of events.
+fn send(prober: &Prober, first: u32) -> Vec<Replied> {
+    let (remote, silent) = (address(Lab::REMOTE), address(SILENT));
+    let mut replies = Vec::new();
+    let mut sent = [0; WINDOW as usize];
+    for begin in (first..first + PROBES_EACH).step_by(WINDOW as usize) {
+        let mut awaited = 0;
+        for (slot, number) in (0_u16..).zip(begin..begin + WINDOW) {
+            let is_answered = number % UNANSWERED != 0;
+            awaited += u32::from(is_answered);
+            let target = if is_answered { remote } else { silent };
+            sent[usize::from(slot)] = prober.send(target, slot, WITNESSED | u64::from(number));
+        }
+        for _ in 0..awaited {
+            let answer = prober.receive();
+            let number = begin + u32::from(answer.sequence());
+            let nonce = WITNESSED | u64::from(number);
+            let [left, driver, arrived] =
+                [Hook::TC_EGRESS, Hook::DRIVER_TX, Hook::XDP_INGRESS].map(|hook| answer.time_ns(nonce, hook));
+            let times = [Some(sent[usize::from(answer.sequence())]), left, driver, arrived, Some(answer.received_ns)];
+            assert!(left.is_some() && arrived.is_some(), "{number}: {times:?}");
+            assert!(times.iter().flatten().is_sorted(), "{number}: {times:?}");
+            replies.push(Replied { number, driver_tx_ns: driver });
+        }
+    }
+    replies
+}
+
+#[test]
+fn a_million_probes_get_their_own_times() {
+    let (Some(()), Some(()), Some(())) = (root(), tool("nft"), tool("ip")) else { return };
+    let start = Instant::now();
+    let stamped = Stamped::up(&["--containers", &SENDERS.to_string()]);
+    let total = SENDERS * PROBES_EACH;
+    let witnesses = Witnesses::around(total, || stamped.attach());
+    let memory = stamped.memory();
+    let replies: Vec<Replied> = thread::scope(|scope| {
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|sender| {
+                let prober = stamped.lab.enter(&format!("c{}", sender + 1), Prober::open);
+                scope.spawn(move || send(&prober, sender * PROBES_EACH))
+            })
+            .collect();
+        senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect()
+    });
+    let status = stamped.status();
+    let total = u64::from(total);
+    let unanswered = total / u64::from(UNANSWERED);
+    assert_eq!(replies.len() as u64, total - unanswered);
+
+    let seen = witnesses.seen();
+    own_times(&replies, &seen);
+    disjoint(&seen);
+
+    let with_time = replies.iter().filter(|reply| reply.driver_tx_ns.is_some()).count() as u64;
+    let without = replies.len() as u64 - with_time;
+    let sent = status.sent.unwrap();
+    println!("{total} probes, {without} replies without driver-tx, {sent:?}, {:.1?}", start.elapsed());
+    let driver_tx = driver_tx(&status);
+    assert_eq!((driver_tx.stamped, driver_tx.refused(Refusal::Absent)), (with_time, without));
+    assert_eq!((sent.kept, sent.replaced, sent.refused), (total, 0, 0), "{sent:?}");
+    assert_eq!(sent.in_flight, stamped.count(), "{sent:?}");
+    assert_eq!(sent.in_flight + sent.evicted, unanswered + without, "{sent:?}");
+    assert!(sent.in_flight <= TABLE && sent.evicted >= unanswered - TABLE, "{sent:?}");
+    // The oldest go: what is answered is among the newest.
+    assert_eq!(without, 0, "replies without driver-tx");
+    assert_eq!(stamped.memory(), memory, "the memory of the table");
+}
+
+/// Each time was taken between the two moments at which the witnesses saw that very request.
+fn own_times(replies: &[Replied], seen: &[Seen]) {
+    for reply in replies {
+        let seen = seen[usize::try_from(reply.number).unwrap()];
+        let Some(driver_tx_ns) = reply.driver_tx_ns else { continue };
+        assert_eq!(seen.requests, 1, "{}: {seen:?}", reply.number);
+        assert!(
+            (seen.before_ns..=seen.behind_ns).contains(&driver_tx_ns),
+            "{}: {driver_tx_ns}, {seen:?}",
+            reply.number
+        );
+    }
+}
+
+/// No processor had two requests between the witnesses at once, so that no such time is another's of the same processor.
+fn disjoint(seen: &[Seen]) {
+    let mut in_order = seen.to_vec();
+    in_order.sort_by_key(|seen| (seen.processor, seen.before_ns));
+    for pair in in_order.windows(2) {
+        let [first, second] = pair else { continue };
+        assert!(first.processor != second.processor || first.behind_ns < second.before_ns, "{first:?}, {second:?}");
+    }
+}
+
+/// The reply to the first of the requests that the table has no room for all of has nobody's time, and the last one's has its own.
+#[test]
+fn a_reply_that_comes_too_late_gets_no_time() {
+    let (Some(()), Some(()), Some(())) = (root(), tool("nft"), tool("ip")) else { return };
+    let stamped = Stamped::up(&[]);
+    stamped.attach();
+    // The first is answered behind the last.
+    let _responder =
+        Responder::start(&stamped.lab, Lab::REMOTE, |sequence| Answer { behind_next: sequence == 0, ..Answer::PLAIN });
+    let (remote, silent) = (address(Lab::REMOTE), address(SILENT));
+    let [first, last] = stamped.lab.enter("host", || {
+        // Each processor has a share of the table.
+        let mut processors = CpuSet::new();
+        processors.set(0).unwrap();
+        sched_setaffinity(Pid::from_raw(0), &processors).unwrap();
+        let prober = Prober::open();
+        prober.send(remote, 0, 0);
+        for number in 1..=TABLE {
+            prober.send(silent, 1, number);
+        }
+        prober.send(remote, 2, TABLE + 1);
+        let [last, first] = [prober.receive(), prober.receive()];
+        assert_eq!([first.sequence(), last.sequence()], [0, 2]);
+        let time = |answer: &prober::Answer, nonce| answer.time_ns(nonce, Hook::DRIVER_TX);
+        [time(&first, 0), time(&last, TABLE + 1)]
+    });
+    assert!(first.is_none() && last.is_some(), "{first:?}, {last:?}");
+    let status = stamped.status();
+    let driver_tx = driver_tx(&status);
+    let sent = status.sent.unwrap();
+    assert_eq!((driver_tx.stamped, driver_tx.refused(Refusal::Absent)), (1, 1), "{driver_tx:?}");
+    assert_eq!((sent.kept, sent.evicted + sent.in_flight), (TABLE + 2, TABLE + 1), "{sent:?}");
+    assert!(sent.evicted > 1, "{sent:?}");
+}
+
+/// What is kept under a nonce that is used again is another request's.
+#[test]
+fn a_nonce_that_is_used_again_brings_no_others_time() {
+    let (Some(()), Some(()), Some(())) = (root(), tool("nft"), tool("ip")) else { return };
+    const NONCE: u64 = 1;
+    let stamped = Stamped::up(&[]);
+    stamped.attach();
+    // The first is answered when the second, which is not, has come.
+    let _responder = Responder::start(&stamped.lab, Lab::REMOTE, |sequence| Answer {
+        behind_next: sequence == 0,
+        copies: usize::from(sequence != 1),
+        ..Answer::PLAIN
+    });
+    let prober = stamped.lab.enter("host", Prober::open);
+    let remote = address(Lab::REMOTE);
+    prober.send(remote, 0, NONCE);
+    prober.send(remote, 1, NONCE);
+    let first = prober.receive();
+    let sent_ns = prober.send(remote, 2, NONCE);
+    let third = prober.receive();
+    assert_eq!([first.sequence(), third.sequence()], [0, 2]);
+    assert_eq!(first.time_ns(NONCE, Hook::DRIVER_TX), None);
+    let times = [Hook::TC_EGRESS, Hook::DRIVER_TX, Hook::XDP_INGRESS].map(|hook| third.time_ns(NONCE, hook).unwrap());
+    assert!(times.is_sorted() && times[0] >= sent_ns, "sent at {sent_ns}: {times:?}");
+    let status = stamped.status();
+    let driver_tx = driver_tx(&status);
+    assert_eq!((driver_tx.stamped, driver_tx.refused(Refusal::Mismatch)), (1, 1), "{driver_tx:?}");
+    let sent = status.sent.unwrap();
+    assert_eq!((sent.kept, sent.replaced, sent.in_flight, sent.evicted), (1, 2, 0, 0), "{sent:?}");
+}
