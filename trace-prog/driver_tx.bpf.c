@@ -14,6 +14,12 @@ static __always_inline int asks_for_hardware_time(const struct sk_buff *skb)
 	__u8 tx_flags = 0;
 	const void *shared = skb->head + skb->end;
 
+	if (bpf_rdonly_cast) {
+		const struct skb_shared_info *info =
+			bpf_rdonly_cast(shared, bpf_core_type_id_kernel(struct skb_shared_info));
+
+		return info->tx_flags & SKBTX_HW_TSTAMP;
+	}
 	bpf_probe_read_kernel(&tx_flags, sizeof(tx_flags),
 			      shared + bpf_core_field_offset(struct skb_shared_info, tx_flags));
 	return tx_flags & SKBTX_HW_TSTAMP;
@@ -35,17 +41,16 @@ int BPF_PROG(driver_tx, const struct sk_buff *skb, const struct net_device *dev)
 	struct echo echo = {};
 	struct device *device;
 	struct sent_key key = {};
+	struct trailer trailer;
 	long failure;
 
-	if (!find_request(&packet, &echo))
+	if (!find_request(&packet, &echo) || !find_stamped(&packet, &echo, &trailer))
 		return 0;
+	sent.driver_tx_ns = bpf_ktime_get_ns();
 	where.namespace = dev->nd_net.net->ns.inum;
 	where.ifindex = dev->ifindex;
 	device = bpf_map_lookup_elem(&DEVICES, &where);
-	if (!device)
-		return 0;
-	sent.driver_tx_ns = bpf_ktime_get_ns();
-	if (!key_of(&packet, &echo, &where, device, &key))
+	if (!device || !key_of(&trailer, &where, device, &key))
 		return 0;
 	__builtin_memcpy(sent.echo, echo.number, sizeof(sent.echo));
 	sent.nic_tx_asked = asks_for_hardware_time(skb);

@@ -28,6 +28,7 @@ static __always_inline int take(const struct sk_buff *skb, const struct skb_shar
 	struct device *device;
 	struct sent *known, sent;
 	struct echo echo = {};
+	struct trailer trailer;
 
 	if (!hwtstamps)
 		return 0;
@@ -37,14 +38,14 @@ static __always_inline int take(const struct sk_buff *skb, const struct skb_shar
 	READ(packet.tail, skb, tail);
 	READ(packet.protocol, skb, protocol);
 	packet.network = network;
-	if (!nic_tx_ns || !find_request(&packet, &echo))
+	if (!nic_tx_ns || !find_request(&packet, &echo) || !find_stamped(&packet, &echo, &trailer))
 		return 0;
 	READ(dev, skb, dev);
 	READ(net, dev, nd_net.net);
 	READ(where.namespace, net, ns.inum);
 	READ(where.ifindex, dev, ifindex);
 	device = bpf_map_lookup_elem(&DEVICES, &where);
-	if (!device || !device->nic_tx || !key_of(&packet, &echo, &where, device, &key))
+	if (!device || !device->nic_tx || !key_of(&trailer, &where, device, &key))
 		return 0;
 	counters = bpf_map_lookup_elem(&SENT_COUNTERS, &device->slot);
 	if (!counters)

@@ -8,27 +8,38 @@
 #include "packet.h"
 #include "in_flight.h"
 
-/*
- * The key of a request, if what was written last into its trailer is the stamp of the device's tc-egress hook, in the clock for
- * own probes: so the host's policy allows it, and it is none that is passing through. That hook has also made the packet one
- * piece.
- */
-static __always_inline int key_of(const struct packet *packet, const struct echo *echo, const struct device_key *where,
-				  const struct device *device, struct sent_key *key)
-{
+/* The end of a trailer. */
+struct trailer {
 	struct trailer_footer footer;
-	struct trailer_record record;
+	struct trailer_record last;	/* the one that was written last */
+};
+
+/* Whether a request's trailer ends in a stamp of tc-egress, in the clock for own probes. */
+static __always_inline int find_stamped(const struct packet *packet, const struct echo *echo, struct trailer *trailer)
+{
+	struct trailer_footer *footer = &trailer->footer;
+	struct trailer_record *last = &trailer->last;
 	__u32 free;
 
-	if (!find_footer(packet, echo, &footer) || trailer_used(&footer) == 0)
+	if (!find_footer(packet, echo, footer) || trailer_used(footer) == 0)
 		return 0;
-	free = trailer_cap(&footer) - trailer_used(&footer);
-	if (!load(packet, echo->end - sizeof(footer) - (free + 1) * sizeof(record), &record, sizeof(record)))
+	free = trailer_cap(footer) - trailer_used(footer);
+	return load(packet, echo->end - sizeof(*footer) - (free + 1) * sizeof(*last), last, sizeof(*last)) &&
+	       (last->place & TRAILER_HOOK) == TRAILER_TC_EGRESS && last->quality >> 5 == TRAILER_MONOTONIC;
+}
+
+/*
+ * The key of a request, if that stamp is the device's: so the host's policy allows it, and it is none that is passing through. That
+ * hook has also made the packet one piece.
+ */
+static __always_inline int key_of(const struct trailer *trailer, const struct device_key *where, const struct device *device,
+				  struct sent_key *key)
+{
+	const struct trailer_record *last = &trailer->last;
+
+	if (last->place != (device->point << 4 | TRAILER_TC_EGRESS) || last->node != bpf_htons(device->node))
 		return 0;
-	if (record.place != (device->point << 4 | TRAILER_TC_EGRESS) || record.quality >> 5 != TRAILER_MONOTONIC ||
-	    record.node != bpf_htons(device->node))
-		return 0;
-	__builtin_memcpy(key->nonce, footer.nonce, sizeof(key->nonce));
+	__builtin_memcpy(key->nonce, trailer->footer.nonce, sizeof(key->nonce));
 	key->namespace = where->namespace;
 	key->point = device->point;
 	return 1;

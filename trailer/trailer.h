@@ -17,7 +17,10 @@ struct trailer_record {
 	__u8 quality;	/* clock, bound */
 	__be16 node;
 	__u8 time_ns[8];
-} __attribute__((packed));
+};
+
+/* Of the place. */
+#define TRAILER_HOOK 0xf
 
 enum {
 	TRAILER_TC_EGRESS = 1,
@@ -34,7 +37,7 @@ struct trailer_footer {
 	__u8 counts;	/* used, cap */
 	__u8 flags;
 	__be32 magic_and_version;
-} __attribute__((packed));
+};
 
 _Static_assert(sizeof(struct trailer_record) == 12 && sizeof(struct trailer_footer) == 16, "docs/trailer.md, section 2");
 

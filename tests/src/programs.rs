@@ -82,7 +82,7 @@ impl Loaded {
     /// The kernel refuses it.
     pub fn assembled(hook: Hook, instructions: &[u64]) -> Self {
         let section = if hook == Hook::XDP_INGRESS { "xdp.frags" } else { "classifier" };
-        Self::load(&elf(section, instructions), hook, ASSEMBLED)
+        Self::load(&assembled(section, instructions), hook, ASSEMBLED)
     }
 
     fn load(object: &[u8], hook: Hook, name: &str) -> Self {
@@ -236,10 +236,14 @@ impl InFlight<'_> {
 }
 
 /// The name of an assembled program.
-const ASSEMBLED: &str = "assembled";
+pub const ASSEMBLED: &str = "assembled";
 
-/// An object file with one program.
-fn elf(section: &str, instructions: &[u64]) -> Vec<u8> {
+/// An object file with one program, [`ASSEMBLED`].
+///
+/// # Panics
+///
+/// Never.
+pub fn assembled(section: &str, instructions: &[u64]) -> Vec<u8> {
     let mut object = object::write::Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
     let code: Vec<u8> = instructions.iter().flat_map(|instruction| instruction.to_le_bytes()).collect();
     let text = object.add_section(Vec::new(), section.into(), SectionKind::Text);

@@ -6,6 +6,7 @@ mod accuracy;
 mod added;
 mod clock;
 mod cost;
+mod driver_tx;
 mod flood;
 mod machine;
 mod quantiles;
@@ -47,7 +48,10 @@ fn main() -> ExitCode {
     machine::print();
     for part in cli.parts {
         match part {
-            Part::Cost => cost::measure(),
+            Part::Cost => {
+                cost::measure();
+                driver_tx::measure();
+            }
             Part::Accuracy => accuracy::measure(),
             Part::Added => added::measure(),
             Part::Flood => flood::measure(),
