@@ -56,10 +56,12 @@ struct {
 	__type(value, struct device);
 } DEVICES SEC(".maps");
 
-/* Each processor replaces its own oldest entries, without asking the others. */
+/*
+ * New entries replace the oldest. One list for all processors: lists of their own (BPF_F_NO_COMMON_LRU) would divide the table by the
+ * processors that there might be, which are hundreds on some virtual machines of two.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(map_flags, BPF_F_NO_COMMON_LRU);
 	__uint(max_entries, 65536);
 	__type(key, struct sent_key);
 	__type(value, struct sent);

@@ -267,7 +267,7 @@ fn a_reply_that_comes_too_late_gets_no_time() {
         Responder::start(&stamped.lab, Lab::REMOTE, |sequence| Answer { behind_next: sequence == 0, ..Answer::PLAIN });
     let (remote, silent) = (address(Lab::REMOTE), address(SILENT));
     let [first, last] = stamped.lab.enter("host", || {
-        // Each processor has a share of the table.
+        // Each processor keeps the last few apart from what others replace.
         let mut processors = CpuSet::new();
         processors.set(0).unwrap();
         sched_setaffinity(Pid::from_raw(0), &processors).unwrap();

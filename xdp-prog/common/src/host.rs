@@ -3,7 +3,6 @@
 //! The names, keys and values of the maps are the interface to the loader.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_COMMON_LRU,
     btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
     helpers::generated::{bpf_ktime_get_ns, bpf_ktime_get_tai_ns},
     macros::btf_map,
@@ -27,10 +26,9 @@ static COUNTERS: PerCpuArray<u64, { (HOOKS * OUTCOMES) as usize }> = PerCpuArray
 const HOOKS: u32 = 7;
 const OUTCOMES: u32 = 16;
 
-/// Requests that have left, of all attachments: `trace-prog/` writes it. Each processor replaces its own oldest entries,
-/// without asking the others.
+/// Requests that have left, of all attachments: `trace-prog/` writes it, and says how.
 #[btf_map]
-static IN_FLIGHT: LruHashMap<SentKey, Sent, 65536, { BPF_F_NO_COMMON_LRU as usize }> = LruHashMap::new();
+static IN_FLIGHT: LruHashMap<SentKey, Sent, 65536> = LruHashMap::new();
 
 /// The host that the kernel runs the program on.
 pub(crate) struct Kernel;
