@@ -6,6 +6,7 @@
 #include "kernel.h"
 #include "request.h"
 
+#include <linux/errno.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 
@@ -42,7 +43,6 @@ int BPF_PROG(driver_tx, const struct sk_buff *skb, const struct net_device *dev)
 	struct device *device;
 	struct sent_key key = {};
 	struct trailer trailer;
-	long failure;
 
 	if (!find_request(&packet, &echo) || !find_stamped(&packet, &echo, &trailer))
 		return 0;
@@ -58,16 +58,17 @@ int BPF_PROG(driver_tx, const struct sk_buff *skb, const struct net_device *dev)
 	if (!counters)
 		return 0;
 
-	failure = bpf_map_update_elem(&IN_FLIGHT, &key, &sent, BPF_NOEXIST);
-	if (!failure) {
+	switch (bpf_map_update_elem(&IN_FLIGHT, &key, &sent, BPF_NOEXIST)) {
+	case 0:
 		counters->kept++;
-	} else if (!bpf_map_update_elem(&IN_FLIGHT, &key, &sent, BPF_EXIST)) {
-		counters->replaced++;
-	} else {
+		counters->asked += sent.nic_tx_asked;
+		break;
+	case -EEXIST:
+		counters->repeated++;
+		break;
+	default:
 		counters->refused++;
-		return 0;
 	}
-	counters->asked += sent.nic_tx_asked;
 	return 0;
 }
 

@@ -19,8 +19,9 @@ struct device_key {
 struct device {
 	__u16 node;
 	__u8 point;
-	__u8 nic_tx;	/* whether the card's times are taken */
+	__u8 reserved;
 	__u32 slot;	/* in SENT_COUNTERS */
+	__u32 phc;	/* its card's clock: the N of /dev/ptpN, plus 1; 0 where the card's times are not taken */
 };
 
 /* `SentKey` of trailer/src/host.rs. */
@@ -33,7 +34,6 @@ struct sent_key {
 /* `Sent` of trailer/src/host.rs. */
 struct sent {
 	__u64 driver_tx_ns;	/* CLOCK_MONOTONIC */
-	__u64 nic_tx_ns;	/* the card's clock; 0 where it is not known */
 	__u8 echo[4];
 	__u8 nic_tx_asked;
 	__u8 reserved[3];
@@ -41,12 +41,12 @@ struct sent {
 
 /* What became of the requests that a device has sent. */
 struct sent_counters {
-	__u64 kept;	/* new entries */
-	__u64 replaced;	/* entries of the same key, as of a nonce that is used again */
-	__u64 refused;	/* no entry could be had */
-	__u64 asked;	/* of those kept or replaced, whose sender asked for the card's time */
-	__u64 nic_kept;	/* got the card's time */
-	__u64 nic_late;	/* were not there any more when the card told its time */
+	__u64 kept;
+	__u64 repeated;	/* not kept: there is one of the same key, as of a nonce that is used again */
+	__u64 refused;	/* not kept: there was no room */
+	__u64 asked;	/* of those that were kept, whose sender asked for the card's time */
+	__u64 nic_kept;	/* of these, for which it came */
+	__u64 nic_late;	/* for which it came when they were not kept any more */
 };
 
 struct {
@@ -57,7 +57,8 @@ struct {
 } DEVICES SEC(".maps");
 
 /*
- * New entries replace the oldest. One list for all processors: lists of their own (BPF_F_NO_COMMON_LRU) would divide the table by the
+ * New entries take the room of the oldest, and none is ever exchanged for another of the same key: what a reader has copied was of
+ * that key if the key is still there afterwards. One list for all processors: lists of their own (BPF_F_NO_COMMON_LRU) would divide the table by the
  * processors that there might be, which are hundreds on some virtual machines of two.
  */
 struct {

@@ -11,6 +11,21 @@
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 
+/* `NicTx` of trailer/src/host.rs. */
+struct nic_tx {
+	__u64 time_ns;	/* the card's clock */
+	__u32 phc;	/* which one: as in struct device */
+	__u32 reserved;
+};
+
+/* The times of requests in IN_FLIGHT, under the same keys. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct sent_key);
+	__type(value, struct nic_tx);
+} NIC_TX SEC(".maps");
+
 /* Reads a member of a structure of the kernel through any pointer. */
 #define READ(to, from, member) bpf_core_read(&(to), sizeof(to), &(from)->member)
 
@@ -22,45 +37,42 @@ static __always_inline int take(const struct sk_buff *skb, const struct skb_shar
 	struct sent_counters *counters;
 	struct device_key where = {};
 	struct packet packet = {};
-	__u64 nic_tx_ns = 0;
+	struct nic_tx nic_tx = {};
 	__u16 network = 0;
 	struct sent_key key = {};
 	struct device *device;
-	struct sent *known, sent;
 	struct echo echo = {};
 	struct trailer trailer;
 
 	if (!hwtstamps)
 		return 0;
-	READ(nic_tx_ns, hwtstamps, hwtstamp);
+	READ(nic_tx.time_ns, hwtstamps, hwtstamp);
 	READ(packet.head, skb, head);
 	READ(network, skb, network_header);
 	READ(packet.tail, skb, tail);
 	READ(packet.protocol, skb, protocol);
 	packet.network = network;
-	if (!nic_tx_ns || !find_request(&packet, &echo) || !find_stamped(&packet, &echo, &trailer))
+	if (!nic_tx.time_ns || !find_request(&packet, &echo) || !find_stamped(&packet, &echo, &trailer))
 		return 0;
 	READ(dev, skb, dev);
 	READ(net, dev, nd_net.net);
 	READ(where.namespace, net, ns.inum);
 	READ(where.ifindex, dev, ifindex);
 	device = bpf_map_lookup_elem(&DEVICES, &where);
-	if (!device || !device->nic_tx || !key_of(&trailer, &where, device, &key))
+	if (!device || !device->phc || !key_of(&trailer, &where, device, &key))
 		return 0;
 	counters = bpf_map_lookup_elem(&SENT_COUNTERS, &device->slot);
 	if (!counters)
 		return 0;
 
-	/*
-	 * The entry may become another's at any moment: it is copied and exchanged as a whole, which fails where its key is not
-	 * there any more.
-	 */
-	known = bpf_map_lookup_elem(&IN_FLIGHT, &key);
-	if (known) {
-		sent = *known;
-		sent.nic_tx_ns = nic_tx_ns;
+	nic_tx.phc = device->phc;
+	if (!bpf_map_lookup_elem(&IN_FLIGHT, &key)) {
+		counters->nic_late++;
+		return 0;
 	}
-	if (known && !bpf_map_update_elem(&IN_FLIGHT, &key, &sent, BPF_EXIST))
+	bpf_map_update_elem(&NIC_TX, &key, &nic_tx, BPF_NOEXIST);
+	/* The reply may have come meanwhile. Whoever removes the time counts it. */
+	if (bpf_map_lookup_elem(&IN_FLIGHT, &key) || bpf_map_delete_elem(&NIC_TX, &key))
 		counters->nic_kept++;
 	else
 		counters->nic_late++;

@@ -3,7 +3,8 @@
 #![no_main]
 
 use instamp_trailer::{
-    Address, Bound, Clock, Hook, Host, Passage, Refusal, Sent, SentKey, Site, Standing, checksum::sum_bytes, locate, stamp,
+    Address, Bound, Clock, Hook, Host, NicTx, Passage, Refusal, Sent, SentKey, Site, Standing, checksum::sum_bytes,
+    locate, stamp,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -12,7 +13,17 @@ struct Anyone;
 
 impl Host for Anyone {
     fn site(&self) -> Option<Site> {
-        Some(Site { node: 1, point: 1, bound: 6, own_clock: 1, respond_clock: 2, keeps_sent: 1, nic_rx: 0, namespace: 0 })
+        Some(Site {
+            node: 1,
+            point: 1,
+            bound: 6,
+            own_clock: 1,
+            respond_clock: 2,
+            keeps_sent: 1,
+            nic_rx: 0,
+            namespace: 0,
+            phc: 0,
+        })
     }
 
     fn standing(&self, address: Address) -> Standing {
@@ -25,11 +36,19 @@ impl Host for Anyone {
 
     fn sent(&self, key: &SentKey) -> Option<Sent> {
         let echo = *key.nonce.first_chunk()?;
-        Some(Sent { driver_tx_ns: 1, nic_tx_ns: u64::from(key.nonce[7]), echo, nic_tx_asked: 1, reserved: [0; 3] })
+        Some(Sent { driver_tx_ns: 1, echo, nic_tx_asked: 1, reserved: [0; 3] })
     }
 
-    fn forget(&self, key: &SentKey) -> bool {
+    fn forget_sent(&self, key: &SentKey) -> bool {
         key.nonce[6] != 0
+    }
+
+    fn nic_tx(&self, key: &SentKey) -> Option<NicTx> {
+        Some(NicTx { time_ns: u64::from(key.nonce[7]), phc: 0, reserved: 0 })
+    }
+
+    fn forget_nic_tx(&self, key: &SentKey) -> bool {
+        key.nonce[5] != 0
     }
 
     fn convert(&self, device_ns: u64) -> Option<(u64, Bound)> {
@@ -44,7 +63,7 @@ fuzz_target!(|frame: &[u8]| {
     let mut after = frame.to_vec();
     // A reply may get one record for each of the hooks that stamp one: here, in the driver and in the card both ways.
     let most = 4 * 12;
-    let passage = Passage { hook: Hook::TC_EGRESS, passed_ns: None, nic_rx_ns: 7 };
+    let passage = Passage { hook: Hook::TC_INGRESS, passed_ns: None, nic_rx_ns: Some(7) };
     let outcome = stamp(after.as_mut_slice(), &Anyone, passage);
     let Ok(probe) = locate(before.as_slice()) else {
         assert_eq!(before, after);

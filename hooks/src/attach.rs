@@ -11,7 +11,8 @@ use instamp_trailer::{Clock, Site, Standing};
 use nix::errno::Errno;
 
 use crate::{
-    Attachment, Choice, Error, Ingress, IngressChoice, Notice, Objects, Policy, Prefix, Reason, TcChoice, XdpMode,
+    Attachment, Choice, Error, Ingress, IngressChoice, NicRxSource, Notice, Objects, Policy, Prefix, Reason, TcChoice,
+    XdpMode,
     card::{self, Offer},
     device::{Here, namespace_number},
     error::{Context as _, errno, failed},
@@ -20,7 +21,7 @@ use crate::{
     nic_rx,
     pins::{Directory, MAPS, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
     policy::Named,
-    sent::{IN_FLIGHT, Requests},
+    sent::{IN_FLIGHT, NIC_TIMES, Requests},
     site,
     sweep::dismantle,
     tc,
@@ -116,6 +117,7 @@ impl Settings {
             keeps_sent: 0,
             nic_rx: 0,
             namespace: namespace_number(here.namespace),
+            phc: 0,
         };
         Ok((site, self.policy(&addresses)))
     }
@@ -132,9 +134,9 @@ impl Settings {
 
     /// Writes the maps of an attachment, policy first: what is stamped is never stamped for too many. Returns the site.
     pub(crate) fn write(&self, here: &Here, link: &Link, directory: &Directory) -> Result<Site, Error> {
-        let Site { keeps_sent, nic_rx, .. } = directory.site()?;
+        let Site { keeps_sent, nic_rx, phc, .. } = directory.site()?;
         let (site, policy) = self.resolve(here, link)?;
-        let site = Site { keeps_sent, nic_rx, ..site };
+        let site = Site { keeps_sent, nic_rx, phc, ..site };
         directory.set_policy(&policy)?;
         directory.set_site(site)?;
         Ok(site)
@@ -216,10 +218,7 @@ impl Build<'_> {
         directory.create()?;
         let offer = if self.request.hardware { Some(Offer::of(link)?) } else { None };
         let sent = self.pins.sent();
-        if let Err(error) = sent.watch_driver() {
-            (self.announce)(Notice::NoDriverTx { device: self.device(), words: cause(&error) });
-            sent.prune(|_| true)?;
-        }
+        self.watch(&sent, offer)?;
         let mut loader = self.loader(&sent, offer)?;
         let mut tc = loader.load(&self.objects.tc).context("load the TC programs for", &link.name)?;
         let site = self.request.settings.write(here, link, directory)?;
@@ -233,8 +232,8 @@ impl Build<'_> {
             if nic_rx == NicRx::Handed
                 && let Err(error) = nic_rx::attach(link, &directory.pin(XDP_INGRESS))
             {
-                nic_rx = self
-                    .without_handing(offer, format!("this kernel refuses the program that asks the driver: {error}"));
+                let why = format!("this kernel refuses the program that asks the driver ({error})");
+                nic_rx = offer.map_or(NicRx::Nowhere, |offer| self.without_handing(offer, &why));
             }
             if nic_rx != NicRx::Handed {
                 self.attach_xdp(&mut loader, mode, &mut choice)?;
@@ -247,11 +246,35 @@ impl Build<'_> {
             self.attach_tc(&choice, &mut tc, program, TC_INGRESS)?;
         }
         self.attach_tc(&choice, &mut tc, TC_EGRESS, TC_EGRESS)?;
-        self.keep_sent(&sent, offer, Site { nic_rx: nic_rx as u8, ..site })
+        let phc = offer.and_then(|offer| offer.phc).map_or(0, |phc| phc + 1);
+        self.keep_sent(&sent, offer, Site { nic_rx: nic_rx as u8, phc, ..site })
     }
 
     fn device(&self) -> String {
         self.link.name.clone()
+    }
+
+    /// Has the kernel tell when requests leave, as far as it does.
+    fn watch(&self, sent: &Requests, offer: Option<Offer>) -> Result<(), Error> {
+        let watched = sent.watch_driver();
+        let is_watched = watched.is_ok();
+        if let Err(error) = watched {
+            (self.announce)(Notice::NoDriverTx { device: self.device(), words: cause(&error) });
+            // What could not be attached has left its maps.
+            sent.prune(|_| true)?;
+        }
+        if offer.is_some_and(|offer| offer.tx) {
+            // Its times wait for the reply beside those of the driver.
+            let watched = if is_watched {
+                sent.watch_cards().map_err(|error| cause(&error))
+            } else {
+                Err("no driver-tx".to_owned())
+            };
+            if let Err(words) = watched {
+                (self.announce)(Notice::NoNicTx { device: self.device(), words });
+            }
+        }
+        Ok(())
     }
 
     /// Loads objects: the first one makes the maps in the directory, the next one shares them.
@@ -264,6 +287,10 @@ impl Build<'_> {
             Some(pin) => loader.map_pin_path(IN_FLIGHT, pin),
             // Nothing writes to it.
             None => loader.map_max_entries(IN_FLIGHT, 1),
+        };
+        match sent.nic_times() {
+            Some(pin) => loader.map_pin_path(NIC_TIMES, pin),
+            None => loader.map_max_entries(NIC_TIMES, 1),
         };
         if let Some(phc) = offer.and_then(|offer| offer.phc) {
             match self.pins.clocks().readers(Device::Phc(phc)) {
@@ -280,19 +307,24 @@ impl Build<'_> {
     /// From where the card's receive times would come.
     fn nic_rx(&self, ingress: Ingress, offer: Option<Offer>) -> NicRx {
         let Some(offer) = offer else { return NicRx::Nowhere };
-        if offer.xdp_rx && ingress == Ingress::Xdp(XdpMode::Native) {
-            return NicRx::Handed;
+        match offer.nic_rx() {
+            Ok(NicRxSource::XdpMetadata) if ingress == Ingress::Xdp(XdpMode::Native) => NicRx::Handed,
+            Ok(NicRxSource::XdpMetadata) => self.without_handing(offer, "only native XDP is told earlier"),
+            Ok(NicRxSource::SocketBuffer) => self.without_handing(offer, "the driver does not tell XDP programs"),
+            Err(words) => {
+                (self.announce)(Notice::NoNicRx { device: self.device(), words: format!("none: {words}") });
+                NicRx::Nowhere
+            }
         }
-        self.without_handing(Some(offer), "the driver does not tell XDP programs".to_owned())
     }
 
-    fn without_handing(&self, offer: Option<Offer>, why: String) -> NicRx {
-        let (nic_rx, words) = match offer {
-            Some(offer) if offer.rx => (NicRx::SocketBuffer, format!("from the socket buffer, since {why}")),
-            _ => (NicRx::Nowhere, "nothing: the card cannot stamp all packets that it receives".to_owned()),
-        };
-        (self.announce)(Notice::NoNicRx { device: self.device(), words });
-        nic_rx
+    fn without_handing(&self, offer: Offer, why: &str) -> NicRx {
+        if !offer.rx {
+            (self.announce)(Notice::NoNicRx { device: self.device(), words: format!("none: {why}") });
+            return NicRx::Nowhere;
+        }
+        (self.announce)(Notice::NoNicRx { device: self.device(), words: format!("from the socket buffer: {why}") });
+        NicRx::SocketBuffer
     }
 
     fn attach_xdp(&self, loader: &mut EbpfLoader<'static>, mode: XdpMode, choice: &mut Choice) -> Result<(), Error> {
@@ -326,12 +358,8 @@ impl Build<'_> {
         if sent.in_flight().is_none() {
             return directory.set_site(site);
         }
-        let mut nic_tx = offer.is_some_and(|offer| offer.tx);
-        if nic_tx && let Err(error) = sent.watch_cards() {
-            announce(Notice::NoNicTx { device: self.device(), words: cause(&error) });
-            nic_tx = false;
-        }
-        sent.add(directory.key(), site, nic_tx)?;
+        let takes_nic_tx = sent.nic_times().is_some() && offer.is_some_and(|offer| offer.tx);
+        sent.add(directory.key(), site, if takes_nic_tx { site.phc } else { 0 })?;
         directory.set_site(Site { keeps_sent: 1, ..site })
     }
 

@@ -167,7 +167,8 @@ impl Watching {
         let words = |error: libbpf_rs::Error| error.to_string();
         Self {
             driver_tx: may_ask.then(|| sent::try_driver_tx().map_err(words)),
-            nic_tx: may_ask.then(|| sent::try_nic_tx().map_err(words)),
+            // Its times wait for the reply beside those of the driver.
+            nic_tx: may_ask.then(|| sent::try_driver_tx().and_then(|_| sent::try_nic_tx()).map_err(words)),
         }
     }
 
@@ -181,12 +182,11 @@ impl Watching {
                 "the card does not stamp what it sends, nor may a program take times of cards here ({words})"
             )),
         };
-        let nic_rx = match offer {
-            Offer { rx: false, .. } => Err("the card does not stamp all that it receives".to_owned()),
-            Offer { xdp_rx: true, .. } => Ok(NicRxSource::XdpMetadata),
-            Offer { xdp_rx: false, .. } => Ok(NicRxSource::SocketBuffer),
-        };
-        Ok(Sources { driver_tx: self.driver_tx.clone(), nic_tx: self.nic_tx.as_ref().map(nic_tx), nic_rx })
+        Ok(Sources {
+            driver_tx: self.driver_tx.clone(),
+            nic_tx: self.nic_tx.as_ref().map(nic_tx),
+            nic_rx: offer.nic_rx(),
+        })
     }
 }
 

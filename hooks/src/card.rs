@@ -3,7 +3,7 @@
 use hwtstamp::{Cause, Change, Interface, RxFilter, Setting, TxMode};
 
 use crate::{
-    Error, Notice,
+    Error, NicRxSource, Notice,
     device::Here,
     error::Context as _,
     netlink::{generic::Generic, route::Link},
@@ -27,8 +27,10 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
+    /// Software devices have no card: a VLAN's or a bond's ports do, to which to attach.
     pub(crate) fn of(link: &Link) -> Result<Self, Error> {
-        let timestamping = interface(link)?.timestamping().context("find out about", &link.name)?;
+        let interface = if link.kind.is_none() { Some(interface(link)?) } else { None };
+        let timestamping = interface.map_or(Ok(None), |it| it.timestamping()).context("find out about", &link.name)?;
         let netdev = Generic::open().and_then(|generic| generic.netdev(link.ifindex));
         let netdev = netdev.context("ask for the XDP features of", &link.name)?;
         let metadata = netdev.and_then(|netdev| netdev.rx_metadata_features).unwrap_or_default();
@@ -38,6 +40,16 @@ impl Offer {
             rx: timestamping.is_some_and(|timestamping| timestamping.rx_filters.contains(RxFilter::ALL)),
             xdp_rx: metadata & RX_METADATA_TIMESTAMP != 0 && !drops_metadata(link),
         })
+    }
+
+    /// From where its receive times come, or why from nowhere. A driver without a card (veth) has no setting that could keep it
+    /// from telling.
+    pub(crate) fn nic_rx(self) -> Result<NicRxSource, String> {
+        match self {
+            Self { xdp_rx: true, rx, phc, .. } if rx || phc.is_none() => Ok(NicRxSource::XdpMetadata),
+            Self { rx: true, .. } => Ok(NicRxSource::SocketBuffer),
+            Self { rx: false, .. } => Err("the card does not stamp all that it receives".to_owned()),
+        }
     }
 
     fn wanted(self) -> Setting {
@@ -60,41 +72,52 @@ fn interface(link: &Link) -> Result<Interface, Error> {
     Interface::open_index(link.ifindex).context("open", &link.name)
 }
 
-/// Has the card stamp what it can, and notes in the directory how to undo that. What somebody else has set is left as it is.
+/// Has the card stamp what it can, and notes in the directory how to undo that. What somebody else has set is left as it is, and
+/// what a driver refuses is done without.
 pub(crate) fn switch_on(
     link: &Link,
     offer: Offer,
     directory: &Directory,
     announce: &dyn Fn(Notice),
 ) -> Result<(), Error> {
-    let (interface, wanted) = (interface(link)?, offer.wanted());
+    let wanted = offer.wanted();
     let device = || link.name.clone();
     if wanted == Setting::OFF {
         announce(Notice::CardStampsNothing { device: device() });
         return Ok(());
     }
-    let found = interface.setting().context("find out about", &link.name)?;
+    let interface = interface(link)?;
+    let found = match interface.setting() {
+        Ok(found) => found,
+        Err(error) => {
+            announce(Notice::CardLeft { device: device(), words: error.to_string() });
+            return Ok(());
+        }
+    };
     if found.covers(wanted) {
         announce(Notice::CardIsSet { device: device(), setting: found.to_string() });
         return Ok(());
     }
     // Before it is so: whoever dies in between leaves the way back.
     directory.note_setting(found, wanted)?;
-    match Change::make(&interface, wanted) {
+    let made = Change::make(&interface, wanted).or_else(|error| match error.raw_os_error() {
+        // Of what was asked for it cannot do all, whatever it says: receive times of everything are what cards lack.
+        Some(libc::ERANGE) if wanted.tx == TxMode::ON => {
+            Change::make(&interface, Setting { rx: RxFilter::NONE, ..wanted })
+        }
+        _ => Err(error),
+    });
+    match made {
         Ok(change) => {
             directory.note_setting(found, change.made)?;
             announce(Notice::CardSet { device: device(), setting: change.made.to_string() });
-            Ok(())
         }
         Err(error) => {
             directory.forget_setting()?;
-            if !matches!(error.cause(), Cause::Owned(_)) {
-                return Err(error).context("set the timestamps of", &link.name);
-            }
             announce(Notice::CardLeft { device: device(), words: error.to_string() });
-            Ok(())
         }
     }
+    Ok(())
 }
 
 /// Puts back what was found, where the device is still here.

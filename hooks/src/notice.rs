@@ -58,6 +58,11 @@ pub enum Notice {
         /// Whose, and what to do.
         words: String,
     },
+    /// What a card stamped before could not be put back.
+    CardNotRestored {
+        /// Which one, and why.
+        words: String,
+    },
     /// The card cannot stamp what is measured.
     CardStampsNothing {
         /// The device.
@@ -110,13 +115,14 @@ impl fmt::Display for Notice {
             ),
             Self::CardSet { device, setting } => write!(f, "{device}: the card is set to stamp: {setting}"),
             Self::CardIsSet { device, setting } => {
-                write!(f, "{device}: the card is set already, and is left at detaching: {setting}")
+                write!(f, "{device}: somebody else has set the card to stamp, which is left as it is: {setting}")
             }
             Self::CardLeft { device, words } => write!(f, "{device}: the setting of the card is left alone: {words}"),
+            Self::CardNotRestored { words } => write!(f, "{words}: the next command tries again"),
             Self::CardStampsNothing { device } => {
                 write!(
                     f,
-                    "{device}: has no hardware that stamps pings: `instamp caps --dev {device}` shows what there is"
+                    "{device} has no hardware that stamps pings (of a VLAN or a bond its port has): `instamp caps` shows what there is"
                 )
             }
             Self::NoNicTx { device, words } => write!(

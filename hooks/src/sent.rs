@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! instamp/sent/DEVICES            the devices that are attached, in all network namespaces
-//! instamp/sent/IN_FLIGHT          what became known of requests that have left
+//! instamp/sent/IN_FLIGHT          requests that have left, and when the driver got them
+//! instamp/sent/NIC_TX             when cards have sent them
 //! instamp/sent/SENT_COUNTERS      what became of them, by device
 //! instamp/sent/driver_tx, nic_tx  the links of the programs of trace-prog/
 //! ```
@@ -40,6 +41,8 @@ pub(crate) const IN_FLIGHT: &str = "IN_FLIGHT";
 const DEVICES: &str = "DEVICES";
 const SENT_COUNTERS: &str = "SENT_COUNTERS";
 const MAPS: [&str; 3] = [DEVICES, IN_FLIGHT, SENT_COUNTERS];
+/// That of the program that watches cards, besides.
+pub(crate) const NIC_TIMES: &str = "NIC_TX";
 
 /// The names of the programs, as pins of their links.
 const DRIVER_TX: &str = "driver_tx";
@@ -72,16 +75,17 @@ impl fmt::Display for Tracing {
 pub struct SentCounts {
     /// Times of requests that were kept for their replies.
     pub kept: u64,
-    /// Those that took the place of another under the same nonce: a prober uses it twice.
-    pub replaced: u64,
+    /// Those that were not kept, since one of the same nonce was waiting: the prober used it twice, or the driver was busy and
+    /// got the request again.
+    pub repeated: u64,
     /// Those that could not be kept, since the table gave no room.
     pub refused: u64,
     /// Those that are waiting for their reply now.
     pub in_flight: u64,
-    /// Those that are neither waiting nor were taken out by a reply: newer ones have taken their room. While requests leave, and
-    /// replies come, this is an estimate, and rather too low.
+    /// Those that are neither waiting nor were taken out by a reply that came in by this device: newer ones have taken their room.
+    /// While requests leave, and replies come, this is an estimate, and rather too low.
     pub evicted: u64,
-    /// Requests whose sender asked for the card's time.
+    /// Of those that were kept, whose sender asked for the card's time.
     pub nic_asked: u64,
     /// Those for which the card told it while they were waiting for their reply.
     pub nic_kept: u64,
@@ -104,15 +108,16 @@ pub(crate) struct DeviceKey {
 struct Device {
     node: u16,
     point: u8,
-    nic_tx: u8,
+    reserved: u8,
     slot: u32,
+    phc: u32,
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug)]
 #[repr(C)]
 struct Counters {
     kept: u64,
-    replaced: u64,
+    repeated: u64,
     refused: u64,
     asked: u64,
     nic_kept: u64,
@@ -152,6 +157,11 @@ impl Requests {
         self.has(DRIVER_TX).then(|| self.pin(IN_FLIGHT))
     }
 
+    /// The pin of the table from which they take the times of cards, if something puts them there.
+    pub(crate) fn nic_times(&self) -> Option<PathBuf> {
+        self.has(NIC_TX).then(|| self.pin(NIC_TIMES))
+    }
+
     /// Attaches what tells the times at which the driver gets requests, unless it is there.
     pub(crate) fn watch_driver(&self) -> Result<(), Error> {
         if self.has(DRIVER_TX) {
@@ -166,7 +176,11 @@ impl Requests {
         if self.has(NIC_TX) {
             return Ok(());
         }
-        self.keep(attach_nic_tx(|map| self.set_pin(map)).map(|(_, link)| link), NIC_TX)
+        let kept = self.keep(attach_nic_tx(|map| self.set_pin(map)).map(|(_, link)| link), NIC_TX);
+        if kept.is_err() {
+            self.unpin(NIC_TIMES)?;
+        }
+        kept
     }
 
     fn create(&self) -> Result<(), Error> {
@@ -179,7 +193,7 @@ impl Requests {
     /// A map of this name is made and pinned here, or the one that is pinned is used.
     fn set_pin(&self, mut map: OpenMapMut<'_>) -> libbpf_rs::Result<()> {
         let name = map.name().to_string_lossy().into_owned();
-        if MAPS.contains(&name.as_str()) { map.set_pin_path(self.pin(&name)) } else { Ok(()) }
+        if is_map(&name) { map.set_pin_path(self.pin(&name)) } else { Ok(()) }
     }
 
     fn keep(&self, link: libbpf_rs::Result<Link>, name: &'static str) -> Result<(), Error> {
@@ -187,8 +201,9 @@ impl Requests {
         link.and_then(|mut link| link.pin(&pin)).context("attach the tracing program", name)
     }
 
-    /// Has the requests of an attached device recognized: those that its tc-egress hook has stamped with this site.
-    pub(crate) fn add(&self, key: DeviceKey, site: Site, nic_tx: bool) -> Result<(), Error> {
+    /// Has the requests of an attached device recognized: those that its tc-egress hook has stamped with this site. Of `phc`, which
+    /// is as in [`Site`], the card's times are taken.
+    pub(crate) fn add(&self, key: DeviceKey, site: Site, phc: u32) -> Result<(), Error> {
         let path = self.pin(DEVICES);
         let add = || {
             let mut devices = open_devices(&path)?;
@@ -198,7 +213,7 @@ impl Requests {
                 Some(device) => device.slot,
                 None => (0..MOST_DEVICES).find(|slot| !is_used(slot)).unwrap_or(MOST_DEVICES),
             };
-            let device = Device { node: site.node, point: site.point, nic_tx: nic_tx.into(), slot };
+            let device = Device { node: site.node, point: site.point, reserved: 0, slot, phc };
             if !known.contains_key(&key) {
                 self.reset(slot)?;
             }
@@ -210,7 +225,7 @@ impl Requests {
     /// Changes what the device's requests are recognized by, if they are.
     pub(crate) fn update(&self, key: DeviceKey, site: Site) -> Result<(), Error> {
         match self.device(key)? {
-            Some(device) => self.add(key, site, device.nic_tx != 0),
+            Some(device) => self.add(key, site, device.phc),
             None => Ok(()),
         }
     }
@@ -247,8 +262,9 @@ impl Requests {
             };
             known = forget().context("write", path.display())?;
         }
-        if known.values().all(|device| device.nic_tx == 0) {
+        if known.values().all(|device| device.phc == 0) {
             self.unpin(NIC_TX)?;
+            self.unpin(NIC_TIMES)?;
         }
         if known.is_empty() {
             self.unpin(DRIVER_TX)?;
@@ -273,7 +289,7 @@ impl Requests {
 
     /// How the card's times are taken for a device, with the kernel's number of the link.
     pub(crate) fn nic_tx(&self, key: DeviceKey) -> Result<Option<(Tracing, u32)>, Error> {
-        let is_watched = self.device(key)?.is_some_and(|device| device.nic_tx != 0);
+        let is_watched = self.device(key)?.is_some_and(|device| device.phc != 0);
         if !is_watched || !self.has(NIC_TX) {
             return Ok(None);
         }
@@ -298,7 +314,7 @@ impl Requests {
         };
         Ok(Some(SentCounts {
             kept: sum(|counters| counters.kept),
-            replaced: sum(|counters| counters.replaced),
+            repeated: sum(|counters| counters.repeated),
             refused: sum(|counters| counters.refused),
             in_flight: self.count_in_flight(key, point)?,
             nic_asked: sum(|counters| counters.asked),
@@ -366,7 +382,12 @@ pub(crate) fn try_nic_tx() -> libbpf_rs::Result<Tracing> {
 }
 
 fn make_small(mut map: OpenMapMut<'_>) -> libbpf_rs::Result<()> {
-    if MAPS.contains(&map.name().to_string_lossy().as_ref()) { map.set_max_entries(1) } else { Ok(()) }
+    if is_map(&map.name().to_string_lossy()) { map.set_max_entries(1) } else { Ok(()) }
+}
+
+/// Whether a map of this name is one of ours, and not of the program's own data.
+fn is_map(name: &str) -> bool {
+    MAPS.contains(&name) || name == NIC_TIMES
 }
 
 type Devices = HashMap<MapData, [u8; KEY], [u8; DEVICE]>;

@@ -1,6 +1,6 @@
 //! Taking attachments apart: on demand, and those that are dead or half made.
 
-use std::io;
+use std::{error::Error as _, io};
 
 use crate::{
     Error, Notice,
@@ -39,6 +39,11 @@ pub(crate) fn sweep(pins: &Pins, here: &Here, announce: &dyn Fn(Notice)) -> Resu
             held => held?,
         };
         if verdict(directory.state, is_here, held) == Verdict::Remove {
+            // What cannot be put back now, as of a card that is down, is in nobody's way.
+            if let Err(error) = card::restore(here, &directory, announce) {
+                announce(Notice::CardNotRestored { words: chain(&error) });
+                continue;
+            }
             if directory.state == State::Whole {
                 // Its device is gone. What has the number now has its own queueing discipline.
                 directory.disown_clsact()?;
@@ -83,8 +88,10 @@ fn held_elsewhere(here: &Here, directory: &Directory) -> Result<Held, Error> {
 
 /// Takes an attachment apart, whatever there is of it.
 ///
-/// First it becomes partial: if this is interrupted, the next command goes on.
+/// First the card is set as it was, while the hooks still tell that this is not done. Then it becomes partial: if this is
+/// interrupted, the next command goes on.
 pub(crate) fn dismantle(here: &Here, directory: Directory, announce: &dyn Fn(Notice)) -> Result<(), Error> {
+    card::restore(here, &directory, announce)?;
     let directory = match directory.state {
         State::Whole => directory.become_state(State::Partial)?,
         State::Partial => directory,
@@ -99,8 +106,18 @@ pub(crate) fn dismantle(here: &Here, directory: Directory, announce: &dyn Fn(Not
         }
         directory.unpin(program)?;
     }
-    card::restore(here, &directory, announce)?;
     directory.remove()
+}
+
+/// An error with its causes.
+fn chain(error: &Error) -> String {
+    let mut words = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        words = format!("{words}: {cause}");
+        next = cause.source();
+    }
+    words
 }
 
 /// Removes the filters of the attachment, and the queueing discipline if it is ours and nobody else uses it.

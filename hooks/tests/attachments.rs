@@ -86,7 +86,7 @@ fn each_way_of_attaching_stamps_both_directions_and_leaves_nothing() {
 }
 
 #[test]
-fn a_nonce_that_is_used_again_takes_the_place_of_the_first() {
+fn a_nonce_that_is_used_again_does_not_take_the_place_of_the_first() {
     let Some(world) = World::new() else { return };
     world.peer.ip(&["addr", "flush", "dev", world::FAR]);
     // Nobody answers, so that both are on their way.
@@ -99,7 +99,7 @@ fn a_nonce_that_is_used_again_takes_the_place_of_the_first() {
         }
         hooks.status().unwrap()[0].sent.unwrap()
     });
-    assert_eq!((sent.kept, sent.replaced, sent.in_flight, sent.evicted), (2, 1, 2, 0), "{sent:?}");
+    assert_eq!((sent.kept, sent.repeated, sent.in_flight, sent.evicted), (2, 1, 2, 0), "{sent:?}");
 }
 
 #[test]

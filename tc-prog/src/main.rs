@@ -33,9 +33,9 @@ pub(crate) fn tc_ingress(context: TcContext) -> i32 {
 pub(crate) fn tc_ingress_handed(context: TcContext) -> i32 {
     let passage = match handed(&context) {
         Some(Handed { xdp_ns, nic_rx_ns, .. }) => {
-            Passage { hook: Hook::XDP_INGRESS, passed_ns: Some(xdp_ns), nic_rx_ns }
+            Passage { hook: Hook::XDP_INGRESS, passed_ns: Some(xdp_ns), nic_rx_ns: Some(nic_rx_ns) }
         }
-        None => Passage { nic_rx_ns: hardware_ns(&context), ..Hook::TC_INGRESS.into() },
+        None => Passage { nic_rx_ns: Some(hardware_ns(&context)), ..Hook::TC_INGRESS.into() },
     };
     run_passed(&SocketBuffer(context), &passage);
     TC_ACT_UNSPEC
@@ -45,9 +45,7 @@ pub(crate) fn tc_ingress_handed(context: TcContext) -> i32 {
 #[classifier]
 pub(crate) fn tc_ingress_nic_rx(context: TcContext) -> i32 {
     let nic_rx_ns = hardware_ns(&context);
-    if nic_rx_ns != 0 {
-        run_nic_rx(&SocketBuffer(context), nic_rx_ns);
-    }
+    run_nic_rx(&SocketBuffer(context), nic_rx_ns);
     TC_ACT_UNSPEC
 }
 
@@ -79,10 +77,14 @@ fn handed(context: &TcContext) -> Option<Handed> {
 }
 
 /// When the card received the packet, by its own clock; 0 where it does not tell.
+///
+/// Some drivers (igc, tsnep) put there the address of what they convert only for sockets: `netdev_data` of `struct
+/// skb_shared_hwtstamps`. The kernel's addresses are negative numbers, its times are not until 2262.
 #[inline(always)]
 fn hardware_ns(context: &TcContext) -> u64 {
     // SAFETY: the context is the program's while it runs.
-    unsafe { (*context.skb.skb).hwtstamp }
+    let time = unsafe { (*context.skb.skb).hwtstamp };
+    if time.cast_signed() < 0 { 0 } else { time }
 }
 
 /// The socket buffer behind a TC context.

@@ -1,6 +1,6 @@
 //! The programs in the kernel, run on packets by `BPF_PROG_TEST_RUN`.
 
-use std::{collections::HashMap as StdHashMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::HashMap as StdHashMap, marker::PhantomData, net::IpAddr, path::PathBuf, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -12,12 +12,12 @@ use aya::{
 };
 use instamp_clockmap::Writer;
 use instamp_hooks::Objects;
-use instamp_trailer::{Address, Clock, Hook, Refusal, Sent, SentKey, Site, Standing};
+use instamp_trailer::{Address, Clock, Hook, NicTx, Refusal, Sent, SentKey, Site, Standing};
 use object::{
     Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
     write::{Symbol, SymbolSection},
 };
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::conversion;
 
@@ -162,8 +162,19 @@ impl Loaded {
     }
 
     /// The table of requests that have left, of this program alone.
-    pub fn in_flight(&mut self) -> InFlight<'_> {
-        InFlight(self.ebpf.map_mut("IN_FLIGHT").expect("IN_FLIGHT").try_into().expect("a hash table"))
+    pub fn in_flight(&mut self) -> Table<'_, Sent> {
+        self.table("IN_FLIGHT")
+    }
+
+    /// The table of the times at which cards sent them, likewise.
+    pub fn nic_times(&mut self) -> Table<'_, NicTx> {
+        self.table("NIC_TX")
+    }
+
+    fn table<V>(&mut self, name: &str) -> Table<'_, V> {
+        const { assert!(size_of::<V>() == VALUE) };
+        let map = self.ebpf.map_mut(name).expect("in the object");
+        Table { map: map.try_into().expect("a hash table"), values: PhantomData }
     }
 
     /// Becomes the publisher of the model with which the program converts times of the card.
@@ -210,26 +221,31 @@ impl Loaded {
     }
 }
 
-/// Requests that have left, as a loaded program finds them.
-pub struct InFlight<'a>(HashMap<&'a mut MapData, [u8; size_of::<SentKey>()], [u8; size_of::<Sent>()]>);
+/// What is known of requests that have left, as a loaded program finds it.
+pub struct Table<'a, V> {
+    map: HashMap<&'a mut MapData, [u8; KEY], [u8; VALUE]>,
+    values: PhantomData<V>,
+}
 
-impl InFlight<'_> {
-    /// Keeps a request, in the place of another of its key.
-    pub fn keep(&mut self, key: SentKey, sent: Sent) {
-        let key: [u8; size_of::<SentKey>()] = zerocopy::transmute!(key);
-        let sent: [u8; size_of::<Sent>()] = zerocopy::transmute!(sent);
-        self.0.insert(key, sent, 0).expect("write IN_FLIGHT");
+const KEY: usize = size_of::<SentKey>();
+const VALUE: usize = 16;
+
+impl<V: FromBytes + IntoBytes + Immutable> Table<'_, V> {
+    /// Keeps a value, in the place of another of its key.
+    pub fn keep(&mut self, key: SentKey, value: V) {
+        let key: [u8; KEY] = zerocopy::transmute!(key);
+        let value: [u8; VALUE] = value.as_bytes().try_into().expect("of its size");
+        self.map.insert(key, value, 0).expect("write the table");
     }
 
     /// Takes all out.
-    pub fn take(&mut self) -> StdHashMap<SentKey, Sent> {
-        let all: Vec<_> = self.0.iter().collect::<Result<_, _>>().expect("read IN_FLIGHT");
+    pub fn take(&mut self) -> StdHashMap<SentKey, V> {
+        let all: Vec<_> = self.map.iter().collect::<Result<_, _>>().expect("read the table");
         for (key, _) in &all {
-            self.0.remove(key).expect("write IN_FLIGHT");
+            self.map.remove(key).expect("write the table");
         }
-        let entry = |(key, sent): &_| {
-            let (key, sent): (&[u8; size_of::<SentKey>()], &[u8; size_of::<Sent>()]) = (key, sent);
-            (zerocopy::transmute!(*key), zerocopy::transmute!(*sent))
+        let entry = |(key, value): &([u8; KEY], [u8; VALUE])| {
+            (zerocopy::transmute!(*key), V::read_from_bytes(value).expect("of its size"))
         };
         all.iter().map(entry).collect()
     }
@@ -283,5 +299,6 @@ pub fn site() -> Site {
         keeps_sent: 0,
         nic_rx: 0,
         namespace: 0,
+        phc: 0,
     }
 }

@@ -42,15 +42,19 @@ the ingress hook. Why they are not:
   full        as above
   absent      driver-tx: nothing is known of the request, as of one that was
               answered already, or was evicted; nic-tx: the card had not told
-              its time when the reply came
-  mismatch    what was kept under the nonce is of another message
+              its time when the reply came; nic-rx: it told none
+  mismatch    what was kept under the nonce is of another message; nic-tx: or
+              the card that sent it is not the one that received the reply
+Where tc-ingress counts besides xdp-ingress, the driver has not carried over
+what the XDP program told.
 
 Requests whose times wait for their reply:
   kept        all that there were
   in flight   those that wait now
-  replaced    a nonce was used again while the first one waited, or the
-              driver was busy and got the request again
-  evicted     newer ones took their room (an estimate while probes are sent)
+  repeated    not kept, as one of the same nonce was waiting: it was used twice,
+              or the driver was busy and got the request again
+  evicted     newer ones took their room, or the reply came in by another device
+              (an estimate while probes are sent)
   refused     there was no room
 Of those, the card was asked for its time, told it, told it late, when
 the reply had come, or has skipped it: some cards time one packet at once.";
@@ -104,7 +108,7 @@ fn write_text(out: &mut impl io::Write, attachment: &Attachment) -> io::Result<(
 fn write_sent(out: &mut impl io::Write, sent: &SentCounts) -> io::Result<()> {
     let SentCounts { kept, in_flight, .. } = sent;
     write!(out, "  {:<11}  kept {kept}, in flight {in_flight}", "requests")?;
-    for (count, name) in [(sent.replaced, "replaced"), (sent.evicted, "evicted"), (sent.refused, "refused")] {
+    for (count, name) in [(sent.repeated, "repeated"), (sent.evicted, "evicted"), (sent.refused, "refused")] {
         if count > 0 {
             write!(out, ", {name} {count}")?;
         }
@@ -151,7 +155,7 @@ struct Device {
 #[derive(Serialize)]
 struct Sent {
     kept: u64,
-    replaced: u64,
+    repeated: u64,
     refused: u64,
     in_flight: u64,
     evicted: u64,
@@ -165,7 +169,7 @@ impl From<SentCounts> for Sent {
     fn from(counts: SentCounts) -> Self {
         Self {
             kept: counts.kept,
-            replaced: counts.replaced,
+            repeated: counts.repeated,
             refused: counts.refused,
             in_flight: counts.in_flight,
             evicted: counts.evicted,

@@ -25,6 +25,8 @@ pub struct Site {
     pub nic_rx: u8,
     /// The number of the network namespace of the attachment: the inode of its file in `/proc`.
     pub namespace: u32,
+    /// The clock of the card, whose times are taken: the N of `/dev/ptpN`, plus 1; 0 where none are.
+    pub phc: u32,
 }
 
 /// What the policy of a host says about an address: bits that may be combined.
@@ -77,20 +79,30 @@ pub struct SentKey {
     pub point: u32,
 }
 
-/// What became known of a request only after it had left: a value of the programs' in-flight table.
+/// When the kernel handed a request to the driver: a value of the programs' in-flight table.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Sent {
-    /// When the kernel handed it to the driver, in `CLOCK_MONOTONIC`.
+    /// The time in [`Clock::MONOTONIC`].
     pub driver_tx_ns: u64,
-    /// When the card sent it, by the card's clock; 0 where that is not known, or not yet.
-    pub nic_tx_ns: u64,
     /// Identifier and sequence number, as they were on the wire.
     pub echo: [u8; 4],
     /// Whether its sender asked for the card's time: 1, else 0.
     pub nic_tx_asked: u8,
     /// Zeros: the layout has no padding.
     pub reserved: [u8; 3],
+}
+
+/// When the card sent a request: a value of the programs' table of these, under the key of the request.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct NicTx {
+    /// The time by the card's clock.
+    pub time_ns: u64,
+    /// Which clock that is, as in [`Site`].
+    pub phc: u32,
+    /// Zeros: the layout has no padding.
+    pub reserved: u32,
 }
 
 /// The host on which a hook runs.
@@ -104,15 +116,28 @@ pub trait Host {
     /// The time by `clock` in nanoseconds, or `None` where the host does not have that clock.
     fn now_ns(&self, clock: Clock) -> Option<u64>;
 
-    /// What became known of a request after it had left. What is returned may be another's until it is [forgotten](Self::forget)
-    /// for good: the table gives the room of its oldest entries to new ones at any moment. By default nothing is known.
+    /// What is known of a request that has left. What is returned may be another's unless it is then
+    /// [forgotten](Self::forget_sent) for good: the table gives the room of its oldest entries to new ones at any moment. By
+    /// default nothing is known.
     fn sent(&self, key: &SentKey) -> Option<Sent> {
         let _ = key;
         None
     }
 
     /// Forgets a request, and says whether it was still known.
-    fn forget(&self, key: &SentKey) -> bool {
+    fn forget_sent(&self, key: &SentKey) -> bool {
+        let _ = key;
+        false
+    }
+
+    /// When the card sent a request, as [`sent`](Self::sent).
+    fn nic_tx(&self, key: &SentKey) -> Option<NicTx> {
+        let _ = key;
+        None
+    }
+
+    /// Forgets that, as [`forget_sent`](Self::forget_sent).
+    fn forget_nic_tx(&self, key: &SentKey) -> bool {
         let _ = key;
         false
     }

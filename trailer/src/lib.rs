@@ -27,7 +27,7 @@ mod stamp;
 pub mod wire;
 
 pub use address::Address;
-pub use host::{Host, Sent, SentKey, Site, Standing};
+pub use host::{Host, NicTx, Sent, SentKey, Site, Standing};
 pub use locate::{End, Probe, locate, locate_network};
 pub use packet::{Packet, View};
 pub use refusal::Refusal;

@@ -26,9 +26,10 @@ pub enum Refusal {
     Full,
     /// The packet could not be written to.
     Unwritable,
-    /// Of times that become known only after a request has left: none was known when the reply came.
+    /// Of the driver's and the card's times: none was known when the reply came.
     Absent,
-    /// Likewise: what was kept under the nonce is of another message, as nonces that are used twice have it.
+    /// Likewise: what was kept under the nonce is of another message, as nonces that are used twice have it, or the time is of
+    /// another card's clock than that of the hook.
     Mismatch,
 }
 

@@ -16,15 +16,15 @@ pub struct Passage {
     pub hook: Hook,
     /// When it was there, in [`Clock::MONOTONIC`]; `None` is now.
     pub passed_ns: Option<u64>,
-    /// When the card received it, by the card's clock; 0 where that is not known.
-    pub nic_rx_ns: u64,
+    /// When the card received it, by the card's clock; 0 where it has not told. `None` at hooks that do not ask.
+    pub nic_rx_ns: Option<u64>,
 }
 
 impl From<Hook> for Passage {
     /// At this hook, now.
     #[inline(always)]
     fn from(hook: Hook) -> Self {
-        Self { hook, passed_ns: None, nic_rx_ns: 0 }
+        Self { hook, passed_ns: None, nic_rx_ns: None }
     }
 }
 
@@ -68,8 +68,8 @@ pub fn stamp<P: Packet + ?Sized, H: Host>(
         if site.keeps_sent != 0 {
             add_sent(packet, host, &site, &probe, &mut records);
         }
-        if passage.nic_rx_ns != 0 {
-            add_nic_rx(packet, host, &site, &mut records, passage.nic_rx_ns);
+        if let Some(nic_rx_ns) = passage.nic_rx_ns {
+            add_nic_rx(packet, host, &site, &mut records, nic_rx_ns);
         }
     }
     Ok(())
@@ -87,7 +87,7 @@ pub fn stamp_nic_rx<P: Packet + ?Sized, H: Host>(packet: &mut P, host: &H, nic_r
         return Err(Refusal::Policy);
     }
     let mut records = Records::of(packet, &probe, owner)?;
-    records.append(packet, nic_record(host, &site, Phase::Reply, Hook::NIC_RX, nic_rx_ns))
+    append_nic_rx(packet, host, &site, &mut records, nic_rx_ns)
 }
 
 /// The probe in the packet, and whose it is, where the host's policy allows to stamp it.
@@ -117,27 +117,28 @@ fn passed_ns<H: Host>(host: &H, clock: Clock, passed_ns: Option<u64>) -> Option<
 /// A function of its own, so that most packets do not share its stack, of which programs have little.
 #[inline(never)]
 fn add_sent<P: Packet + ?Sized, H: Host>(packet: &mut P, host: &H, site: &Site, probe: &Probe, records: &mut Records) {
-    let sent = match take_sent(packet, host, site, probe) {
-        Ok(sent) => sent,
+    let (key, sent) = match take_sent(packet, host, site, probe) {
+        Ok(taken) => taken,
         Err(refusal) => return host.count(Hook::DRIVER_TX, Err(refusal)),
     };
     let bound = Bound::from_exponent(site.bound);
     let record =
         Record::new(Phase::Request, site.point, Hook::DRIVER_TX, site.node, Clock::MONOTONIC, bound, sent.driver_tx_ns);
     host.count(Hook::DRIVER_TX, records.append(packet, record));
-
-    if sent.nic_tx_ns != 0 {
-        let record = nic_record(host, site, Phase::Request, Hook::NIC_TX, sent.nic_tx_ns);
-        host.count(Hook::NIC_TX, records.append(packet, record));
-    } else if sent.nic_tx_asked != 0 {
-        host.count(Hook::NIC_TX, Err(Refusal::Absent));
+    if sent.nic_tx_asked != 0 {
+        host.count(Hook::NIC_TX, append_nic_tx(packet, host, site, &key, records));
     }
 }
 
-/// What is known of the request to this reply. It is nobody else's: it was still there when it was forgotten, after it had
-/// been copied.
+/// What is known of the request to this reply, and its key. An entry is never exchanged while it is there, so that one which was
+/// still there when it was forgotten was this request's when it was copied.
 #[inline(always)]
-fn take_sent<P: Packet + ?Sized, H: Host>(packet: &P, host: &H, site: &Site, probe: &Probe) -> Result<Sent, Refusal> {
+fn take_sent<P: Packet + ?Sized, H: Host>(
+    packet: &P,
+    host: &H,
+    site: &Site,
+    probe: &Probe,
+) -> Result<(SentKey, Sent), Refusal> {
     let nonce = *packet.view::<[u8; 8]>(probe.footer_offset).ok_or(Refusal::Truncated)?;
     let echo = *packet.view::<[u8; 4]>(probe.message_offset + ECHO_OFFSET).ok_or(Refusal::Truncated)?;
     let key = SentKey { nonce, namespace: site.namespace, point: u32::from(site.point) };
@@ -145,7 +146,26 @@ fn take_sent<P: Packet + ?Sized, H: Host>(packet: &P, host: &H, site: &Site, pro
     if sent.echo != echo {
         return Err(Refusal::Mismatch);
     }
-    if host.forget(&key) { Ok(sent) } else { Err(Refusal::Absent) }
+    if host.forget_sent(&key) { Ok((key, sent)) } else { Err(Refusal::Absent) }
+}
+
+/// Adds the time at which the card sent the request, if it is the card of this attachment: replies may come in by another.
+#[inline(always)]
+fn append_nic_tx<P: Packet + ?Sized, H: Host>(
+    packet: &mut P,
+    host: &H,
+    site: &Site,
+    key: &SentKey,
+    records: &mut Records,
+) -> Result<(), Refusal> {
+    let nic_tx = host.nic_tx(key).ok_or(Refusal::Absent)?;
+    if !host.forget_nic_tx(key) {
+        return Err(Refusal::Absent);
+    }
+    if nic_tx.phc != site.phc {
+        return Err(Refusal::Mismatch);
+    }
+    records.append(packet, nic_record(host, site, Phase::Request, Hook::NIC_TX, nic_tx.time_ns))
 }
 
 #[inline(never)]
@@ -156,8 +176,21 @@ fn add_nic_rx<P: Packet + ?Sized, H: Host>(
     records: &mut Records,
     nic_rx_ns: u64,
 ) {
-    let record = nic_record(host, site, Phase::Reply, Hook::NIC_RX, nic_rx_ns);
-    host.count(Hook::NIC_RX, records.append(packet, record));
+    host.count(Hook::NIC_RX, append_nic_rx(packet, host, site, records, nic_rx_ns));
+}
+
+#[inline(always)]
+fn append_nic_rx<P: Packet + ?Sized, H: Host>(
+    packet: &mut P,
+    host: &H,
+    site: &Site,
+    records: &mut Records,
+    nic_rx_ns: u64,
+) -> Result<(), Refusal> {
+    if nic_rx_ns == 0 {
+        return Err(Refusal::Absent);
+    }
+    records.append(packet, nic_record(host, site, Phase::Reply, Hook::NIC_RX, nic_rx_ns))
 }
 
 /// A time of the card: in the host's clock where that is known, else as the card reads.
@@ -203,7 +236,7 @@ impl Records {
             return Ok(());
         }
         if let Some(full) = self.state.into_full() {
-            packet.write(self.footer_offset + STATE_OFFSET, full).ok_or(Refusal::Unwritable)?;
+            packet.write(self.footer_offset + STATE_OFFSET, full.with_end()).ok_or(Refusal::Unwritable)?;
             self.state = full;
         }
         Err(Refusal::Full)
@@ -218,11 +251,11 @@ impl Records {
         let old = packet.view::<[U16; 6]>(record_offset).ok_or(Refusal::Truncated)?.map(U16::get);
         let state = self.state.with_record(sum(old), &new);
 
-        // The footer first: it lies behind the record, so that a kernel helper which has made it writable has made the
-        // record writable too, and the second write does not fail after the first.
-        packet.write(state_offset, state).ok_or(Refusal::Unwritable)?;
+        // The footer first, to its end: a kernel helper which has made that writable has made all before it writable too, and one
+        // piece. So the second write does not fail after the first, and who looks at the packet behind this hook finds it whole.
+        packet.write(state_offset, state.with_end()).ok_or(Refusal::Unwritable)?;
         if packet.write(record_offset, new).is_none() {
-            packet.write(state_offset, self.state).ok_or(Refusal::Unwritable)?;
+            packet.write(state_offset, self.state.with_end()).ok_or(Refusal::Unwritable)?;
             return Err(Refusal::Unwritable);
         }
         self.state = state;

@@ -317,7 +317,22 @@ pub struct State {
     counts_and_flags: U16,
 }
 
+/// The end of a footer, from its state on.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct FooterEnd {
+    state: State,
+    magic: [u8; 3],
+    version: u8,
+}
+
 impl State {
+    /// With what follows it in a footer.
+    #[inline(always)]
+    pub(crate) fn with_end(self) -> FooterEnd {
+        FooterEnd { state: self, magic: MAGIC, version: VERSION }
+    }
+
     const FULL: u16 = 1;
     const ONE_USED: u16 = 1 << 12;
 

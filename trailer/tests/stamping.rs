@@ -3,8 +3,8 @@
 use std::{cell::RefCell, collections::HashMap, net::IpAddr};
 
 use instamp_trailer::{
-    Address, Bound, Clock, Hook, Host, Passage, Phase, Record, Refusal, Sent, SentKey, Site, Standing, Trailer, stamp,
-    stamp_nic_rx,
+    Address, Bound, Clock, Hook, Host, NicTx, Passage, Phase, Record, Refusal, Sent, SentKey, Site, Standing, Trailer,
+    stamp, stamp_nic_rx,
 };
 
 /// A host with a table of addresses, on which time stands still.
@@ -12,6 +12,7 @@ struct Desk {
     site: Option<Site>,
     policy: HashMap<Address, Standing>,
     sent: RefCell<HashMap<SentKey, Sent>>,
+    nic_tx: RefCell<HashMap<SentKey, NicTx>>,
     /// What somebody else takes away between a look at it and its removal.
     vanishing: bool,
     has_model: bool,
@@ -44,8 +45,16 @@ impl Host for Desk {
         self.sent.borrow().get(key).copied()
     }
 
-    fn forget(&self, key: &SentKey) -> bool {
+    fn forget_sent(&self, key: &SentKey) -> bool {
         self.sent.borrow_mut().remove(key).is_some() && !self.vanishing
+    }
+
+    fn nic_tx(&self, key: &SentKey) -> Option<NicTx> {
+        self.nic_tx.borrow().get(key).copied()
+    }
+
+    fn forget_nic_tx(&self, key: &SentKey) -> bool {
+        self.nic_tx.borrow_mut().remove(key).is_some() && !self.vanishing
     }
 
     fn convert(&self, device_ns: u64) -> Option<(u64, Bound)> {
@@ -70,13 +79,23 @@ const STRANGER6: &str = "2001:db8:1::2";
 fn desk() -> Desk {
     let own_clock = Clock::MONOTONIC.number();
     let respond_clock = Clock::TAI.number();
-    let site =
-        Site { node: 0xbeef, point: 2, bound: 6, own_clock, respond_clock, keeps_sent: 0, nic_rx: 0, namespace: 0 };
+    let site = Site {
+        node: 0xbeef,
+        point: 2,
+        bound: 6,
+        own_clock,
+        respond_clock,
+        keeps_sent: 0,
+        nic_rx: 0,
+        namespace: 0,
+        phc: 0,
+    };
     let policy = [(OWN, Standing::OWN), (OWN6, Standing::OWN), (RESPONDED, Standing::RESPOND)];
     Desk {
         site: Some(site),
         policy: policy.map(|(address, standing)| (ip(address).into(), standing)).into(),
         sent: RefCell::default(),
+        nic_tx: RefCell::default(),
         vanishing: false,
         has_model: false,
         counts: RefCell::default(),
@@ -348,19 +367,14 @@ fn a_mapped_address_in_an_ipv6_packet_is_nobodys() {
 
 /// The key of the probes here, at the point of the desk.
 const KEY: SentKey = SentKey { nonce: [1, 2, 3, 4, 5, 6, 7, 8], namespace: 4_026_531_840, point: 2 };
-const SENT: Sent = Sent {
-    driver_tx_ns: MONOTONIC_NS - 900,
-    nic_tx_ns: MONOTONIC_NS - 800 + CARD_AHEAD_NS,
-    echo: [0, 1, 0, 2],
-    nic_tx_asked: 1,
-    reserved: [0; 3],
-};
+const SENT: Sent = Sent { driver_tx_ns: MONOTONIC_NS - 900, echo: [0, 1, 0, 2], nic_tx_asked: 1, reserved: [0; 3] };
+const NIC_TX: NicTx = NicTx { time_ns: MONOTONIC_NS - 800 + CARD_AHEAD_NS, phc: 4, reserved: 0 };
 
 /// A desk that keeps what became known of requests.
 fn keeping(sent: Sent) -> Desk {
     let desk = desk();
-    let site = desk.site.map(|site| Site { keeps_sent: 1, namespace: KEY.namespace, ..site });
-    Desk { site, sent: RefCell::new([(KEY, sent)].into()), ..desk }
+    let site = desk.site.map(|site| Site { keeps_sent: 1, namespace: KEY.namespace, phc: NIC_TX.phc, ..site });
+    Desk { site, sent: RefCell::new([(KEY, sent)].into()), nic_tx: RefCell::new([(KEY, NIC_TX)].into()), ..desk }
 }
 
 /// A stamp of the desk.
@@ -384,7 +398,7 @@ fn a_reply_gets_what_became_known_of_its_request() {
     let desk = keeping(SENT);
     let own = record(Phase::Reply, Hook::XDP_INGRESS, MONOTONIC_NS);
     let driver = record(Phase::Request, Hook::DRIVER_TX, SENT.driver_tx_ns);
-    let card = Record::new(Phase::Request, 2, Hook::NIC_TX, 0xbeef, Clock::PHC, Bound::UNKNOWN, SENT.nic_tx_ns);
+    let card = Record::new(Phase::Request, 2, Hook::NIC_TX, 0xbeef, Clock::PHC, Bound::UNKNOWN, NIC_TX.time_ns);
     assert_eq!(added(&desk, 3, Hook::XDP_INGRESS), [own, driver, card]);
     assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Ok(())), (Hook::NIC_TX, Ok(()))]);
     // Once.
@@ -399,22 +413,34 @@ fn times_of_the_card_are_converted_where_its_clock_is_known() {
         Record::new(phase, 2, hook, 0xbeef, Clock::MONOTONIC, Bound::from_exponent(7), time_ns - CARD_AHEAD_NS)
     };
     let nic_rx_ns = MONOTONIC_NS - 5 + CARD_AHEAD_NS;
-    let passage = Passage { nic_rx_ns, ..Hook::TC_INGRESS.into() };
+    let passage = Passage { nic_rx_ns: Some(nic_rx_ns), ..Hook::TC_INGRESS.into() };
     assert_eq!(
         added(&desk, 4, passage)[2..],
-        [converted(Phase::Request, Hook::NIC_TX, SENT.nic_tx_ns), converted(Phase::Reply, Hook::NIC_RX, nic_rx_ns),]
+        [converted(Phase::Request, Hook::NIC_TX, NIC_TX.time_ns), converted(Phase::Reply, Hook::NIC_RX, nic_rx_ns),]
     );
     assert_eq!(desk.counts.take().last(), Some(&(Hook::NIC_RX, Ok(()))));
 }
 
 #[test]
 fn the_card_may_not_have_told_its_time_yet() {
-    let desk = keeping(Sent { nic_tx_ns: 0, ..SENT });
+    let desk = Desk { nic_tx: RefCell::default(), ..keeping(SENT) };
     assert_eq!(added(&desk, 4, Hook::XDP_INGRESS).len(), 2);
     assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Ok(())), (Hook::NIC_TX, Err(Refusal::Absent))]);
-    let desk = keeping(Sent { nic_tx_ns: 0, nic_tx_asked: 0, ..SENT });
+    let desk = keeping(Sent { nic_tx_asked: 0, ..SENT });
     assert_eq!(added(&desk, 4, Hook::XDP_INGRESS).len(), 2);
     assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Ok(()))]);
+    let passage = Passage { nic_rx_ns: Some(0), ..Hook::TC_INGRESS.into() };
+    assert_eq!(added(&desk, 4, passage).len(), 1);
+    assert_eq!(desk.counts.take()[1..], [(Hook::NIC_RX, Err(Refusal::Absent))]);
+}
+
+#[test]
+fn the_time_of_another_card_is_of_no_use() {
+    let desk = keeping(SENT);
+    let site = desk.site.map(|site| Site { phc: 5, ..site });
+    let desk = Desk { site, ..desk };
+    assert_eq!(added(&desk, 4, Hook::XDP_INGRESS).len(), 2);
+    assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Ok(())), (Hook::NIC_TX, Err(Refusal::Mismatch))]);
 }
 
 #[test]
@@ -435,7 +461,7 @@ fn what_is_of_another_message_is_of_no_use() {
 fn late_stamps_take_what_room_there_is() {
     let hooks = |room| {
         let desk = keeping(SENT);
-        let passage = Passage { nic_rx_ns: 1, ..Hook::XDP_INGRESS.into() };
+        let passage = Passage { nic_rx_ns: Some(1), ..Hook::XDP_INGRESS.into() };
         let hooks: Vec<_> = added(&desk, room, passage).iter().map(Record::hook).collect();
         let full: Vec<_> = desk.counts.take().into_iter().filter(|(_, outcome)| outcome.is_err()).collect();
         assert!(full.iter().all(|(_, outcome)| *outcome == Err(Refusal::Full)), "{full:?}");
@@ -450,8 +476,8 @@ fn late_stamps_take_what_room_there_is() {
 
 #[test]
 fn only_replies_to_its_own_probes_that_come_in_get_more_than_one_stamp() {
-    let ingress = Passage { nic_rx_ns: 1, ..Hook::TC_INGRESS.into() };
-    let egress = Passage { nic_rx_ns: 1, ..Hook::TC_EGRESS.into() };
+    let ingress = Passage { nic_rx_ns: Some(1), ..Hook::TC_INGRESS.into() };
+    let egress = Passage { nic_rx_ns: Some(1), ..Hook::TC_EGRESS.into() };
     for (frame, passage) in [
         (request(OWN, STRANGER), ingress),
         (reply(OWN, RESPONDED), ingress),
@@ -484,6 +510,8 @@ fn the_time_of_the_card_can_be_added_later() {
         outcome
     };
     assert_eq!(stamped(&reply(STRANGER, OWN)), Ok(()));
+    let mut untold = reply(STRANGER, OWN).bytes();
+    assert_eq!(stamp_nic_rx(untold.as_mut_slice(), &desk, 0), Err(Refusal::Absent));
     for frame in [request(OWN, STRANGER), request(RESPONDED, OWN), reply(OWN, RESPONDED), reply(OWN, STRANGER)] {
         assert_eq!(stamped(&frame), Err(Refusal::Policy));
     }

@@ -40,7 +40,8 @@ pub struct Correction {
     /// The same by the network card alone: its receive time minus its transmit time, minus `remote_ns`. It is no part of the sum.
     ///
     /// Both are of one device of this host and in one clock, be it the card's own: then no model of that clock is needed,
-    /// and none adds an error. `None` without such a pair.
+    /// and none adds an error. `None` without such a pair, or where it does not fit into `rtt_ns`: somebody has made it up, or the
+    /// clock was set meanwhile.
     pub nic_net_ns: Option<i64>,
     /// The same for `nic_net_ns` as `bound_ns` for `net_ns`. Stamps in the card's own clock have no known bound.
     pub nic_net_bound_ns: Option<u64>,
@@ -195,8 +196,8 @@ pub fn correct(records: &[Record], sent_ns: u64, received_ns: u64) -> Result<Cor
     let bound_of = |from, to| sum_of_bounds(from, to).zip(remote_bound).map(|(own, remote)| own + remote);
     let net_ns = less_remote(between_ns).ok_or(Uncorrected::ClockMismatch)?;
     let nic_net = stamps.nic_pair(local).and_then(|(sent, received)| {
-        let ns = received.time_ns().checked_signed_diff(sent.time_ns()).and_then(less_remote)?;
-        Some((ns, bound_of(sent, received)))
+        let ns = received.time_ns().checked_signed_diff(sent.time_ns())?;
+        is_inside(ns, rtt_ns, sum_of_bounds(sent, received)).then_some((less_remote(ns)?, bound_of(sent, received)))
     });
     let nic_net_ns = nic_net.map(|(ns, _)| ns);
     let times = [net_ns, remote_ns.unwrap_or(0), tx_stack_ns, rx_stack_ns, nic_net_ns.unwrap_or(0)];
@@ -219,3 +220,14 @@ pub fn correct(records: &[Record], sent_ns: u64, received_ns: u64) -> Result<Cor
         negative: times.iter().any(|time| *time < 0),
     })
 }
+
+/// Whether a time between two of a card's stamps, which are right to within `bound_ns`, fits into the RTT. The card's clock may
+/// run faster than the host's, by no more than the models of such clocks allow.
+fn is_inside(ns: i64, rtt_ns: i64, bound_ns: Option<u64>) -> bool {
+    let slack_ns = i64::try_from(bound_ns.unwrap_or(0)).unwrap_or(i64::MAX);
+    let most_ns = rtt_ns.saturating_add(rtt_ns >> FASTEST).saturating_add(slack_ns);
+    (-slack_ns..=most_ns).contains(&ns)
+}
+
+/// 2^-10, 976 ppm.
+const FASTEST: u32 = 10;

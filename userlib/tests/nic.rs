@@ -191,7 +191,14 @@ fn the_card_alone_tells_the_network_s_time() {
             (Some(10), None),
         ),
         ("one time is none", &[egress, xdp, raw(TX, 70_000)], (None, None)),
-        ("a clock that was set back", &[egress, xdp, raw(TX, 70_000), raw(RX, 69_000)], (Some(-1_000), None)),
+        ("a clock that was set back", &[egress, xdp, raw(TX, 70_000), raw(RX, 69_999)], (None, None)),
+        ("more than the round trip", &[egress, xdp, raw(TX, 70_000), raw(RX, 71_001)], (None, None)),
+        ("as much as the round trip", &[egress, xdp, raw(TX, 70_000), raw(RX, 71_000)], (Some(1_000), None)),
+        (
+            "less than nothing within its bound",
+            &[egress, xdp, converted(TX, 8, 1_980), converted(RX, 8, 1_970)],
+            (Some(-10), Some(16)),
+        ),
         ("what overflows is none", &[egress, xdp, raw(TX, 0), raw(RX, u64::MAX)], (None, None)),
         (
             "nor is what overflows with the residence",

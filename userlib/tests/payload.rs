@@ -125,7 +125,17 @@ struct Stamping(std::cell::Cell<u64>);
 impl Host for Stamping {
     fn site(&self) -> Option<Site> {
         let (own_clock, respond_clock) = (Clock::MONOTONIC.number(), Clock::TAI.number());
-        Some(Site { node: 7, point: 3, bound: 6, own_clock, respond_clock, keeps_sent: 0, nic_rx: 0, namespace: 0 })
+        Some(Site {
+            node: 7,
+            point: 3,
+            bound: 6,
+            own_clock,
+            respond_clock,
+            keeps_sent: 0,
+            nic_rx: 0,
+            namespace: 0,
+            phc: 0,
+        })
     }
 
     fn standing(&self, _: Address) -> Standing {

@@ -27,6 +27,16 @@ extern int bpf_xdp_metadata_rx_timestamp(const struct xdp_md *ctx, __u64 *timest
 
 #define MAX_VLAN_TAGS 2
 
+/* Whether a packet without a tag is neither ICMP nor, perhaps behind extensions, ICMPv6: to look in place takes less than a call. */
+static __always_inline int is_other(const __u8 *ip, const void *data_end, __be16 protocol)
+{
+	if ((const void *)(ip + sizeof(((struct ip_start *)0)->ip)) > data_end)
+		return 0;
+	if (protocol == bpf_htons(ETH_P_IP))
+		return ip[9] != PROTOCOL_ICMP;
+	return protocol == bpf_htons(ETH_P_IPV6) && ip[6] != PROTOCOL_ICMPV6 && !is_ipv6_extension(ip[6]);
+}
+
 static __always_inline int is_probe(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
@@ -40,6 +50,8 @@ static __always_inline int is_probe(struct xdp_md *ctx)
 	if (data + sizeof(struct ethhdr) > data_end)
 		return 0;
 	protocol = ((struct ethhdr *)data)->h_proto;
+	if (is_other(data + offset, data_end, protocol))
+		return 0;
 	for (int tags = 0; tags < MAX_VLAN_TAGS; tags++) {
 		if (protocol != bpf_htons(ETH_P_8021Q) && protocol != bpf_htons(ETH_P_8021AD))
 			break;

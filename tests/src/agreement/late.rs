@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 use hwtstamp::{Monotonic, SystemClock as _};
 use instamp_clockmap::{Model, State};
 use instamp_hooks::Objects;
-use instamp_trailer::{Hook, Passage, Refusal, Sent, SentKey, Site, locate, stamp, stamp_nic_rx};
+use instamp_trailer::{Hook, NicTx, Passage, Refusal, Sent, SentKey, Site, locate, stamp, stamp_nic_rx};
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use super::{Twin, keeps_sum, lengths, next_record, passed, policy, with_policy};
@@ -61,15 +61,10 @@ impl LateProgram {
     /// What of late stamps can happen here. `Unwritable` cannot: these packets can be written to.
     fn is_possible(self, hook: Hook, outcome: Result<(), Refusal>) -> bool {
         match (self, hook) {
-            (Self::NicRx, Hook::NIC_RX) => {
-                !matches!(outcome, Err(Refusal::Unwritable | Refusal::Absent | Refusal::Mismatch))
-            }
-            (Self::Handed, Hook::NIC_RX) => matches!(outcome, Ok(()) | Err(Refusal::Full)),
-            (Self::Xdp | Self::Tc | Self::Handed, Hook::DRIVER_TX) => {
+            (Self::NicRx, Hook::NIC_RX) => !matches!(outcome, Err(Refusal::Unwritable | Refusal::Mismatch)),
+            (Self::Handed, Hook::NIC_RX) => matches!(outcome, Ok(()) | Err(Refusal::Full | Refusal::Absent)),
+            (Self::Xdp | Self::Tc | Self::Handed, Hook::DRIVER_TX | Hook::NIC_TX) => {
                 matches!(outcome, Ok(()) | Err(Refusal::Full | Refusal::Absent | Refusal::Mismatch))
-            }
-            (Self::Xdp | Self::Tc | Self::Handed, Hook::NIC_TX) => {
-                matches!(outcome, Ok(()) | Err(Refusal::Full | Refusal::Absent))
             }
             _ => false,
         }
@@ -120,13 +115,14 @@ pub fn compare_late(origin: &str, objects: &Objects, program: LateProgram, packe
         comparison.twin.model.set(model.unwrap_or(Model::NONE));
         // The uplink has a rule of its own.
         for point in [0, site().point] {
-            comparison.twin.site = Site { point, keeps_sent: 1, namespace: NAMESPACE, ..site() };
+            comparison.twin.site = Site { point, keeps_sent: 1, namespace: NAMESPACE, phc: PHC, ..site() };
             loaded.set_site(comparison.twin.site);
             for _ in 0..packets / 6 {
                 comparison.one_packet(&mut loaded);
             }
-            let left = comparison.twin.sent.take();
-            assert_eq!(loaded.in_flight().take(), left, "{origin}, {}: what is still in flight", program.name());
+            let (sent, nic_tx) = (comparison.twin.sent.take(), comparison.twin.nic_tx.take());
+            assert_eq!(loaded.in_flight().take(), sent, "{origin}, {}: what is still in flight", program.name());
+            assert_eq!(loaded.nic_times().take(), nic_tx, "{origin}, {}: what cards have sent", program.name());
         }
     }
     let conversions = comparison.twin.conversions.get();
@@ -145,6 +141,8 @@ pub fn compare_late(origin: &str, objects: &Objects, program: LateProgram, packe
 }
 
 const NAMESPACE: u32 = 4_026_531_840;
+/// The clock of the hosts' card.
+const PHC: u32 = 1;
 /// The hosts' own.
 const PROBERS: [IpAddr; 2] = [PROBER4, PROBER6];
 
@@ -173,6 +171,15 @@ impl Comparison {
         for (key, sent) in &known {
             table.keep(*key, *sent);
         }
+        let mut times = loaded.nic_times();
+        for key in known.keys() {
+            let time_ns = self.card_ns();
+            if time_ns != 0 {
+                let nic_tx = NicTx { time_ns, phc: PHC + u32::from(self.random.random_bool(0.1)), reserved: 0 };
+                times.keep(*key, nic_tx);
+                self.twin.nic_tx.borrow_mut().insert(*key, nic_tx);
+            }
+        }
         self.twin.sent.borrow_mut().extend(known);
         let nic_rx_ns = if self.program.reads_nic_rx() { self.card_ns() } else { 0 };
 
@@ -186,15 +193,18 @@ impl Comparison {
     }
 
     /// What the native routine makes of it.
-    fn native(&self, frame: &mut Vec<u8>, nic_rx_ns: u64) -> Option<Result<(), Refusal>> {
+    fn native(&self, frame: &mut Vec<u8>, nic_rx_ns: u64) -> Result<(), Refusal> {
         let hook = self.program.hook();
-        let outcome = match self.program {
-            LateProgram::NicRx if nic_rx_ns == 0 => return None,
-            LateProgram::NicRx => stamp_nic_rx(frame.as_mut_slice(), &self.twin, nic_rx_ns),
-            _ => stamp(frame.as_mut_slice(), &self.twin, Passage { nic_rx_ns, ..hook.into() }),
+        // The kernel's addresses, which some drivers have in the place of a time, are negative.
+        let nic_rx_ns = if nic_rx_ns.cast_signed() < 0 { 0 } else { nic_rx_ns };
+        let outcome = if self.program == LateProgram::NicRx {
+            stamp_nic_rx(frame.as_mut_slice(), &self.twin, nic_rx_ns)
+        } else {
+            let nic_rx_ns = self.program.reads_nic_rx().then_some(nic_rx_ns);
+            stamp(frame.as_mut_slice(), &self.twin, Passage { nic_rx_ns, ..hook.into() })
         };
         *self.twin.counts.borrow_mut().entry((hook, outcome)).or_default() += 1;
-        Some(outcome)
+        outcome
     }
 
     /// Requests that have left, to some of which this frame may be the reply.
@@ -227,7 +237,6 @@ impl Comparison {
         }
         Sent {
             driver_tx_ns: self.random.random(),
-            nic_tx_ns: self.card_ns(),
             echo,
             nic_tx_asked: self.random.random_bool(0.5).into(),
             reserved: [0; 3],

@@ -6,7 +6,10 @@ use std::{
 };
 
 use instamp_clockmap::Model;
-use instamp_trailer::{Address, Bound, Clock, Hook, Host, Refusal, Sent, SentKey, Site, Standing};
+use instamp_trailer::{Address, Bound, Clock, Hook, Host, NicTx, Refusal, Sent, SentKey, Site, Standing};
+
+/// How many packets, or late stamps, by hook and outcome.
+type Counts = HashMap<(Hook, Result<(), Refusal>), u64>;
 
 /// A host on which the time is the one that the kernel read.
 pub(super) struct Twin {
@@ -22,8 +25,10 @@ pub(super) struct Twin {
     pub(super) conversions: Cell<[u64; 2]>,
     /// Requests that have left.
     pub(super) sent: RefCell<HashMap<SentKey, Sent>>,
+    /// When cards sent them.
+    pub(super) nic_tx: RefCell<HashMap<SentKey, NicTx>>,
     /// What became of packets and of late stamps.
-    pub(super) counts: RefCell<HashMap<(Hook, Result<(), Refusal>), u64>>,
+    pub(super) counts: RefCell<Counts>,
 }
 
 impl Twin {
@@ -36,6 +41,7 @@ impl Twin {
             model: Cell::new(Model::NONE),
             conversions: Cell::default(),
             sent: RefCell::default(),
+            nic_tx: RefCell::default(),
             counts: RefCell::default(),
         }
     }
@@ -58,8 +64,16 @@ impl Host for Twin {
         self.sent.borrow().get(key).copied()
     }
 
-    fn forget(&self, key: &SentKey) -> bool {
+    fn forget_sent(&self, key: &SentKey) -> bool {
         self.sent.borrow_mut().remove(key).is_some()
+    }
+
+    fn nic_tx(&self, key: &SentKey) -> Option<NicTx> {
+        self.nic_tx.borrow().get(key).copied()
+    }
+
+    fn forget_nic_tx(&self, key: &SentKey) -> bool {
+        self.nic_tx.borrow_mut().remove(key).is_some()
     }
 
     fn convert(&self, device_ns: u64) -> Option<(u64, Bound)> {

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use instamp::{
     DEFAULT_PAYLOAD_LENGTH,
     prober::{Config, SocketKind},
+    trailer::wire::{DEFAULT_CAP, trailer_length},
 };
 
 use super::{resolve::Family, source::Source, text::Style};
@@ -40,12 +41,13 @@ pub(crate) struct Options {
     #[arg(short = 'w', long, value_name = "TIME", value_parser = parse_positive_duration)]
     deadline: Option<Duration>,
 
-    /// The ICMP payload in bytes, an even number, the trailer inside. Below 64 fewer stamps fit, below 40 none
-    #[arg(short = 's', long, value_name = "BYTES", default_value_t = DEFAULT_PAYLOAD_LENGTH)]
-    pub(super) size: usize,
+    /// The ICMP payload in bytes, an even number, the trailer inside. Below 64 fewer stamps fit, below 40 none [default: 64; 88
+    /// with --hw]
+    #[arg(short = 's', long, value_name = "BYTES")]
+    size: Option<usize>,
 
     /// How many stamps the trailer has room for, 2 to 15: each takes 12 bytes of the payload, and the trailer 16 more
-    /// [default: 4, or what fits]
+    /// [default: 4, 6 with --hw, or what fits]
     #[arg(long, value_name = "RECORDS")]
     cap: Option<u8>,
 
@@ -83,8 +85,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "KIND", default_value = "auto")]
     socket: Socket,
 
-    /// Ask the network card for the times at which requests leave it. It tells them where `instamp attach --hw` has set it; to
-    /// have room for the stamps of all stages, use `--cap 6 -s 88`
+    /// Ask the network card for the times at which requests leave it. It tells them where `instamp attach --hw` has set it. The
+    /// payload is larger, to have room for the stamps of all stages: some far ends truncate it, and then -s 64 helps
     #[arg(long)]
     pub(super) hw: bool,
 
@@ -96,6 +98,9 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with = "json")]
     pub(super) stages: bool,
 }
+
+/// Room for tc-egress, driver-tx, nic-tx, nic-rx, xdp-ingress, and another device of this host.
+const HARDWARE_CAP: u8 = 6;
 
 const HELP: &str = "\
 Times are seconds (0.2), or have a suffix: ns, us, ms, s (200ms).
@@ -122,7 +127,7 @@ SIGQUIT (Ctrl-\\) prints a line on standard error: how it stands.
 Examples:
   instamp ping -c 20 --stages 192.0.2.1
   instamp ping -i 10ms -w 60 -q 2001:db8::1
-  instamp ping --hw --cap 6 -s 88 --stages 192.0.2.1
+  instamp ping --hw --stages 192.0.2.1
   instamp ping --json example.net | jq 'select(.type == \"reply\") | .net_ns'
 
 Exit status: 0 where at least one reply came, 1 where none came, 2 on an error.";
@@ -141,6 +146,19 @@ impl Options {
             (_, true) => Family::V6,
             (false, false) => self.source.as_ref().map_or(Family::Any, Source::family),
         }
+    }
+
+    /// The length of the payload in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.size.unwrap_or_else(|| match self.cap {
+            _ if !self.hw => DEFAULT_PAYLOAD_LENGTH,
+            cap => trailer_length(cap.unwrap_or(HARDWARE_CAP).max(HARDWARE_CAP)),
+        })
+    }
+
+    fn cap(&self) -> Option<u8> {
+        let fits = |cap: &u8| trailer_length(*cap) <= self.size();
+        self.cap.or_else(|| (DEFAULT_CAP..=HARDWARE_CAP).rev().find(fits).filter(|_| self.hw))
     }
 
     pub(super) fn style(&self) -> Style {
@@ -163,8 +181,8 @@ impl Options {
             Socket::Raw => SocketKind::Raw,
             Socket::Dgram => SocketKind::Datagram,
         };
-        config.payload_bytes = self.size;
-        config.cap = self.cap;
+        config.payload_bytes = self.size();
+        config.cap = self.cap();
         config.count = self.count;
         config.interval = self.interval;
         config.timeout = self.timeout;
@@ -198,6 +216,26 @@ mod tests {
         assert_eq!(family(&["-I", "192.0.2.1", "example.net"]), Family::V4);
         assert_eq!(family(&["-I", "fe80::2%eth0", "example.net"]), Family::V6);
         assert_eq!(family(&["-4", "-I", "eth0", "example.net"]), Family::V4);
+    }
+
+    #[test]
+    fn hardware_stamps_get_room_unless_told_otherwise() {
+        let room = |arguments: &[&str]| {
+            let config = options(arguments).config("192.0.2.1".parse().expect("an address"), None);
+            (config.payload_bytes, config.cap)
+        };
+        for (arguments, expected) in [
+            (&["192.0.2.1"][..], (64, None)),
+            (&["--hw", "192.0.2.1"], (88, Some(6))),
+            (&["--hw", "-s", "64", "192.0.2.1"], (64, Some(4))),
+            (&["--hw", "-s", "80", "192.0.2.1"], (80, Some(5))),
+            (&["--hw", "-s", "40", "192.0.2.1"], (40, None)),
+            (&["--hw", "-s", "1000", "192.0.2.1"], (1000, Some(6))),
+            (&["--hw", "--cap", "8", "192.0.2.1"], (112, Some(8))),
+            (&["--hw", "--cap", "3", "192.0.2.1"], (88, Some(3))),
+        ] {
+            assert_eq!(room(arguments), expected, "{arguments:?}");
+        }
     }
 
     #[test]

@@ -32,9 +32,9 @@ impl<'a> Report<'a> {
     pub(super) fn start(options: &'a Options, address: IpAddr) -> io::Result<Self> {
         let mut out = io::stdout().lock();
         if options.json {
-            json::start(&mut out, &options.destination, address, options.size, options.interval)?;
+            json::start(&mut out, &options.destination, address, options.size(), options.interval)?;
         } else {
-            text::header(&mut out, &options.destination, address, options.size)?;
+            text::header(&mut out, &options.destination, address, options.size())?;
         }
         Ok(Self {
             options,
@@ -43,7 +43,7 @@ impl<'a> Report<'a> {
             tally: Tally::new(),
             lines: Lines::new(options.style()),
             stages: Stages::default(),
-            hints: Hints::new(options.size),
+            hints: Hints::new(options.size()),
         })
     }
 
