@@ -167,6 +167,42 @@ fn a_driver_that_knows_receive_times_is_asked_for_them() {
 }
 
 #[test]
+fn a_card_that_cannot_be_set_back_is_in_no_other_commands_way() {
+    let Some(world) = World::new() else { return };
+    let (hooks, notices) = world.telling_hooks();
+    let inside = &world;
+    world.host.enter(move || {
+        let world = inside;
+        attach(&hooks, &Request::new(NIC)).unwrap();
+        // A veth has no setting, as a card that is down may have none.
+        let [whole] = world
+            .bpffs
+            .entries()
+            .into_iter()
+            .filter(|path| path.join("SITE").exists())
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap();
+        std::fs::create_dir(whole.join("setting_0_0_1_1")).unwrap();
+        let error = hooks.detach(NIC).unwrap_err().to_string();
+        assert!(error.contains("restore the timestamps of nic"), "{error}");
+        assert_eq!(probe().len(), 3, "it is attached as before");
+
+        // As a command leaves it that dies.
+        let partial = whole.with_file_name(format!("{}_partial", whole.file_name().unwrap().display()));
+        std::fs::rename(&whole, &partial).unwrap();
+        drop(notices.try_iter());
+        assert_eq!(hooks.status().unwrap().len(), 0);
+        assert!(notices.try_iter().any(|notice| matches!(notice, Notice::CardNotRestored { .. })));
+        world.peer.enter(|| hooks.sweep().unwrap());
+        assert!(partial.exists(), "its network namespace alone can do that");
+        std::fs::remove_dir(partial.join("setting_0_0_1_1")).unwrap();
+        hooks.sweep().unwrap();
+    });
+    world.assert_clean(NIC);
+}
+
+#[test]
 fn a_device_without_hardware_times_is_attached_and_told() {
     let Some(world) = World::new() else { return };
     let (hooks, notices) = world.telling_hooks();
