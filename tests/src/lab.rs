@@ -160,13 +160,25 @@ impl Lab {
         assert!(output.status.success(), "detach: {output:?}");
     }
 
-    /// What the hooks of `device` have counted, those on the way out first.
+    /// What the hooks of `device` have counted of the packets that passed it, those on the way out first.
     ///
     /// # Panics
     ///
     /// It is not attached.
     #[track_caller]
     pub fn counters(&self, role: &str, device: &str) -> Vec<Counters> {
+        let mut counters = self.all_counters(role, device);
+        counters.retain(|counters| !counters.is_of_late_stamps());
+        counters
+    }
+
+    /// Likewise, with what they have counted of late stamps.
+    ///
+    /// # Panics
+    ///
+    /// It is not attached.
+    #[track_caller]
+    pub fn all_counters(&self, role: &str, device: &str) -> Vec<Counters> {
         let output = self.instamp(role).args(["status", "--json"]).output().expect("instamp");
         assert!(output.status.success(), "status: {output:?}");
         let lines = str::from_utf8(&output.stdout).expect("text").lines();
@@ -201,6 +213,13 @@ pub struct Counters {
     pub stamped: u64,
     /// Packets that it did not, by the name of the reason.
     pub refused: BTreeMap<String, u64>,
+}
+
+impl Counters {
+    /// Whether it counts stamps that others write, of what they know besides, and not the packets that pass it.
+    pub fn is_of_late_stamps(&self) -> bool {
+        matches!(&*self.hook, "driver-tx" | "nic-tx" | "nic-rx")
+    }
 }
 
 impl From<&Value> for Counters {

@@ -105,6 +105,21 @@ pub fn number(line: &Value, name: &str) -> i64 {
     line[name].as_i64().unwrap_or_else(|| panic!("no {name}: {line}"))
 }
 
+/// The time from the stamp of one hook to that of another, if a reply has both.
+pub fn between(reply: &Value, from: &str, to: &str) -> Option<i64> {
+    let stamps = reply["stamps"].as_array()?;
+    let time = |hook| stamps.iter().find(|stamp| stamp["hook"] == hook)?["time_ns"].as_i64();
+    Some(time(to)? - time(from)?)
+}
+
+/// `net` between the hooks that are next to a capture on the same device: what comes behind the capture is left out.
+///
+/// A capture takes the time of a request, then copies it, and then the driver gets it: its own work lies between its time and
+/// driver-tx.
+pub fn net_at_capture(reply: &Value) -> Option<i64> {
+    between(reply, "tc-egress", "xdp-ingress").or_else(|| between(reply, "tc-egress", "tc-ingress"))
+}
+
 /// Asserts that a corrected reply's components sum up to its RTT, to the nanosecond.
 #[track_caller]
 fn adds_up(reply: &Value) {

@@ -40,7 +40,7 @@ fn summarize<'a>(echoes: impl Iterator<Item = &'a Echo> + Clone) -> Seen {
 }
 
 /// One run, seen from inside the container, on the network card, and at the far end. `ingress` is told apart by where
-/// the second stamp is seen first: captures see packets behind XDP and before TC.
+/// the stamps of the reply are seen first: captures see packets behind XDP and before TC.
 fn a_run(lab: &Lab, ingress: &str, destination: &str, socket: &str) {
     let places = [("c1", "eth0"), ("host", Lab::NIC), ("remote", "eth0")];
     let captures = places.map(|(role, device)| Capture::start(lab, role, device, ECHOES));
@@ -63,8 +63,9 @@ fn a_run(lab: &Lab, ingress: &str, destination: &str, socket: &str) {
         assert_eq!(direction.checksums.len(), 1, "{context}");
         assert_eq!(direction.identifiers.len(), 1, "{context}");
     }
-    let behind_ingress = if ingress == "xdp" { 2 } else { 1 };
-    let expected = [("c1", [0, 2]), ("host", [1, behind_ingress]), ("remote", [1, 1])];
+    // The hook on the way in writes its own stamp, and that of the driver.
+    let behind_ingress = if ingress == "xdp" { 3 } else { 1 };
+    let expected = [("c1", [0, 3]), ("host", [1, behind_ingress]), ("remote", [1, 1])];
     for (role, used) in expected {
         for (direction, used) in seen[role].iter().zip(used) {
             assert_eq!(direction.used, BTreeSet::from([used]), "{role}: {context}");

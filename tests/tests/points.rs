@@ -4,7 +4,7 @@
 use instamp_tests::{
     capture::{Capture, ECHOES, echoes},
     lab::Lab,
-    ping::{Run, number},
+    ping::{Run, between, number},
     privilege::{root, tool},
 };
 use serde_json::Value;
@@ -14,6 +14,15 @@ const VETH: &str = "veth-c1";
 
 /// Phase, point and hook of a stamp.
 type Place<'a> = (&'a str, i64, &'a str);
+
+/// Those with XDP at the uplink, and TC at the container's veth.
+const ALL: [Place<'_>; 5] = [
+    ("request", 1, "tc-ingress"),
+    ("request", 0, "tc-egress"),
+    ("reply", 0, "xdp-ingress"),
+    ("request", 0, "driver-tx"),
+    ("reply", 1, "tc-egress"),
+];
 
 /// Where a probe was stamped, by the order of the stamps.
 fn places(reply: &Value) -> Vec<Place<'_>> {
@@ -25,6 +34,9 @@ fn text<'a>(stamp: &'a Value, name: &str) -> &'a str {
     stamp[name].as_str().unwrap()
 }
 
+/// Room for the stamps of all stages.
+const ROOM: [&str; 4] = ["--cap", "6", "-s", "88"];
+
 /// Probes from a container of which all are corrected, and have been stamped in these places, one after another.
 fn stamped(lab: &Lab, options: &[&str], expected: &[Place<'_>], net_source: &str) {
     for destination in [Lab::REMOTE, Lab::REMOTE6] {
@@ -35,7 +47,9 @@ fn stamped(lab: &Lab, options: &[&str], expected: &[Place<'_>], net_source: &str
             assert_eq!(places(reply), expected, "{reply}");
             assert_eq!(reply["net_source"], net_source, "{reply}");
             let stamps = reply["stamps"].as_array().unwrap();
-            assert!(stamps.is_sorted_by_key(|stamp| number(stamp, "time_ns")), "{reply}");
+            let by_hooks = stamps.iter().filter(|stamp| stamp["hook"] != "driver-tx");
+            assert!(by_hooks.map(|stamp| number(stamp, "time_ns")).is_sorted(), "{reply}");
+            assert!(between(reply, "tc-egress", "driver-tx").is_none_or(|ns| ns >= 0), "{reply}");
             assert!(stamps.iter().all(|stamp| stamp["node"] == stamps[0]["node"]), "one host: {reply}");
         }
     }
@@ -55,11 +69,14 @@ fn every_stage_is_in_its_place() {
     for (uplink, container) in [("xdp", "tc"), ("tc", "xdp")] {
         let lab = hooked(&[], uplink, container);
         let (uplink, container) = (format!("{uplink}-ingress"), format!("{container}-ingress"));
-        let net_source = format!("tc-egress/{uplink}");
-        let at_uplink = [("request", 0, "tc-egress"), ("reply", 0, &uplink)];
-        let all = [("request", 1, &*container), at_uplink[0], at_uplink[1], ("reply", 1, "tc-egress")];
-        stamped(&lab, &[], &all, &net_source);
-        stamped(&lab, &["--socket", "raw"], &all, &net_source);
+        let net_source = format!("driver-tx/{uplink}");
+        // That of the driver is written behind the one of the hook on the way in.
+        let at_uplink = [("request", 0, "tc-egress"), ("reply", 0, &uplink), ("request", 0, "driver-tx")];
+        let all = [&[("request", 1, &*container)][..], &at_uplink, &[("reply", 1, "tc-egress")]].concat();
+        stamped(&lab, &ROOM, &all, &net_source);
+        stamped(&lab, &[&ROOM[..], &["--socket", "raw"]].concat(), &all, &net_source);
+        // Without room the last one is left out.
+        stamped(&lab, &[], &all[..4], &net_source);
 
         lab.detach("host", VETH);
         stamped(&lab, &[], &at_uplink, &net_source);
@@ -76,13 +93,7 @@ fn every_stage_is_in_its_place() {
 fn every_stage_of_a_jumbo_frame_is_in_its_place() {
     let Some(()) = root() else { return };
     let lab = hooked(&["--mtu", "9000"], "xdp", "tc");
-    let all = [
-        ("request", 1, "tc-ingress"),
-        ("request", 0, "tc-egress"),
-        ("reply", 0, "xdp-ingress"),
-        ("reply", 1, "tc-egress"),
-    ];
-    stamped(&lab, &["-s", "8000"], &all, "tc-egress/xdp-ingress");
+    stamped(&lab, &["--cap", "6", "-s", "8000"], &ALL, "driver-tx/xdp-ingress");
 }
 
 /// Hooks in the container's own namespace are the host's as well: what lies between them is no remote's.
@@ -96,9 +107,11 @@ fn hooks_in_the_container_are_this_hosts() {
         ("request", 2, "tc-egress"),
         ("request", 0, "tc-egress"),
         ("reply", 0, "xdp-ingress"),
+        ("request", 0, "driver-tx"),
         ("reply", 2, "tc-ingress"),
+        ("request", 2, "driver-tx"),
     ];
-    stamped(&lab, &[], &all, "tc-egress/xdp-ingress");
+    stamped(&lab, &ROOM, &all, "driver-tx/xdp-ingress");
 }
 
 /// A container that no point was made for is a stranger to the container's veth of another.
@@ -133,11 +146,5 @@ fn a_trailer_that_is_too_small_says_so_and_what_would_do() {
     let output = lab.instamp("c1").args(["ping", "-c", "2", "-i", "2ms", "-s", "40", Lab::REMOTE]).output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
     let (_, remedy) = message.trim().rsplit_once("use ").unwrap_or_else(|| panic!("no remedy: {message}"));
-    let all = [
-        ("request", 1, "tc-ingress"),
-        ("request", 0, "tc-egress"),
-        ("reply", 0, "xdp-ingress"),
-        ("reply", 1, "tc-egress"),
-    ];
-    stamped(&lab, &remedy.split(' ').collect::<Vec<_>>(), &all, "tc-egress/xdp-ingress");
+    stamped(&lab, &remedy.split(' ').collect::<Vec<_>>(), &ALL, "driver-tx/xdp-ingress");
 }
