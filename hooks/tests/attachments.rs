@@ -191,7 +191,7 @@ fn a_card_that_cannot_be_set_back_is_in_no_other_commands_way() {
         // As a command leaves it that dies.
         let partial = whole.with_file_name(format!("{}_partial", whole.file_name().unwrap().display()));
         std::fs::rename(&whole, &partial).unwrap();
-        drop(notices.try_iter());
+        let _: Vec<_> = notices.try_iter().collect();
         assert_eq!(hooks.status().unwrap().len(), 0);
         assert!(notices.try_iter().any(|notice| matches!(notice, Notice::CardNotRestored { .. })));
         world.peer.enter(|| hooks.sweep().unwrap());

@@ -17,7 +17,7 @@ const RATE_BITS: u64 = 10_000_000;
 const BURST_BYTES: u64 = 5_000;
 /// What is sent right before a probe.
 const BACKLOG_FRAMES: u64 = 20;
-const FRAME_BYTES: u64 = 1_514;
+const FRAME_BYTES: usize = 1_514;
 /// Ethernet, IPv4 and ICMP headers, and the payload.
 const PROBE_BYTES: u64 = 14 + 20 + 8 + 64;
 
@@ -59,7 +59,7 @@ fn the_wait_in_the_queue_is_told_and_is_not_the_networks() {
     let (wire, prober) = lab.enter("host", || (Wire::open(Lab::NIC), Prober::open()));
 
     // Of a protocol for experiments, to nobody.
-    let mut frame = [0; FRAME_BYTES as usize];
+    let mut frame = [0; FRAME_BYTES];
     frame[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
     frame[6..12].copy_from_slice(&wire.address());
     frame[12..14].copy_from_slice(&[0x88, 0xb5]);
@@ -77,7 +77,7 @@ fn the_wait_in_the_queue_is_told_and_is_not_the_networks() {
         queued.push(probe(&prober, 2 * round + 2));
     }
 
-    let expected = ns_to_send(BACKLOG_FRAMES * FRAME_BYTES + PROBE_BYTES - BURST_BYTES).cast_signed();
+    let expected = ns_to_send(BACKLOG_FRAMES * FRAME_BYTES as u64 + PROBE_BYTES - BURST_BYTES).cast_signed();
     let of = |times: &[Times], which: fn(&Times) -> i64| median(times.iter().map(which).collect());
     let (told, net, stack) = (of(&queued, |of| of.queue), of(&queued, |of| of.net), of(&queued, |of| of.tx_stack));
     let (unqueued_told, unqueued_net) = (of(&unqueued, |of| of.queue), of(&unqueued, |of| of.net));
