@@ -28,15 +28,13 @@ use nix::{
 
 /// An address of the remote at which nobody answers.
 const SILENT: &str = "10.99.0.9";
-/// The upper half of the nonces that the witnesses look for.
-const WITNESSED: u64 = 0x7769_746e << 32;
 /// How many entries the table has.
 const TABLE: u64 = 65_536;
 
 const SENDERS: u32 = 8;
 const PROBES_EACH: u32 = 125_000;
-/// How many requests a sender has under way.
-const WINDOW: u32 = 50;
+/// How many requests a sender has under way. Those of all fit into the ring of a veth, which drops what does not.
+const WINDOW: u32 = 25;
 /// One of so many is not answered: together more than the table holds.
 const UNANSWERED: u32 = 10;
 
@@ -113,6 +111,8 @@ fn driver_tx(status: &Attachment) -> &Counters {
 struct Witnesses {
     object: Object,
     links: Vec<Link>,
+    /// The upper half of the nonces that they look for. The lower half is the number.
+    mark: u64,
 }
 
 /// What they have noted: `struct seen`.
@@ -127,11 +127,16 @@ struct Seen {
 impl Witnesses {
     /// They run in the order in which they are attached: `between` attaches what they are witnesses of.
     fn around(requests: u32, between: impl FnOnce()) -> Self {
+        let mark: u32 = rand::random();
         let mut open = ObjectBuilder::default().open_memory(&WITNESS.newest()).unwrap();
         for mut map in open.maps_mut() {
-            map.set_max_entries(requests).unwrap();
+            if map.name() == "SEEN" {
+                map.set_max_entries(requests).unwrap();
+            } else {
+                map.set_initial_value(&mark.to_be_bytes()).unwrap();
+            }
         }
-        let mut witnesses = Self { object: open.load().unwrap(), links: Vec::new() };
+        let mut witnesses = Self { object: open.load().unwrap(), links: Vec::new(), mark: u64::from(mark) << 32 };
         witnesses.attach("before");
         between();
         witnesses.attach("behind");
@@ -145,7 +150,7 @@ impl Witnesses {
 
     /// By the number of the request.
     fn seen(&self) -> Vec<Seen> {
-        let map = self.object.maps().next().unwrap();
+        let map = self.object.maps().find(|map| map.name() == "SEEN").unwrap();
         let mut all = vec![Seen::default(); map.max_entries().try_into().unwrap()];
         for (key, value) in map.lookup_batch(8_192, MapFlags::ANY, MapFlags::ANY).unwrap() {
             let number: usize = u32::from_ne_bytes(key.try_into().unwrap()).try_into().unwrap();
@@ -163,8 +168,8 @@ struct Replied {
     driver_tx_ns: Option<u64>,
 }
 
-/// Sends requests with numbers from `first` on, and returns their replies. All stamps are in the order of events.
-fn send(prober: &Prober, first: u32) -> Vec<Replied> {
+/// Sends requests with a mark, and numbers from `first` on, and returns their replies. All stamps are in the order of events.
+fn send(prober: &Prober, mark: u64, first: u32) -> Vec<Replied> {
     let (remote, silent) = (address(Lab::REMOTE), address(SILENT));
     let mut replies = Vec::new();
     let mut sent = [0; WINDOW as usize];
@@ -174,12 +179,12 @@ fn send(prober: &Prober, first: u32) -> Vec<Replied> {
             let is_answered = number % UNANSWERED != 0;
             awaited += u32::from(is_answered);
             let target = if is_answered { remote } else { silent };
-            sent[usize::from(slot)] = prober.send(target, slot, WITNESSED | u64::from(number));
+            sent[usize::from(slot)] = prober.send(target, slot, mark | u64::from(number));
         }
         for _ in 0..awaited {
             let answer = prober.receive();
             let number = begin + u32::from(answer.sequence());
-            let nonce = WITNESSED | u64::from(number);
+            let nonce = mark | u64::from(number);
             let [left, driver, arrived] =
                 [Hook::TC_EGRESS, Hook::DRIVER_TX, Hook::XDP_INGRESS].map(|hook| answer.time_ns(nonce, hook));
             let times = [Some(sent[usize::from(answer.sequence())]), left, driver, arrived, Some(answer.received_ns)];
@@ -198,12 +203,12 @@ fn a_million_probes_get_their_own_times() {
     let stamped = Stamped::up(&["--containers", &SENDERS.to_string()]);
     let total = SENDERS * PROBES_EACH;
     let witnesses = Witnesses::around(total, || stamped.attach());
-    let memory = stamped.memory();
+    let (mark, memory) = (witnesses.mark, stamped.memory());
     let replies: Vec<Replied> = thread::scope(|scope| {
         let senders: Vec<_> = (0..SENDERS)
             .map(|sender| {
                 let prober = stamped.lab.enter(&format!("c{}", sender + 1), Prober::open);
-                scope.spawn(move || send(&prober, sender * PROBES_EACH))
+                scope.spawn(move || send(&prober, mark, sender * PROBES_EACH))
             })
             .collect();
         senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect()
