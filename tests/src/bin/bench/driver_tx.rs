@@ -67,7 +67,7 @@ fn measure_with(wire: &Wire, table: &str, flags: u32) {
     let (_, probe) = probes().into_iter().next().expect("one");
     bench.send(&probe, MANY);
     bench.print("probe-ipv4", table, "full", &probe, false);
-    if flags == NO_COMMON_LRU {
+    if flags == 0 {
         for (name, frame) in others() {
             bench.print(name, table, "full", &frame, false);
         }
@@ -130,7 +130,7 @@ impl<'a> Bench<'a> {
         let namespace = u32::try_from(namespace.ino()).expect("a number");
         let key = [namespace, wire.ifindex()].map(u32::to_ne_bytes).concat();
         let Site { node, point, .. } = site();
-        let device = [&node.to_ne_bytes()[..], &[point, 0], &[0; 4]].concat();
+        let device = [&node.to_ne_bytes()[..], &[point, 0], &[0; 4], &[0; 4]].concat();
         map(&object, "DEVICES").update(&key, &device, MapFlags::ANY).expect("write DEVICES");
         let link = object.progs_mut().next().expect("a program").attach().expect("attach");
 
