@@ -6,7 +6,6 @@
 #include "kernel.h"
 #include "request.h"
 
-#include <linux/errno.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 
@@ -24,6 +23,40 @@ static __always_inline int asks_for_hardware_time(const struct sk_buff *skb)
 	bpf_probe_read_kernel(&tx_flags, sizeof(tx_flags),
 			      shared + bpf_core_field_offset(struct skb_shared_info, tx_flags));
 	return tx_flags & SKBTX_HW_TSTAMP;
+}
+
+/* Keeps a request in the place of the oldest of its set, unless it is kept already. */
+static __always_inline void keep(const struct sent_key *key, const struct sent *sent, struct sent_counters *counters)
+{
+	__u64 tag = tag_of(key);
+	struct set *set = set_of(tag);
+	struct sent_counters *others;
+	struct entry *entry;
+	__u32 way;
+
+	if (!set)
+		return;
+	if (way_of(set, tag) != WAYS) {
+		counters->repeated++;
+		return;
+	}
+	way = __sync_fetch_and_add(&set->next, 1) % WAYS;
+	entry = &set->entries[way];
+	if (!try_lock(entry)) {
+		counters->refused++;
+		return;
+	}
+	if (set->tags[way]) {
+		others = bpf_map_lookup_elem(&SENT_COUNTERS, &entry->sent.device);
+		if (others)
+			others->evicted++;
+	}
+	entry->key = *key;
+	entry->sent = *sent;
+	set->tags[way] = tag;
+	unlock(entry);
+	counters->kept++;
+	counters->asked += sent->nic_tx_asked;
 }
 
 /* TP_PROTO of include/trace/events/net.h. */
@@ -53,22 +86,12 @@ int BPF_PROG(driver_tx, const struct sk_buff *skb, const struct net_device *dev)
 	if (!device || !key_of(&trailer, &where, device, &key))
 		return 0;
 	__builtin_memcpy(sent.echo, echo.number, sizeof(sent.echo));
-	sent.nic_tx_asked = asks_for_hardware_time(skb);
+	sent.nic_tx_asked = asks_for_hardware_time(skb) != 0;
+	sent.phc = device->phc;
+	sent.device = device->slot;
 	counters = bpf_map_lookup_elem(&SENT_COUNTERS, &device->slot);
-	if (!counters)
-		return 0;
-
-	switch (bpf_map_update_elem(&IN_FLIGHT, &key, &sent, BPF_NOEXIST)) {
-	case 0:
-		counters->kept++;
-		counters->asked += sent.nic_tx_asked;
-		break;
-	case -EEXIST:
-		counters->repeated++;
-		break;
-	default:
-		counters->refused++;
-	}
+	if (counters)
+		keep(&key, &sent, counters);
 	return 0;
 }
 

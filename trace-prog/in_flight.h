@@ -24,26 +24,47 @@ struct device {
 	__u32 phc;	/* its card's clock: the N of /dev/ptpN, plus 1; 0 where the card's times are not taken */
 };
 
-/* `SentKey` of trailer/src/host.rs. */
+/* The layout is that of trailer/src/in_flight.rs. */
+enum {
+	SETS = 1 << 13,
+	SET_BITS = 13,
+	WAYS = 8,
+};
+
 struct sent_key {
 	__u8 nonce[8];
 	__u32 namespace;
 	__u32 point;
 };
 
-/* `Sent` of trailer/src/host.rs. */
 struct sent {
 	__u64 driver_tx_ns;	/* CLOCK_MONOTONIC */
+	__u64 nic_tx_ns;	/* the card's clock; 0 where it is not known */
 	__u8 echo[4];
-	__u8 nic_tx_asked;
-	__u8 reserved[3];
+	__u32 phc;	/* which clock: as in struct device */
+	__u32 nic_tx_asked;
+	__u32 device;	/* where it is counted: `slot` of struct device */
+};
+
+struct entry {
+	__u64 lock;
+	struct sent_key key;
+	struct sent sent;
+};
+
+struct set {
+	__u64 tags[WAYS];
+	__u64 next;
+	struct entry entries[WAYS];
 };
 
 /* What became of the requests that a device has sent. */
 struct sent_counters {
 	__u64 kept;
 	__u64 repeated;	/* not kept: there is one of the same key, as of a nonce that is used again */
-	__u64 refused;	/* not kept: there was no room */
+	__u64 refused;	/* not kept: somebody else was at that place */
+	__u64 taken;	/* by their replies; counted by the ingress hooks */
+	__u64 evicted;	/* by newer ones */
 	__u64 asked;	/* of those that were kept, whose sender asked for the card's time */
 	__u64 nic_kept;	/* of these, for which it came */
 	__u64 nic_late;	/* for which it came when they were not kept any more */
@@ -56,16 +77,11 @@ struct {
 	__type(value, struct device);
 } DEVICES SEC(".maps");
 
-/*
- * New entries take the room of the oldest, and none is ever exchanged for another of the same key: what a reader has copied was of
- * that key if the key is still there afterwards. One list for all processors: lists of their own (BPF_F_NO_COMMON_LRU) would divide the table by the
- * processors that there might be, which are hundreds on some virtual machines of two.
- */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
-	__type(key, struct sent_key);
-	__type(value, struct sent);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SETS);
+	__type(key, __u32);
+	__type(value, struct set);
 } IN_FLIGHT SEC(".maps");
 
 struct {
@@ -74,5 +90,49 @@ struct {
 	__type(key, __u32);
 	__type(value, struct sent_counters);
 } SENT_COUNTERS SEC(".maps");
+
+static __always_inline __u64 mix(__u64 number)
+{
+	number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9;
+	number = (number ^ number >> 27) * 0x94d049bb133111eb;
+	return number ^ number >> 31;
+}
+
+static __always_inline __u64 tag_of(const struct sent_key *key)
+{
+	__u64 nonce;
+
+	__builtin_memcpy(&nonce, key->nonce, sizeof(nonce));
+	return mix(nonce ^ mix((__u64)key->namespace << 32 | key->point)) | 1;
+}
+
+static __always_inline struct set *set_of(__u64 tag)
+{
+	__u32 number = tag >> (64 - SET_BITS);
+
+	return bpf_map_lookup_elem(&IN_FLIGHT, &number);
+}
+
+/* The place of an entry with this tag, or WAYS. It may be another's as soon as it is returned. */
+static __always_inline __u32 way_of(const struct set *set, __u64 tag)
+{
+#pragma clang loop unroll(full)
+	for (__u32 way = 0; way < WAYS; way++)
+		if (set->tags[way] == tag)
+			return way;
+	return WAYS;
+}
+
+/* Nobody waits: an entry is held for some nanoseconds, by somebody who may have been interrupted. */
+static __always_inline int try_lock(struct entry *entry)
+{
+	return __sync_val_compare_and_swap(&entry->lock, 0, 1) == 0;
+}
+
+static __always_inline void unlock(struct entry *entry)
+{
+	/* A read-modify-write that returns a value orders all before it. */
+	__sync_val_compare_and_swap(&entry->lock, 1, 0);
+}
 
 #endif

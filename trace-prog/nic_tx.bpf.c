@@ -11,20 +11,29 @@
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 
-/* `NicTx` of trailer/src/host.rs. */
-struct nic_tx {
-	__u64 time_ns;	/* the card's clock */
-	__u32 phc;	/* which one: as in struct device */
-	__u32 reserved;
-};
+/* Adds the card's time to a request that waits for its reply, and returns whether it does. */
+static __always_inline int add(const struct sent_key *key, __u64 nic_tx_ns)
+{
+	__u64 tag = tag_of(key);
+	struct set *set = set_of(tag);
+	struct entry *entry;
+	int is_known;
+	__u32 way;
 
-/* The times of requests in IN_FLIGHT, under the same keys. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
-	__type(key, struct sent_key);
-	__type(value, struct nic_tx);
-} NIC_TX SEC(".maps");
+	if (!set)
+		return 0;
+	way = way_of(set, tag);
+	if (way >= WAYS)
+		return 0;
+	entry = &set->entries[way];
+	if (!try_lock(entry))
+		return 0;
+	is_known = set->tags[way] == tag;
+	if (is_known)
+		entry->sent.nic_tx_ns = nic_tx_ns;
+	unlock(entry);
+	return is_known;
+}
 
 /* Reads a member of a structure of the kernel through any pointer. */
 #define READ(to, from, member) bpf_core_read(&(to), sizeof(to), &(from)->member)
@@ -37,7 +46,7 @@ static __always_inline int take(const struct sk_buff *skb, const struct skb_shar
 	struct sent_counters *counters;
 	struct device_key where = {};
 	struct packet packet = {};
-	struct nic_tx nic_tx = {};
+	__u64 nic_tx_ns = 0;
 	__u16 network = 0;
 	struct sent_key key = {};
 	struct device *device;
@@ -46,13 +55,13 @@ static __always_inline int take(const struct sk_buff *skb, const struct skb_shar
 
 	if (!hwtstamps)
 		return 0;
-	READ(nic_tx.time_ns, hwtstamps, hwtstamp);
+	READ(nic_tx_ns, hwtstamps, hwtstamp);
 	READ(packet.head, skb, head);
 	READ(network, skb, network_header);
 	READ(packet.tail, skb, tail);
 	READ(packet.protocol, skb, protocol);
 	packet.network = network;
-	if (!nic_tx.time_ns || !find_request(&packet, &echo) || !find_stamped(&packet, &echo, &trailer))
+	if (!nic_tx_ns || !find_request(&packet, &echo) || !find_stamped(&packet, &echo, &trailer))
 		return 0;
 	READ(dev, skb, dev);
 	READ(net, dev, nd_net.net);
@@ -65,14 +74,7 @@ static __always_inline int take(const struct sk_buff *skb, const struct skb_shar
 	if (!counters)
 		return 0;
 
-	nic_tx.phc = device->phc;
-	if (!bpf_map_lookup_elem(&IN_FLIGHT, &key)) {
-		counters->nic_late++;
-		return 0;
-	}
-	bpf_map_update_elem(&NIC_TX, &key, &nic_tx, BPF_NOEXIST);
-	/* The reply may have come meanwhile. Whoever removes the time counts it. */
-	if (bpf_map_lookup_elem(&IN_FLIGHT, &key) || bpf_map_delete_elem(&NIC_TX, &key))
+	if (add(&key, nic_tx_ns))
 		counters->nic_kept++;
 	else
 		counters->nic_late++;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use instamp_trailer::{
-    Address, Bound, Clock, Hook, Host, NicTx, Passage, Refusal, Sent, SentKey, Site, Standing, checksum::sum_bytes,
+    Address, Bound, Clock, Hook, Host, Passage, Refusal, Sent, SentKey, Site, Standing, checksum::sum_bytes,
     locate, stamp,
 };
 use libfuzzer_sys::fuzz_target;
@@ -34,21 +34,11 @@ impl Host for Anyone {
         Some(0x1122_3344_5566_7788)
     }
 
-    fn sent(&self, key: &SentKey) -> Option<Sent> {
-        let echo = *key.nonce.first_chunk()?;
-        Some(Sent { driver_tx_ns: 1, echo, nic_tx_asked: 1, reserved: [0; 3] })
-    }
-
-    fn forget_sent(&self, key: &SentKey) -> bool {
-        key.nonce[6] != 0
-    }
-
-    fn nic_tx(&self, key: &SentKey) -> Option<NicTx> {
-        Some(NicTx { time_ns: u64::from(key.nonce[7]), phc: 0, reserved: 0 })
-    }
-
-    fn forget_nic_tx(&self, key: &SentKey) -> bool {
-        key.nonce[5] != 0
+    fn take_sent(&self, key: &SentKey, echo: [u8; 4]) -> Result<Sent, Refusal> {
+        if key.nonce[6] == 0 {
+            return Err(Refusal::Absent);
+        }
+        Ok(Sent { driver_tx_ns: 1, nic_tx_ns: u64::from(key.nonce[7]), echo, phc: 0, nic_tx_asked: 1, device: 0 })
     }
 
     fn convert(&self, device_ns: u64) -> Option<(u64, Bound)> {

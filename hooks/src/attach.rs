@@ -21,7 +21,7 @@ use crate::{
     nic_rx,
     pins::{Directory, MAPS, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
     policy::Named,
-    sent::{IN_FLIGHT, NIC_TIMES, Requests},
+    sent::{Requests, SHARED},
     site,
     sweep::dismantle,
     tc,
@@ -283,15 +283,13 @@ impl Build<'_> {
         for name in MAPS {
             loader.map_pin_path(name, self.directory.pin(name));
         }
-        match sent.in_flight() {
-            Some(pin) => loader.map_pin_path(IN_FLIGHT, pin),
-            // Nothing writes to it.
-            None => loader.map_max_entries(IN_FLIGHT, 1),
-        };
-        match sent.nic_times() {
-            Some(pin) => loader.map_pin_path(NIC_TIMES, pin),
-            None => loader.map_max_entries(NIC_TIMES, 1),
-        };
+        for name in SHARED {
+            match sent.shared(name) {
+                Some(pin) => loader.map_pin_path(name, pin),
+                // Nothing writes to it.
+                None => loader.map_max_entries(name, 1),
+            };
+        }
         if let Some(phc) = offer.and_then(|offer| offer.phc) {
             match self.pins.clocks().readers(Device::Phc(phc)) {
                 Ok(pin) => _ = loader.map_pin_path(CLOCK, pin),
@@ -355,10 +353,10 @@ impl Build<'_> {
         if let Some(offer) = offer {
             card::switch_on(link, offer, directory, announce)?;
         }
-        if sent.in_flight().is_none() {
+        if !sent.is_watched() {
             return directory.set_site(site);
         }
-        let takes_nic_tx = sent.nic_times().is_some() && offer.is_some_and(|offer| offer.tx);
+        let takes_nic_tx = sent.are_cards_watched() && offer.is_some_and(|offer| offer.tx);
         sent.add(directory.key(), site, if takes_nic_tx { site.phc } else { 0 })?;
         directory.set_site(Site { keeps_sent: 1, ..site })
     }

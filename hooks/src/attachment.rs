@@ -108,7 +108,7 @@ impl Attachment {
             device: link.name.clone(),
             ifindex: link.ifindex,
             site,
-            sent: sent.counts(directory.key(), site.point)?.map(|counts| counts.with_replies(&hooks)),
+            sent: sent.counts(directory.key())?.map(|counts| counts.with_replies(&hooks)),
             hooks,
             sources: named(Named::Source),
             respond: named(Named::Respond),
@@ -120,17 +120,9 @@ impl Attachment {
 impl SentCounts {
     /// With what the replies tell.
     fn with_replies(self, hooks: &[HookState]) -> Self {
-        let counters = |hook| hooks.iter().find(|state| state.hook == hook).map(|state| &state.counters);
-        let refused = |hook, refusal| counters(hook).map_or(0, |counters| counters.refused(refusal));
-        let taken = counters(Hook::DRIVER_TX).map_or(0, |counters| {
-            let left = [Refusal::Absent, Refusal::Mismatch].map(|refusal| counters.refused(refusal));
-            counters.total() - left.iter().sum::<u64>()
-        });
-        Self {
-            evicted: self.kept.saturating_sub(taken + self.in_flight),
-            nic_skipped: refused(Hook::NIC_TX, Refusal::Absent).saturating_sub(self.nic_late),
-            ..self
-        }
+        let nic_tx = hooks.iter().find(|state| state.hook == Hook::NIC_TX);
+        let absent = nic_tx.map_or(0, |nic_tx| nic_tx.counters.refused(Refusal::Absent));
+        Self { nic_skipped: absent.saturating_sub(self.nic_late), ..self }
     }
 }
 
@@ -138,10 +130,6 @@ impl Counters {
     /// How many packets were left as they were for this reason.
     pub fn refused(&self, refusal: Refusal) -> u64 {
         self.refused.iter().filter(|(reason, _)| *reason == refusal).map(|(_, count)| count).sum()
-    }
-
-    fn total(&self) -> u64 {
-        self.stamped + self.refused.iter().map(|(_, count)| count).sum::<u64>()
     }
 }
 

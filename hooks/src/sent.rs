@@ -2,8 +2,7 @@
 //!
 //! ```text
 //! instamp/sent/DEVICES            the devices that are attached, in all network namespaces
-//! instamp/sent/IN_FLIGHT          requests that have left, and when the driver got them
-//! instamp/sent/NIC_TX             when cards have sent them
+//! instamp/sent/IN_FLIGHT          requests that have left, and what became known of them
 //! instamp/sent/SENT_COUNTERS      what became of them, by device
 //! instamp/sent/driver_tx, nic_tx  the links of the programs of trace-prog/
 //! ```
@@ -21,9 +20,9 @@ use std::{
 };
 
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
-use instamp_trailer::{SentKey, Site};
+use instamp_trailer::Site;
 use libbpf_rs::{
-    Link, MapCore as _, MapFlags, MapHandle, OpenMapMut,
+    Link, OpenMapMut,
     skel::{OpenSkel as _, SkelBuilder as _},
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -37,12 +36,12 @@ use crate::{
 };
 
 /// The names of the maps, in the objects and as pins.
-pub(crate) const IN_FLIGHT: &str = "IN_FLIGHT";
 const DEVICES: &str = "DEVICES";
+const IN_FLIGHT: &str = "IN_FLIGHT";
 const SENT_COUNTERS: &str = "SENT_COUNTERS";
 const MAPS: [&str; 3] = [DEVICES, IN_FLIGHT, SENT_COUNTERS];
-/// That of the program that watches cards, besides.
-pub(crate) const NIC_TIMES: &str = "NIC_TX";
+/// Those that ingress hooks use.
+pub(crate) const SHARED: [&str; 2] = [IN_FLIGHT, SENT_COUNTERS];
 
 /// The names of the programs, as pins of their links.
 const DRIVER_TX: &str = "driver_tx";
@@ -70,7 +69,7 @@ impl fmt::Display for Tracing {
 }
 
 /// What became of the requests of one device on their way out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct SentCounts {
     /// Times of requests that were kept for their replies.
@@ -78,12 +77,11 @@ pub struct SentCounts {
     /// Those that were not kept, since one of the same nonce was waiting: the prober used it twice, or the driver was busy and
     /// got the request again.
     pub repeated: u64,
-    /// Those that could not be kept, since the table gave no room.
+    /// Those that were not kept, since another processor was at that place of the table.
     pub refused: u64,
     /// Those that are waiting for their reply now.
     pub in_flight: u64,
-    /// Those that are neither waiting nor were taken out by a reply that came in by this device: newer ones have taken their room.
-    /// While requests leave, and replies come, this is an estimate, and rather too low.
+    /// Those that were waiting when a newer one took their room.
     pub evicted: u64,
     /// Of those that were kept, whose sender asked for the card's time.
     pub nic_asked: u64,
@@ -119,6 +117,8 @@ struct Counters {
     kept: u64,
     repeated: u64,
     refused: u64,
+    taken: u64,
+    evicted: u64,
     asked: u64,
     nic_kept: u64,
     nic_late: u64,
@@ -152,14 +152,19 @@ impl Requests {
         fs::symlink_metadata(self.pin(name)).is_ok()
     }
 
-    /// The pin of the table from which ingress hooks take the times, if something puts them there.
-    pub(crate) fn in_flight(&self) -> Option<PathBuf> {
-        self.has(DRIVER_TX).then(|| self.pin(IN_FLIGHT))
+    /// The pin of a map that ingress hooks use, if something fills it.
+    pub(crate) fn shared(&self, name: &str) -> Option<PathBuf> {
+        self.is_watched().then(|| self.pin(name))
     }
 
-    /// The pin of the table from which they take the times of cards, if something puts them there.
-    pub(crate) fn nic_times(&self) -> Option<PathBuf> {
-        self.has(NIC_TX).then(|| self.pin(NIC_TIMES))
+    /// Whether the times of requests are kept.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.has(DRIVER_TX)
+    }
+
+    /// Whether those of cards are.
+    pub(crate) fn are_cards_watched(&self) -> bool {
+        self.has(NIC_TX)
     }
 
     /// Attaches what tells the times at which the driver gets requests, unless it is there.
@@ -176,11 +181,7 @@ impl Requests {
         if self.has(NIC_TX) {
             return Ok(());
         }
-        let kept = self.keep(attach_nic_tx(|map| self.set_pin(map)).map(|(_, link)| link), NIC_TX);
-        if kept.is_err() {
-            self.unpin(NIC_TIMES)?;
-        }
-        kept
+        self.keep(attach_nic_tx(|map| self.set_pin(map)).map(|(_, link)| link), NIC_TX)
     }
 
     fn create(&self) -> Result<(), Error> {
@@ -264,7 +265,6 @@ impl Requests {
         }
         if known.values().all(|device| device.phc == 0) {
             self.unpin(NIC_TX)?;
-            self.unpin(NIC_TIMES)?;
         }
         if known.is_empty() {
             self.unpin(DRIVER_TX)?;
@@ -303,42 +303,27 @@ impl Requests {
         sys::Link::open(&pin).and_then(|link| link.info()).context("read", pin.display())
     }
 
-    /// What became of a device's requests, those left out that replies have to tell of; `None` where nothing is counted.
-    pub(crate) fn counts(&self, key: DeviceKey, point: u8) -> Result<Option<SentCounts>, Error> {
+    /// What became of a device's requests; `None` where nothing is counted. What the card has skipped, replies tell.
+    pub(crate) fn counts(&self, key: DeviceKey) -> Result<Option<SentCounts>, Error> {
         let Some(device) = self.device(key)? else { return Ok(None) };
         let path = self.pin(SENT_COUNTERS);
         let read = || open_counters(&path)?.get(&device.slot, 0);
         let all = read().context("read", path.display())?;
-        let sum = |field: fn(&Counters) -> u64| {
+        let sum = |field: fn(&Counters) -> u64| -> u64 {
             all.iter().filter_map(|one| Counters::read_from_bytes(one).ok()).map(|one| field(&one)).sum()
         };
+        let (kept, evicted) = (sum(|counters| counters.kept), sum(|counters| counters.evicted));
         Ok(Some(SentCounts {
-            kept: sum(|counters| counters.kept),
+            kept,
             repeated: sum(|counters| counters.repeated),
             refused: sum(|counters| counters.refused),
-            in_flight: self.count_in_flight(key, point)?,
+            in_flight: kept.saturating_sub(evicted).saturating_sub(sum(|counters| counters.taken)),
+            evicted,
             nic_asked: sum(|counters| counters.asked),
             nic_kept: sum(|counters| counters.nic_kept),
             nic_late: sum(|counters| counters.nic_late),
-            ..SentCounts::default()
+            nic_skipped: 0,
         }))
-    }
-
-    /// Devices with one point in one network namespace share their entries.
-    fn count_in_flight(&self, key: DeviceKey, point: u8) -> Result<u64, Error> {
-        let path = self.pin(IN_FLIGHT);
-        let is_of = |entry: &[u8]| {
-            SentKey::read_from_bytes(entry)
-                .is_ok_and(|entry| entry.namespace == key.namespace && entry.point == u32::from(point))
-        };
-        let count = || {
-            let map = MapHandle::from_pinned_path(&path)?;
-            // All at once: a hash table hands out whole buckets, and so often fewer entries than asked for, which the iterator
-            // takes for the end.
-            let entries = map.lookup_batch(map.max_entries(), MapFlags::ANY, MapFlags::ANY)?;
-            Ok::<_, libbpf_rs::Error>(entries.filter(|(entry, _)| is_of(entry)).count())
-        };
-        Ok(count().context("read", path.display())? as u64)
     }
 }
 
@@ -387,7 +372,7 @@ fn make_small(mut map: OpenMapMut<'_>) -> libbpf_rs::Result<()> {
 
 /// Whether a map of this name is one of ours, and not of the program's own data.
 fn is_map(name: &str) -> bool {
-    MAPS.contains(&name) || name == NIC_TIMES
+    MAPS.contains(&name)
 }
 
 type Devices = HashMap<MapData, [u8; KEY], [u8; DEVICE]>;

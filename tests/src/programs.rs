@@ -1,23 +1,26 @@
 //! The programs in the kernel, run on packets by `BPF_PROG_TEST_RUN`.
 
-use std::{collections::HashMap as StdHashMap, marker::PhantomData, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::HashMap as StdHashMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::{
-        Array, HashMap, MapData, PerCpuArray,
+        Array, MapData, PerCpuArray,
         lpm_trie::{Key, LpmTrie},
     },
     programs::{SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp, XdpMode},
 };
 use instamp_clockmap::Writer;
 use instamp_hooks::Objects;
-use instamp_trailer::{Address, Clock, Hook, NicTx, Refusal, Sent, SentKey, Site, Standing};
+use instamp_trailer::{
+    Address, Clock, Hook, Refusal, Sent, SentKey, Site, Standing,
+    in_flight::{Entry, Set},
+};
 use object::{
     Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
     write::{Symbol, SymbolSection},
 };
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::conversion;
 
@@ -162,19 +165,8 @@ impl Loaded {
     }
 
     /// The table of requests that have left, of this program alone.
-    pub fn in_flight(&mut self) -> Table<'_, Sent> {
-        self.table("IN_FLIGHT")
-    }
-
-    /// The table of the times at which cards sent them, likewise.
-    pub fn nic_times(&mut self) -> Table<'_, NicTx> {
-        self.table("NIC_TX")
-    }
-
-    fn table<V>(&mut self, name: &str) -> Table<'_, V> {
-        const { assert!(size_of::<V>() == VALUE) };
-        let map = self.ebpf.map_mut(name).expect("in the object");
-        Table { map: map.try_into().expect("a hash table"), values: PhantomData }
+    pub fn in_flight(&mut self) -> InFlight<'_> {
+        InFlight(self.ebpf.map_mut("IN_FLIGHT").expect("in the object").try_into().expect("an array"))
     }
 
     /// Becomes the publisher of the model with which the program converts times of the card.
@@ -222,32 +214,49 @@ impl Loaded {
 }
 
 /// What is known of requests that have left, as a loaded program finds it.
-pub struct Table<'a, V> {
-    map: HashMap<&'a mut MapData, [u8; KEY], [u8; VALUE]>,
-    values: PhantomData<V>,
-}
+pub struct InFlight<'a>(Array<&'a mut MapData, [u8; size_of::<Set>()]>);
 
-const KEY: usize = size_of::<SentKey>();
-const VALUE: usize = 16;
-
-impl<V: FromBytes + IntoBytes + Immutable> Table<'_, V> {
-    /// Keeps a value, in the place of another of its key.
-    pub fn keep(&mut self, key: SentKey, value: V) {
-        let key: [u8; KEY] = zerocopy::transmute!(key);
-        let value: [u8; VALUE] = value.as_bytes().try_into().expect("of its size");
-        self.map.insert(key, value, 0).expect("write the table");
+impl InFlight<'_> {
+    fn set(&self, number: u32) -> Set {
+        Set::read_from_bytes(&self.0.get(&number, 0).expect("read the table")).expect("of its size")
     }
 
-    /// Takes all out.
-    pub fn take(&mut self) -> StdHashMap<SentKey, V> {
-        let all: Vec<_> = self.map.iter().collect::<Result<_, _>>().expect("read the table");
-        for (key, _) in &all {
-            self.map.remove(key).expect("write the table");
+    fn write(&mut self, number: u32, set: &Set) {
+        let bytes: [u8; size_of::<Set>()] = set.as_bytes().try_into().expect("of its size");
+        self.0.set(number, bytes, 0).expect("write the table");
+    }
+
+    /// Keeps a request, in a free place of its set.
+    ///
+    /// # Panics
+    ///
+    /// There is none.
+    pub fn keep(&mut self, key: SentKey, sent: Sent) {
+        let tag = key.tag();
+        let number = SentKey::set(tag);
+        let mut set = self.set(number);
+        let way = set.tags.iter().position(|tag| *tag == 0).expect("a free place");
+        set.tags[way] = tag;
+        set.entries[way] = Entry { lock: 0, key, sent };
+        self.write(number, &set);
+    }
+
+    /// Takes out those of these requests that are there.
+    pub fn take(&mut self, keys: impl Iterator<Item = SentKey>) -> StdHashMap<SentKey, Sent> {
+        let mut taken = StdHashMap::new();
+        for key in keys {
+            let number = SentKey::set(key.tag());
+            let mut set = self.set(number);
+            for (tag, entry) in set.tags.iter_mut().zip(&set.entries) {
+                assert_eq!(entry.lock, 0, "{key:?}");
+                if *tag == key.tag() && entry.key == key {
+                    *tag = 0;
+                    taken.insert(key, entry.sent);
+                }
+            }
+            self.write(number, &set);
         }
-        let entry = |(key, value): &([u8; KEY], [u8; VALUE])| {
-            (zerocopy::transmute!(*key), V::read_from_bytes(value).expect("of its size"))
-        };
-        all.iter().map(entry).collect()
+        taken
     }
 }
 

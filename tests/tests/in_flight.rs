@@ -4,12 +4,15 @@
 use std::{
     fs,
     net::Ipv4Addr,
-    os::fd::{AsFd as _, AsRawFd as _},
+    os::{
+        fd::{AsFd as _, AsRawFd as _},
+        unix::fs::MetadataExt as _,
+    },
     thread,
     time::Instant,
 };
 
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{Array, Map, MapData};
 use instamp_hooks::{Attachment, Counters, Hook, Hooks, IngressChoice, Objects, Refusal, Request, XdpMode};
 use instamp_tests::{
     bpffs::Bpffs,
@@ -19,17 +22,17 @@ use instamp_tests::{
     prober::{self, Prober},
     responder::{Answer, Responder},
 };
-use instamp_trailer::{Sent, SentKey};
-use libbpf_rs::{Link, MapCore as _, MapFlags, Object, ObjectBuilder};
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    unistd::Pid,
+use instamp_trailer::{
+    SentKey,
+    in_flight::{SETS, Set, WAYS},
 };
+use libbpf_rs::{Link, MapCore as _, MapFlags, Object, ObjectBuilder};
+use zerocopy::FromBytes as _;
 
 /// An address of the remote at which nobody answers.
 const SILENT: &str = "10.99.0.9";
 /// How many entries the table has.
-const TABLE: u64 = 65_536;
+const TABLE: u64 = SETS as u64 * WAYS as u64;
 
 const SENDERS: u32 = 8;
 const PROBES_EACH: u32 = 125_000;
@@ -80,9 +83,9 @@ impl Stamped {
 
     /// How many requests are in the table: one by one.
     fn count(&self) -> u64 {
-        let map: HashMap<_, [u8; size_of::<SentKey>()], [u8; size_of::<Sent>()]> =
-            Map::LruHashMap(self.table()).try_into().unwrap();
-        map.keys().map(Result::unwrap).count() as u64
+        let table: Array<_, [u8; size_of::<Set>()]> = Map::Array(self.table()).try_into().unwrap();
+        let sets = (0..SETS).map(|number| Set::read_from_bytes(&table.get(&number, 0).unwrap()).unwrap());
+        sets.flat_map(|set| set.tags).filter(|tag| *tag != 0).count() as u64
     }
 
     /// What the kernel accounts for the table, in bytes.
@@ -261,9 +264,9 @@ fn disjoint(seen: &[Seen]) {
     }
 }
 
-/// The reply to the first of the requests that the table has no room for all of has nobody's time, and the last one's has its own.
+/// Where as many newer requests as a set holds have come into it, the reply to the oldest has nobody's time, and the next one has its own.
 #[test]
-fn a_reply_that_comes_too_late_gets_no_time() {
+fn the_oldest_of_a_set_makes_room() {
     let (Some(()), Some(()), Some(())) = (root(), tool("nft"), tool("ip")) else { return };
     let stamped = Stamped::up(&[]);
     stamped.attach();
@@ -271,29 +274,33 @@ fn a_reply_that_comes_too_late_gets_no_time() {
     let _responder =
         Responder::start(&stamped.lab, Lab::REMOTE, |sequence| Answer { behind_next: sequence == 0, ..Answer::PLAIN });
     let (remote, silent) = (address(Lab::REMOTE), address(SILENT));
+    let namespace = stamped.lab.enter("host", || fs::metadata("/proc/thread-self/ns/net").unwrap().ino());
+    let set = |nonce: u64| {
+        let key = SentKey { nonce: nonce.to_be_bytes(), namespace: namespace.try_into().unwrap(), point: 0 };
+        SentKey::set(key.tag())
+    };
+    let mut nonces = (0..).filter(|nonce| set(*nonce) == set(0));
     let [first, last] = stamped.lab.enter("host", || {
-        // Each processor keeps the last few apart from what others replace.
-        let mut processors = CpuSet::new();
-        processors.set(0).unwrap();
-        sched_setaffinity(Pid::from_raw(0), &processors).unwrap();
         let prober = Prober::open();
-        prober.send(remote, 0, 0);
-        for number in 1..=TABLE {
-            prober.send(silent, 1, number);
+        let first = nonces.next().unwrap();
+        prober.send(remote, 0, first);
+        for nonce in nonces.by_ref().take(WAYS - 1) {
+            prober.send(silent, 1, nonce);
         }
-        prober.send(remote, 2, TABLE + 1);
-        let [last, first] = [prober.receive(), prober.receive()];
-        assert_eq!([first.sequence(), last.sequence()], [0, 2]);
-        let time = |answer: &prober::Answer, nonce| answer.time_ns(nonce, Hook::DRIVER_TX);
-        [time(&first, 0), time(&last, TABLE + 1)]
+        let last = nonces.next().unwrap();
+        prober.send(remote, 2, last);
+        let replies = [prober.receive(), prober.receive()];
+        assert_eq!(replies.each_ref().map(prober::Answer::sequence), [2, 0]);
+        [replies[1].time_ns(first, Hook::DRIVER_TX), replies[0].time_ns(last, Hook::DRIVER_TX)]
     });
     assert!(first.is_none() && last.is_some(), "{first:?}, {last:?}");
     let status = stamped.status();
     let driver_tx = driver_tx(&status);
     let sent = status.sent.unwrap();
     assert_eq!((driver_tx.stamped, driver_tx.refused(Refusal::Absent)), (1, 1), "{driver_tx:?}");
-    assert_eq!((sent.kept, sent.evicted + sent.in_flight), (TABLE + 2, TABLE + 1), "{sent:?}");
-    assert!(sent.evicted > 1, "{sent:?}");
+    let ways = WAYS as u64;
+    assert_eq!((sent.kept, sent.evicted, sent.in_flight), (ways + 1, 1, ways - 1), "{sent:?}");
+    assert_eq!(stamped.count(), sent.in_flight);
 }
 
 /// What is kept under a nonce that is used again is another request's.

@@ -53,9 +53,8 @@ Requests whose times wait for their reply:
   in flight   those that wait now
   repeated    not kept, as one of the same nonce was waiting: it was used twice,
               or the driver was busy and got the request again
-  evicted     newer ones took their room, or the reply came in by another device
-              (an estimate while probes are sent)
-  refused     there was no room
+  evicted     a newer one took the room of one that was waiting
+  refused     not kept, as another processor was at that place of the table
 Of those, the card was asked for its time, told it, told it late, when
 the reply had come, or has skipped it: some cards time one packet at once.";
 

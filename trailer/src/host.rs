@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{Address, Bound, Clock, Hook, Refusal};
+use crate::{Address, Bound, Clock, Hook, Refusal, Sent, SentKey};
 
 /// What a host writes into its stamps, and by which clocks. This is also the layout of the programs' configuration map.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,7 +18,7 @@ pub struct Site {
     pub own_clock: u8,
     /// The number of the [`Clock`] in which it stamps the probes of others.
     pub respond_clock: u8,
-    /// Whether the times of requests that have left are [kept](Host::sent): 1, else 0.
+    /// Whether the times of requests that have left are [kept](Host::take_sent): 1, else 0.
     pub keeps_sent: u8,
     /// From where the card's receive times come: 0 from nowhere, 1 from an XDP program, 2 from the socket buffer alone. For people:
     /// hooks do not look at it.
@@ -64,47 +64,6 @@ impl Standing {
     }
 }
 
-/// A request that has left: the key of the programs' in-flight table.
-///
-/// A request may pass several devices that are attached, and its reply may come in by another one than it went out: the
-/// network namespace and the point say whose time it is.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(C)]
-pub struct SentKey {
-    /// The nonce of the probe, as it is on the wire.
-    pub nonce: [u8; 8],
-    /// The network namespace of the attachment, as in [`Site`].
-    pub namespace: u32,
-    /// The point of the attachment.
-    pub point: u32,
-}
-
-/// When the kernel handed a request to the driver: a value of the programs' in-flight table.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(C)]
-pub struct Sent {
-    /// The time in [`Clock::MONOTONIC`].
-    pub driver_tx_ns: u64,
-    /// Identifier and sequence number, as they were on the wire.
-    pub echo: [u8; 4],
-    /// Whether its sender asked for the card's time: 1, else 0.
-    pub nic_tx_asked: u8,
-    /// Zeros: the layout has no padding.
-    pub reserved: [u8; 3],
-}
-
-/// When the card sent a request: a value of the programs' table of these, under the key of the request.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(C)]
-pub struct NicTx {
-    /// The time by the card's clock.
-    pub time_ns: u64,
-    /// Which clock that is, as in [`Site`].
-    pub phc: u32,
-    /// Zeros: the layout has no padding.
-    pub reserved: u32,
-}
-
 /// The host on which a hook runs.
 pub trait Host {
     /// What goes into its stamps, or `None` before it was configured.
@@ -116,30 +75,14 @@ pub trait Host {
     /// The time by `clock` in nanoseconds, or `None` where the host does not have that clock.
     fn now_ns(&self, clock: Clock) -> Option<u64>;
 
-    /// What is known of a request that has left. What is returned may be another's unless it is then
-    /// [forgotten](Self::forget_sent) for good: the table gives the room of its oldest entries to new ones at any moment. By
-    /// default nothing is known.
-    fn sent(&self, key: &SentKey) -> Option<Sent> {
-        let _ = key;
-        None
-    }
-
-    /// Forgets a request, and says whether it was still known.
-    fn forget_sent(&self, key: &SentKey) -> bool {
-        let _ = key;
-        false
-    }
-
-    /// When the card sent a request, as [`sent`](Self::sent).
-    fn nic_tx(&self, key: &SentKey) -> Option<NicTx> {
-        let _ = key;
-        None
-    }
-
-    /// Forgets that, as [`forget_sent`](Self::forget_sent).
-    fn forget_nic_tx(&self, key: &SentKey) -> bool {
-        let _ = key;
-        false
+    /// Takes out what is known of a request that has left, if it had this identifier and sequence number. By default nothing is known.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Absent`], and [`Refusal::Mismatch`] where it had others: then it stays.
+    fn take_sent(&self, key: &SentKey, echo: [u8; 4]) -> Result<Sent, Refusal> {
+        let _ = (key, echo);
+        Err(Refusal::Absent)
     }
 
     /// A time of the card in [`Clock::MONOTONIC`], or `None` where there is no valid model of its clock: by default.

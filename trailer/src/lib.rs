@@ -12,6 +12,7 @@
 //! | [`wire`] | the records and the footer, byte by byte |
 //! | [`locate()`] | from the frame to the trailer, or the reason why there is none |
 //! | [`stamp()`] | who may be stamped, where there is room, what is written |
+//! | [`in_flight`] | the table of requests that have left, for what becomes known of them only then |
 //! | [`checksum`] | one's-complement sums, and the complement that keeps a message's sum what it was |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@ mod address;
 pub mod checksum;
 mod headers;
 mod host;
+pub mod in_flight;
 mod locate;
 mod packet;
 mod refusal;
@@ -27,7 +29,8 @@ mod stamp;
 pub mod wire;
 
 pub use address::Address;
-pub use host::{Host, NicTx, Sent, SentKey, Site, Standing};
+pub use host::{Host, Site, Standing};
+pub use in_flight::{Sent, SentKey};
 pub use locate::{End, Probe, locate, locate_network};
 pub use packet::{Packet, View};
 pub use refusal::Refusal;

@@ -117,8 +117,8 @@ fn passed_ns<H: Host>(host: &H, clock: Clock, passed_ns: Option<u64>) -> Option<
 /// A function of its own, so that most packets do not share its stack, of which programs have little.
 #[inline(never)]
 fn add_sent<P: Packet + ?Sized, H: Host>(packet: &mut P, host: &H, site: &Site, probe: &Probe, records: &mut Records) {
-    let (key, sent) = match take_sent(packet, host, site, probe) {
-        Ok(taken) => taken,
+    let sent = match take_sent(packet, host, site, probe) {
+        Ok(sent) => sent,
         Err(refusal) => return host.count(Hook::DRIVER_TX, Err(refusal)),
     };
     let bound = Bound::from_exponent(site.bound);
@@ -126,27 +126,16 @@ fn add_sent<P: Packet + ?Sized, H: Host>(packet: &mut P, host: &H, site: &Site, 
         Record::new(Phase::Request, site.point, Hook::DRIVER_TX, site.node, Clock::MONOTONIC, bound, sent.driver_tx_ns);
     host.count(Hook::DRIVER_TX, records.append(packet, record));
     if sent.nic_tx_asked != 0 {
-        host.count(Hook::NIC_TX, append_nic_tx(packet, host, site, &key, records));
+        host.count(Hook::NIC_TX, append_nic_tx(packet, host, site, &sent, records));
     }
 }
 
-/// What is known of the request to this reply, and its key. An entry is never exchanged while it is there, so that one which was
-/// still there when it was forgotten was this request's when it was copied.
+/// What is known of the request to this reply.
 #[inline(always)]
-fn take_sent<P: Packet + ?Sized, H: Host>(
-    packet: &P,
-    host: &H,
-    site: &Site,
-    probe: &Probe,
-) -> Result<(SentKey, Sent), Refusal> {
+fn take_sent<P: Packet + ?Sized, H: Host>(packet: &P, host: &H, site: &Site, probe: &Probe) -> Result<Sent, Refusal> {
     let nonce = *packet.view::<[u8; 8]>(probe.footer_offset).ok_or(Refusal::Truncated)?;
     let echo = *packet.view::<[u8; 4]>(probe.message_offset + ECHO_OFFSET).ok_or(Refusal::Truncated)?;
-    let key = SentKey { nonce, namespace: site.namespace, point: u32::from(site.point) };
-    let sent = host.sent(&key).ok_or(Refusal::Absent)?;
-    if sent.echo != echo {
-        return Err(Refusal::Mismatch);
-    }
-    if host.forget_sent(&key) { Ok((key, sent)) } else { Err(Refusal::Absent) }
+    host.take_sent(&SentKey { nonce, namespace: site.namespace, point: u32::from(site.point) }, echo)
 }
 
 /// Adds the time at which the card sent the request, if it is the card of this attachment: replies may come in by another.
@@ -155,17 +144,16 @@ fn append_nic_tx<P: Packet + ?Sized, H: Host>(
     packet: &mut P,
     host: &H,
     site: &Site,
-    key: &SentKey,
+    sent: &Sent,
     records: &mut Records,
 ) -> Result<(), Refusal> {
-    let nic_tx = host.nic_tx(key).ok_or(Refusal::Absent)?;
-    if !host.forget_nic_tx(key) {
+    if sent.nic_tx_ns == 0 {
         return Err(Refusal::Absent);
     }
-    if nic_tx.phc != site.phc {
+    if sent.phc != site.phc {
         return Err(Refusal::Mismatch);
     }
-    records.append(packet, nic_record(host, site, Phase::Request, Hook::NIC_TX, nic_tx.time_ns))
+    records.append(packet, nic_record(host, site, Phase::Request, Hook::NIC_TX, sent.nic_tx_ns))
 }
 
 #[inline(never)]

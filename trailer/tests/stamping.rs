@@ -1,10 +1,14 @@
 //! What is stamped, and what must pass untouched.
 
-use std::{cell::RefCell, collections::HashMap, net::IpAddr};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
+};
 
 use instamp_trailer::{
-    Address, Bound, Clock, Hook, Host, NicTx, Passage, Phase, Record, Refusal, Sent, SentKey, Site, Standing, Trailer,
-    stamp, stamp_nic_rx,
+    Address, Bound, Clock, Hook, Host, Passage, Phase, Record, Refusal, Sent, SentKey, Site, Standing, Trailer, stamp,
+    stamp_nic_rx,
 };
 
 /// A host with a table of addresses, on which time stands still.
@@ -12,9 +16,6 @@ struct Desk {
     site: Option<Site>,
     policy: HashMap<Address, Standing>,
     sent: RefCell<HashMap<SentKey, Sent>>,
-    nic_tx: RefCell<HashMap<SentKey, NicTx>>,
-    /// What somebody else takes away between a look at it and its removal.
-    vanishing: bool,
     has_model: bool,
     counts: RefCell<Vec<(Hook, Result<(), Refusal>)>>,
 }
@@ -41,20 +42,12 @@ impl Host for Desk {
         }
     }
 
-    fn sent(&self, key: &SentKey) -> Option<Sent> {
-        self.sent.borrow().get(key).copied()
-    }
-
-    fn forget_sent(&self, key: &SentKey) -> bool {
-        self.sent.borrow_mut().remove(key).is_some() && !self.vanishing
-    }
-
-    fn nic_tx(&self, key: &SentKey) -> Option<NicTx> {
-        self.nic_tx.borrow().get(key).copied()
-    }
-
-    fn forget_nic_tx(&self, key: &SentKey) -> bool {
-        self.nic_tx.borrow_mut().remove(key).is_some() && !self.vanishing
+    fn take_sent(&self, key: &SentKey, echo: [u8; 4]) -> Result<Sent, Refusal> {
+        match self.sent.borrow_mut().entry(*key) {
+            Entry::Occupied(entry) if entry.get().echo == echo => Ok(entry.remove()),
+            Entry::Occupied(_) => Err(Refusal::Mismatch),
+            Entry::Vacant(_) => Err(Refusal::Absent),
+        }
     }
 
     fn convert(&self, device_ns: u64) -> Option<(u64, Bound)> {
@@ -95,8 +88,6 @@ fn desk() -> Desk {
         site: Some(site),
         policy: policy.map(|(address, standing)| (ip(address).into(), standing)).into(),
         sent: RefCell::default(),
-        nic_tx: RefCell::default(),
-        vanishing: false,
         has_model: false,
         counts: RefCell::default(),
     }
@@ -367,14 +358,20 @@ fn a_mapped_address_in_an_ipv6_packet_is_nobodys() {
 
 /// The key of the probes here, at the point of the desk.
 const KEY: SentKey = SentKey { nonce: [1, 2, 3, 4, 5, 6, 7, 8], namespace: 4_026_531_840, point: 2 };
-const SENT: Sent = Sent { driver_tx_ns: MONOTONIC_NS - 900, echo: [0, 1, 0, 2], nic_tx_asked: 1, reserved: [0; 3] };
-const NIC_TX: NicTx = NicTx { time_ns: MONOTONIC_NS - 800 + CARD_AHEAD_NS, phc: 4, reserved: 0 };
+const SENT: Sent = Sent {
+    driver_tx_ns: MONOTONIC_NS - 900,
+    nic_tx_ns: MONOTONIC_NS - 800 + CARD_AHEAD_NS,
+    echo: [0, 1, 0, 2],
+    phc: 4,
+    nic_tx_asked: 1,
+    device: 0,
+};
 
 /// A desk that keeps what became known of requests.
 fn keeping(sent: Sent) -> Desk {
     let desk = desk();
-    let site = desk.site.map(|site| Site { keeps_sent: 1, namespace: KEY.namespace, phc: NIC_TX.phc, ..site });
-    Desk { site, sent: RefCell::new([(KEY, sent)].into()), nic_tx: RefCell::new([(KEY, NIC_TX)].into()), ..desk }
+    let site = desk.site.map(|site| Site { keeps_sent: 1, namespace: KEY.namespace, phc: SENT.phc, ..site });
+    Desk { site, sent: RefCell::new([(KEY, sent)].into()), ..desk }
 }
 
 /// A stamp of the desk.
@@ -398,7 +395,7 @@ fn a_reply_gets_what_became_known_of_its_request() {
     let desk = keeping(SENT);
     let own = record(Phase::Reply, Hook::XDP_INGRESS, MONOTONIC_NS);
     let driver = record(Phase::Request, Hook::DRIVER_TX, SENT.driver_tx_ns);
-    let card = Record::new(Phase::Request, 2, Hook::NIC_TX, 0xbeef, Clock::PHC, Bound::UNKNOWN, NIC_TX.time_ns);
+    let card = Record::new(Phase::Request, 2, Hook::NIC_TX, 0xbeef, Clock::PHC, Bound::UNKNOWN, SENT.nic_tx_ns);
     assert_eq!(added(&desk, 3, Hook::XDP_INGRESS), [own, driver, card]);
     assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Ok(())), (Hook::NIC_TX, Ok(()))]);
     // Once.
@@ -416,14 +413,14 @@ fn times_of_the_card_are_converted_where_its_clock_is_known() {
     let passage = Passage { nic_rx_ns: Some(nic_rx_ns), ..Hook::TC_INGRESS.into() };
     assert_eq!(
         added(&desk, 4, passage)[2..],
-        [converted(Phase::Request, Hook::NIC_TX, NIC_TX.time_ns), converted(Phase::Reply, Hook::NIC_RX, nic_rx_ns),]
+        [converted(Phase::Request, Hook::NIC_TX, SENT.nic_tx_ns), converted(Phase::Reply, Hook::NIC_RX, nic_rx_ns),]
     );
     assert_eq!(desk.counts.take().last(), Some(&(Hook::NIC_RX, Ok(()))));
 }
 
 #[test]
 fn the_card_may_not_have_told_its_time_yet() {
-    let desk = Desk { nic_tx: RefCell::default(), ..keeping(SENT) };
+    let desk = keeping(Sent { nic_tx_ns: 0, ..SENT });
     assert_eq!(added(&desk, 4, Hook::XDP_INGRESS).len(), 2);
     assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Ok(())), (Hook::NIC_TX, Err(Refusal::Absent))]);
     let desk = keeping(Sent { nic_tx_asked: 0, ..SENT });
@@ -445,13 +442,9 @@ fn the_time_of_another_card_is_of_no_use() {
 
 #[test]
 fn what_is_of_another_message_is_of_no_use() {
-    for (desk, refusal) in [
-        (keeping(Sent { echo: [0, 1, 0, 3], ..SENT }), Refusal::Mismatch),
-        (Desk { vanishing: true, ..keeping(SENT) }, Refusal::Absent),
-    ] {
-        assert_eq!(added(&desk, 4, Hook::XDP_INGRESS).len(), 1);
-        assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Err(refusal))]);
-    }
+    let desk = keeping(Sent { echo: [0, 1, 0, 3], ..SENT });
+    assert_eq!(added(&desk, 4, Hook::XDP_INGRESS).len(), 1);
+    assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Err(Refusal::Mismatch))]);
     let elsewhere = SentKey { point: 0, ..KEY };
     let desk = Desk { sent: RefCell::new([(elsewhere, SENT)].into()), ..keeping(SENT) };
     assert_eq!(added(&desk, 4, Hook::XDP_INGRESS).len(), 1);

@@ -2,11 +2,11 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
 };
 
 use instamp_clockmap::Model;
-use instamp_trailer::{Address, Bound, Clock, Hook, Host, NicTx, Refusal, Sent, SentKey, Site, Standing};
+use instamp_trailer::{Address, Bound, Clock, Hook, Host, Refusal, Sent, SentKey, Site, Standing};
 
 /// How many packets, or late stamps, by hook and outcome.
 type Counts = HashMap<(Hook, Result<(), Refusal>), u64>;
@@ -25,8 +25,6 @@ pub(super) struct Twin {
     pub(super) conversions: Cell<[u64; 2]>,
     /// Requests that have left.
     pub(super) sent: RefCell<HashMap<SentKey, Sent>>,
-    /// When cards sent them.
-    pub(super) nic_tx: RefCell<HashMap<SentKey, NicTx>>,
     /// What became of packets and of late stamps.
     pub(super) counts: RefCell<Counts>,
 }
@@ -41,7 +39,6 @@ impl Twin {
             model: Cell::new(Model::NONE),
             conversions: Cell::default(),
             sent: RefCell::default(),
-            nic_tx: RefCell::default(),
             counts: RefCell::default(),
         }
     }
@@ -60,20 +57,12 @@ impl Host for Twin {
         Some(self.time_ns.get())
     }
 
-    fn sent(&self, key: &SentKey) -> Option<Sent> {
-        self.sent.borrow().get(key).copied()
-    }
-
-    fn forget_sent(&self, key: &SentKey) -> bool {
-        self.sent.borrow_mut().remove(key).is_some()
-    }
-
-    fn nic_tx(&self, key: &SentKey) -> Option<NicTx> {
-        self.nic_tx.borrow().get(key).copied()
-    }
-
-    fn forget_nic_tx(&self, key: &SentKey) -> bool {
-        self.nic_tx.borrow_mut().remove(key).is_some()
+    fn take_sent(&self, key: &SentKey, echo: [u8; 4]) -> Result<Sent, Refusal> {
+        match self.sent.borrow_mut().entry(*key) {
+            Entry::Occupied(entry) if entry.get().echo == echo => Ok(entry.remove()),
+            Entry::Occupied(_) => Err(Refusal::Mismatch),
+            Entry::Vacant(_) => Err(Refusal::Absent),
+        }
     }
 
     fn convert(&self, device_ns: u64) -> Option<(u64, Bound)> {

@@ -3,11 +3,13 @@
 //! The names, keys and values of the maps are the interface to the loader.
 
 use aya_ebpf::{
-    btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
+    btf_maps::{Array, LpmTrie, PerCpuArray, lpm_trie::Key},
     helpers::generated::{bpf_ktime_get_ns, bpf_ktime_get_tai_ns},
     macros::btf_map,
 };
-use instamp_trailer::{Address, Bound, Clock, Hook, Host, NicTx, Refusal, Sent, SentKey, Site, Standing};
+use instamp_trailer::{Address, Bound, Clock, Hook, Host, Refusal, Sent, SentKey, Site, Standing};
+
+use crate::in_flight;
 
 /// One entry: what this attachment writes into its stamps. Until the loader has written it there is no clock in it, and
 /// nothing is stamped.
@@ -25,14 +27,6 @@ static COUNTERS: PerCpuArray<u64, { (HOOKS * OUTCOMES) as usize }> = PerCpuArray
 /// The hooks whose packets are counted have numbers below this.
 const HOOKS: u32 = 7;
 const OUTCOMES: u32 = 16;
-
-/// Requests that have left, of all attachments: `trace-prog/` writes it, and says how.
-#[btf_map]
-static IN_FLIGHT: LruHashMap<SentKey, Sent, 65536> = LruHashMap::new();
-
-/// When cards sent them, where that has become known: likewise.
-#[btf_map]
-static NIC_TX: LruHashMap<SentKey, NicTx, 65536> = LruHashMap::new();
 
 /// The host that the kernel runs the program on.
 pub(crate) struct Kernel;
@@ -63,26 +57,8 @@ impl Host for Kernel {
     }
 
     #[inline(always)]
-    fn sent(&self, key: &SentKey) -> Option<Sent> {
-        // SAFETY: the entry may become another's while it is copied: the caller uses the copy only where `forget_sent` then
-        // finds the key still there, which it is not if so.
-        unsafe { IN_FLIGHT.get(key) }.copied()
-    }
-
-    #[inline(always)]
-    fn forget_sent(&self, key: &SentKey) -> bool {
-        IN_FLIGHT.remove(key).is_ok()
-    }
-
-    #[inline(always)]
-    fn nic_tx(&self, key: &SentKey) -> Option<NicTx> {
-        // SAFETY: as above.
-        unsafe { NIC_TX.get(key) }.copied()
-    }
-
-    #[inline(always)]
-    fn forget_nic_tx(&self, key: &SentKey) -> bool {
-        NIC_TX.remove(key).is_ok()
+    fn take_sent(&self, key: &SentKey, echo: [u8; 4]) -> Result<Sent, Refusal> {
+        in_flight::take(key, echo)
     }
 
     #[inline(always)]

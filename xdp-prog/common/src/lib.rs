@@ -4,6 +4,7 @@
 
 mod buffer;
 mod host;
+mod in_flight;
 mod packet;
 
 pub use buffer::Buffer;

@@ -6,7 +6,7 @@ use instamp_tests::{
     packets::{Frame, PROBER4, PROBER6, TARGET4, TARGET6},
     programs::{HOOKS, Loaded, objects, site, verdict},
 };
-use instamp_trailer::{Hook, NicTx, Record, Sent, SentKey, Site, Standing, locate};
+use instamp_trailer::{Hook, Record, Sent, SentKey, Site, Standing, locate};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 
@@ -23,7 +23,7 @@ struct Case {
     repeat: u32,
     runs: usize,
     /// What is known of a request before each run.
-    sent: Option<(SentKey, Sent, Option<NicTx>)>,
+    sent: Option<(SentKey, Sent)>,
 }
 
 fn cases() -> [Case; 5] {
@@ -86,11 +86,10 @@ impl Case {
         let (mut hook_ns, mut empty_ns) = (Vec::new(), Vec::new());
         // Interleaved, so that what disturbs one disturbs the other.
         for _ in 0..*runs {
-            if let Some((key, sent, nic_tx)) = sent {
-                program.in_flight().keep(*key, *sent);
-                if let Some(nic_tx) = nic_tx {
-                    program.nic_times().keep(*key, *nic_tx);
-                }
+            if let Some((key, sent)) = sent {
+                let mut table = program.in_flight();
+                table.take([*key].into_iter());
+                table.keep(*key, *sent);
             }
             hook_ns.push(program.time(frame, *repeat).as_nanos());
             empty_ns.push(empty.time(frame, *repeat).as_nanos());
@@ -121,14 +120,13 @@ fn replies(hook: Hook) -> Vec<Case> {
         point: site().point.into(),
     };
     let echo = *bytes(probe.message_offset + 4).first_chunk().expect("a header");
-    let sent = Sent { driver_tx_ns: 1, echo, nic_tx_asked: 0, reserved: [0; 3] };
-    let nic_tx = NicTx { time_ns: 1, phc: site().phc, reserved: 0 };
+    let sent = Sent { driver_tx_ns: 1, nic_tx_ns: 0, echo, phc: site().phc, nic_tx_asked: 0, device: 0 };
     let elsewhere = SentKey { point: key.point + 1, ..key };
     let case = |name, repeat, sent| Case { name, frame: reply.clone(), repeat, runs: 3_001, sent };
     vec![
         case("reply-nothing-known", STAMPS, None),
-        case("reply-nothing-known-once", 1, Some((elsewhere, sent, None))),
-        case("reply-driver-tx-known-once", 1, Some((key, sent, None))),
-        case("reply-driver-tx-nic-tx-known-once", 1, Some((key, Sent { nic_tx_asked: 1, ..sent }, Some(nic_tx)))),
+        case("reply-nothing-known-once", 1, Some((elsewhere, sent))),
+        case("reply-driver-tx-known-once", 1, Some((key, sent))),
+        case("reply-driver-tx-nic-tx-known-once", 1, Some((key, Sent { nic_tx_asked: 1, nic_tx_ns: 1, ..sent }))),
     ]
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    ops::Range,
     os::{
         fd::{AsFd, AsRawFd as _},
         unix::fs::MetadataExt as _,
@@ -21,25 +20,25 @@ use instamp_tests::{
     programs::{ASSEMBLED, assembled, site, verdict},
     wire::Wire,
 };
-use instamp_trailer::{Bound, Clock, Hook, Phase, Record, SentKey, Site, locate};
+use instamp_trailer::{
+    Bound, Clock, Hook, Phase, Record, Site,
+    in_flight::{SETS, Set},
+    locate,
+};
 use libbpf_rs::{Link, MapCore as _, MapFlags, Object, ObjectBuilder};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
-use zerocopy::IntoBytes as _;
 
 use crate::quantiles::median;
 
 const TRACEPOINT: &str = "net_dev_start_xmit";
-/// `BPF_F_NO_COMMON_LRU`: each processor replaces its own oldest entries.
-const NO_COMMON_LRU: u32 = 2;
 const RUNS: usize = 31;
-/// Packets of a run, and how many probes of them are in flight at most.
+/// Packets of a run, a sixteenth of what the table holds.
 const PACKETS: u32 = 4_096;
-const IN_FLIGHT: u32 = 64;
-/// More than the table has entries.
-const MANY: u32 = 80_000;
+/// So many that the table has no room left.
+const MANY: u32 = 300_000;
 
-/// Prints a line for each kind of packet, and for probes for each kind of table: with room, and full.
+/// Prints a line for each kind of packet; for probes with an empty table, and with a full one.
 pub(crate) fn measure() {
     // A namespace of this thread's own, which goes with it.
     std::thread::spawn(|| {
@@ -50,27 +49,23 @@ pub(crate) fn measure() {
         }
         let stats = enable_stats(Stats::RunTime).expect("statistics of programs");
         let wire = Wire::open("out0");
-        for (table, flags) in [("per-processor", NO_COMMON_LRU), ("common", 0)] {
-            measure_with(&wire, table, flags);
-        }
+        measure_on(&wire);
         drop(stats);
     })
     .join()
     .expect("the measuring thread");
 }
 
-fn measure_with(wire: &Wire, table: &str, flags: u32) {
-    let mut bench = Bench::new(wire, flags);
+fn measure_on(wire: &Wire) {
+    let mut bench = Bench::new(wire);
     for (name, frame) in probes() {
-        bench.print(name, table, "with room", &frame, true);
+        bench.print(name, "empty", &frame);
     }
     let (_, probe) = probes().into_iter().next().expect("one");
     bench.send(&probe, MANY);
-    bench.print("probe-ipv4", table, "full", &probe, false);
-    if flags == 0 {
-        for (name, frame) in others() {
-            bench.print(name, table, "full", &frame, false);
-        }
+    bench.print("probe-ipv4", "full", &probe);
+    for (name, frame) in others() {
+        bench.print(name, "full", &frame);
     }
 }
 
@@ -114,23 +109,19 @@ struct Bench<'a> {
     object: Object,
     _link: Link,
     empty: Ebpf,
-    namespace: u32,
     /// The number of the next probe.
     next: u32,
 }
 
 impl<'a> Bench<'a> {
-    fn new(wire: &'a Wire, flags: u32) -> Self {
-        let mut open = ObjectBuilder::default().open_memory(&DRIVER_TX.newest()).expect("the object");
-        let mut maps = open.maps_mut();
-        maps.find(|map| map.name() == "IN_FLIGHT").expect("a table").set_map_flags(flags).expect("its flags");
-        drop(maps);
+    fn new(wire: &'a Wire) -> Self {
+        let open = ObjectBuilder::default().open_memory(&DRIVER_TX.newest()).expect("the object");
         let object = open.load().expect("load");
         let namespace = File::open("/proc/thread-self/ns/net").and_then(|file| file.metadata()).expect("a namespace");
         let namespace = u32::try_from(namespace.ino()).expect("a number");
         let key = [namespace, wire.ifindex()].map(u32::to_ne_bytes).concat();
         let Site { node, point, .. } = site();
-        let device = [&node.to_ne_bytes()[..], &[point, 0], &[0; 4], &[0; 4]].concat();
+        let device = [&node.to_ne_bytes()[..], &[point, 0], &[0; 8]].concat();
         map(&object, "DEVICES").update(&key, &device, MapFlags::ANY).expect("write DEVICES");
         let link = object.progs_mut().next().expect("a program").attach().expect("attach");
 
@@ -139,7 +130,7 @@ impl<'a> Bench<'a> {
             empty.program_mut(ASSEMBLED).expect("in the object").try_into().expect("a tracing program");
         program.load(TRACEPOINT, &Btf::from_sys_fs().expect("the types of the kernel")).expect("load");
         program.attach().expect("attach");
-        Self { wire, object, _link: link, empty, namespace, next: 0 }
+        Self { wire, object, _link: link, empty, next: 0 }
     }
 
     /// Sends a frame so many times: if it is a probe, with a nonce of its own each.
@@ -156,15 +147,9 @@ impl<'a> Bench<'a> {
     }
 
     /// What both programs took for a packet, in tenths of a nanosecond.
-    fn run(&mut self, frame: &[u8], is_answered: bool) -> [i64; 2] {
+    fn run(&mut self, frame: &[u8]) -> [i64; 2] {
         let before = self.spent();
-        for _ in 0..PACKETS / IN_FLIGHT {
-            let first = self.next;
-            self.send(frame, IN_FLIGHT);
-            if is_answered {
-                self.answer(frame, first..self.next);
-            }
-        }
+        self.send(frame, PACKETS);
         let behind = self.spent();
         [0, 1].map(|of| {
             let [time, count] = [0, 1].map(|which| behind[of][which] - before[of][which]);
@@ -179,22 +164,21 @@ impl<'a> Bench<'a> {
         [spent(&program), spent(empty.fd().expect("loaded"))]
     }
 
-    /// Forgets requests, as their replies make the hooks on the way in do.
-    fn answer(&self, frame: &[u8], numbers: Range<u32>) {
-        let footer = usize::try_from(locate(frame).expect("a probe").footer_offset).expect("an offset");
+    /// Forgets all requests.
+    fn empty_table(&self) {
+        let keys: Vec<u8> = (0..SETS).flat_map(u32::to_ne_bytes).collect();
+        let sets = vec![0; SETS as usize * size_of::<Set>()];
         let table = map(&self.object, "IN_FLIGHT");
-        for number in numbers {
-            let mut nonce: [u8; 8] = *frame[footer..].first_chunk().expect("a footer");
-            nonce[..4].copy_from_slice(&number.to_ne_bytes());
-            let key = SentKey { nonce, namespace: self.namespace, point: site().point.into() };
-            table.delete(key.as_bytes()).expect("in flight");
-        }
+        table.update_batch(&keys, &sets, SETS, MapFlags::ANY, MapFlags::ANY).expect("write IN_FLIGHT");
     }
 
-    fn print(&mut self, packet: &str, table: &str, state: &str, frame: &[u8], is_answered: bool) {
+    fn print(&mut self, packet: &str, table: &str, frame: &[u8]) {
         let (mut hook, mut empty) = (Vec::new(), Vec::new());
         for _ in 0..RUNS {
-            let [hook_tenths, empty_tenths] = self.run(frame, is_answered);
+            if table == "empty" {
+                self.empty_table();
+            }
+            let [hook_tenths, empty_tenths] = self.run(frame);
             hook.push(hook_tenths);
             empty.push(empty_tenths);
         }
@@ -202,7 +186,7 @@ impl<'a> Bench<'a> {
         println!(
             "{}",
             json!({
-                "type": "cost", "hook": "driver-tx", "packet": packet, "table": table, "state": state,
+                "type": "cost", "hook": "driver-tx", "packet": packet, "table": table,
                 "cost_ns": (hook - empty) / 10, "hook_ns": hook / 10, "empty_ns": empty / 10, "runs": RUNS,
             })
         );

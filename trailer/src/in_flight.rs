@@ -1,0 +1,92 @@
+//! The table of requests that have left: its layout, which `trace-prog/in_flight.h` has for the programs that write it.
+//!
+//! A set is a ring of entries: a new one takes the room of the oldest of its set. So the table needs no list of what is oldest, and
+//! nothing is allocated.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// How many sets there are, a power of two.
+pub const SETS: u32 = 1 << 13;
+/// How many entries a set has.
+pub const WAYS: usize = 8;
+
+/// A request that has left.
+///
+/// A request may pass several devices that are attached, and its reply may come in by another one than it went out: the
+/// network namespace and the point say whose time it is.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(C)]
+pub struct SentKey {
+    /// The nonce of the probe, as it is on the wire.
+    pub nonce: [u8; 8],
+    /// The network namespace of the attachment, as in [`Site`](crate::Site).
+    pub namespace: u32,
+    /// The point of the attachment.
+    pub point: u32,
+}
+
+/// What is known of it.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Sent {
+    /// When the kernel handed it to the driver, in [`Clock::MONOTONIC`](crate::Clock::MONOTONIC).
+    pub driver_tx_ns: u64,
+    /// When the card sent it, by the card's clock; 0 where that is not known, or not yet.
+    pub nic_tx_ns: u64,
+    /// Identifier and sequence number, as they were on the wire.
+    pub echo: [u8; 4],
+    /// The card's clock, as in [`Site`](crate::Site); 0 where its times are not taken.
+    pub phc: u32,
+    /// Whether its sender asked for the card's time: 1, else 0.
+    pub nic_tx_asked: u32,
+    /// The device that has sent it, by the number under which its requests are counted.
+    pub device: u32,
+}
+
+/// A place in a set.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Entry {
+    /// 1 while somebody reads or writes the rest, else 0.
+    pub lock: u64,
+    /// Of which request it is.
+    pub key: SentKey,
+    /// What is known of it.
+    pub sent: Sent,
+}
+
+/// The entries of the requests whose keys have the same [`SentKey::set`].
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Set {
+    /// The tags of the entries, 0 where there is none: to be looked at without a lock, and again with one.
+    pub tags: [u64; WAYS],
+    /// How many entries there have been: the next one's place is the remainder.
+    pub next: u64,
+    /// The entries.
+    pub entries: [Entry; WAYS],
+}
+
+impl SentKey {
+    /// A hash of the key, never 0.
+    #[inline(always)]
+    pub const fn tag(&self) -> u64 {
+        let place = (self.namespace as u64) << 32 | self.point as u64;
+        mix(u64::from_ne_bytes(self.nonce) ^ mix(place)) | 1
+    }
+
+    /// Which set the request is in.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "13 bits")]
+    pub const fn set(tag: u64) -> u32 {
+        (tag >> (u64::BITS - SETS.trailing_zeros())) as u32
+    }
+}
+
+/// Spreads the bits of a number: the finalizer of splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+#[inline(always)]
+const fn mix(number: u64) -> u64 {
+    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ number >> 31
+}
