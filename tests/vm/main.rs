@@ -17,6 +17,7 @@ mod sync;
 
 use std::{env, fs, panic, path::Path, time::Instant};
 
+use aya::{Ebpf, programs::Program};
 use instamp_tests::{
     agreement, conversion,
     programs::{HOOKS, objects},
@@ -78,13 +79,31 @@ fn run() {
     }
 }
 
-/// The programs load, and do what the native routine does.
+/// The programs load, and those that stamp alone do what the native routine does.
 fn agreement() {
     for (origin, objects) in objects() {
+        for object in [&objects.xdp, &objects.tc] {
+            load(object);
+        }
         for (seed, hook) in (1..).zip(HOOKS) {
             agreement::compare(origin, &objects, hook, PACKETS, seed);
         }
         agreement::compare_large(&objects, (3000..9000).step_by(50));
+    }
+}
+
+/// Loads every program of an object.
+fn load(object: &[u8]) {
+    let mut ebpf = Ebpf::load(object).expect("load the object");
+    for (name, program) in ebpf.programs_mut() {
+        let loaded = if let Program::Xdp(program) = program {
+            program.load()
+        } else if let Program::SchedClassifier(program) = program {
+            program.load()
+        } else {
+            panic!("{name} is of type {:?}", program.prog_type())
+        };
+        loaded.unwrap_or_else(|error| panic!("load {name}: {error:#?}"));
     }
 }
 
