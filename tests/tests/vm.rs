@@ -15,8 +15,8 @@ use instamp_tests::{
 /// For the whole of a machine's run, on a computer with two processors that also boots another.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// What the lab, clsact and the network cards need. The first is asked for by the name of its algorithm.
-const MODULES: [&str; 10] = [
+/// What the lab, clsact, a wire that takes time and the network cards need. The first is asked for by the name of its algorithm.
+const MODULES: [&str; 11] = [
     "crc32c_generic",
     "veth",
     "bridge",
@@ -26,6 +26,7 @@ const MODULES: [&str; 10] = [
     "nft_ct",
     "sch_ingress",
     "cls_bpf",
+    "sch_netem",
     "igb",
 ];
 
@@ -47,7 +48,7 @@ fn passes(suite: Suite, checks: &str) {
     let mut initramfs = Initramfs::default();
     initramfs.program(Path::new(env!("CARGO_BIN_EXE_guest")), "/init");
     initramfs.program(Path::new(instamp().get_program()), "/bin/instamp");
-    for name in ["hwstamp_ctl", "phc2sys"] {
+    for name in ["hwstamp_ctl", "phc2sys", "ptp4l"] {
         initramfs.program(&emulator.linuxptp(name), &format!("/bin/{name}"));
     }
     for tool in ["ethtool", "ip", "nft", "tc"] {
@@ -70,7 +71,8 @@ fn passes(suite: Suite, checks: &str) {
     emulator.run(&kernel, &file, &variables, LIMIT);
 }
 
-/// Machines side by side take each other's processors, which a comparison of clocks would measure.
+/// Machines side by side take each other's processors: a comparison of clocks would measure that, and a card's time would come
+/// later than its reply.
 static PROCESSORS: RwLock<()> = RwLock::new(());
 
 fn shared(suite: Suite, checks: &str) {
@@ -85,6 +87,8 @@ fn alone(suite: Suite, checks: &str) {
 
 /// The hooks in a lab, and at a card.
 const HOOKS: &str = "agreement,lab,card";
+/// A card's times in the replies to probes.
+const HARDWARE: &str = "hardware";
 /// The clocks of two cards: what the library makes of them, and the command.
 const CLOCKS: &str = "conversion,clocks,phc,settings,stamping,modelling,steering,steering-phc,adjusting";
 
@@ -96,6 +100,16 @@ fn hooks_on_linux_6_1() {
 #[test]
 fn hooks_on_linux_6_12_or_later() {
     shared(NEW, HOOKS);
+}
+
+#[test]
+fn hardware_on_linux_6_1() {
+    alone(OLD, HARDWARE);
+}
+
+#[test]
+fn hardware_on_linux_6_12_or_later() {
+    alone(NEW, HARDWARE);
 }
 
 #[test]

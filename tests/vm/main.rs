@@ -5,15 +5,18 @@ mod bound;
 mod card;
 mod clocks;
 mod comparison;
+mod hardware;
 mod lab;
 mod modelling;
 mod phc;
 mod phc2sys;
+mod ptp4l;
 mod settings;
 mod stamping;
 mod steering;
 mod steering_phc;
 mod sync;
+mod uplink;
 
 use std::{env, fs, panic, path::Path, time::Instant};
 
@@ -37,6 +40,7 @@ const CHECKS: &[(&str, fn())] = &[
     ("agreement", agreement),
     ("lab", lab::check),
     ("card", card::check),
+    ("hardware", hardware::check),
     ("conversion", conversion),
     ("clocks", clocks::check),
     ("phc", phc::check),

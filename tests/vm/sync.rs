@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, Lines},
-    process::{Child, ChildStdout, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use instamp_tests::lab::instamp;
@@ -24,7 +24,11 @@ pub(crate) struct Sync {
 impl Sync {
     /// Starts it with these options.
     pub(crate) fn start(options: &[&str]) -> Self {
-        let mut command = instamp();
+        Self::of(instamp(), options)
+    }
+
+    /// Starts it with these options, where the `instamp` command would be run.
+    pub(crate) fn of(mut command: Command, options: &[&str]) -> Self {
         command.args(["sync", "--json"]).args(options).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("start instamp");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
