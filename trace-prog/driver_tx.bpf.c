@@ -28,8 +28,9 @@ static __always_inline int asks_for_hardware_time(const struct sk_buff *skb)
 /* Keeps a request in the place of the oldest of its set, unless it is kept already. */
 static __always_inline void keep(const struct sent_key *key, const struct sent *sent, struct sent_counters *counters)
 {
-	__u64 tag = tag_of(key);
-	struct set *set = set_of(tag);
+	__u64 hash = hash_of(key);
+	struct set *set = set_of(hash);
+	__u32 tag = tag_of(hash);
 	struct sent_counters *others;
 	struct entry *entry;
 	__u32 way;

@@ -50,11 +50,13 @@ struct entry {
 	__u64 lock;
 	struct sent_key key;
 	struct sent sent;
+	__u64 reserved;
 };
 
 struct set {
-	__u64 tags[WAYS];
+	__u32 tags[WAYS];
 	__u64 next;
+	__u64 reserved[3];
 	struct entry entries[WAYS];
 };
 
@@ -77,8 +79,10 @@ struct {
 	__type(value, struct device);
 } DEVICES SEC(".maps");
 
+/* The kernel aligns to cache lines only what can be mapped: to pages. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, SETS);
 	__type(key, __u32);
 	__type(value, struct set);
@@ -98,29 +102,40 @@ static __always_inline __u64 mix(__u64 number)
 	return number ^ number >> 31;
 }
 
-static __always_inline __u64 tag_of(const struct sent_key *key)
+static __always_inline __u64 hash_of(const struct sent_key *key)
 {
 	__u64 nonce;
 
 	__builtin_memcpy(&nonce, key->nonce, sizeof(nonce));
-	return mix(nonce ^ mix((__u64)key->namespace << 32 | key->point)) | 1;
+	return mix(nonce ^ mix((__u64)key->namespace << 32 | key->point));
 }
 
-static __always_inline struct set *set_of(__u64 tag)
+static __always_inline struct set *set_of(__u64 hash)
 {
-	__u32 number = tag >> (64 - SET_BITS);
+	__u32 number = hash >> (64 - SET_BITS);
 
 	return bpf_map_lookup_elem(&IN_FLIGHT, &number);
 }
 
-/* The place of an entry with this tag, or WAYS. It may be another's as soon as it is returned. */
-static __always_inline __u32 way_of(const struct set *set, __u64 tag)
+static __always_inline __u32 tag_of(__u64 hash)
+{
+	return (__u32)hash | 1;
+}
+
+/* The place of an entry with this tag, or WAYS. It may be another's. */
+static __always_inline __u32 way_of(const struct set *set, __u32 tag)
 {
 #pragma clang loop unroll(full)
 	for (__u32 way = 0; way < WAYS; way++)
 		if (set->tags[way] == tag)
 			return way;
 	return WAYS;
+}
+
+/* Of an entry that is locked. */
+static __always_inline int is_of(const struct entry *entry, const struct sent_key *key)
+{
+	return !__builtin_memcmp(&entry->key, key, sizeof(*key));
 }
 
 /* Nobody waits: an entry is held for some nanoseconds, by somebody who may have been interrupted. */

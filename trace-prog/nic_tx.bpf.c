@@ -14,8 +14,9 @@
 /* Adds the card's time to a request that waits for its reply, and returns whether it does. */
 static __always_inline int add(const struct sent_key *key, __u64 nic_tx_ns)
 {
-	__u64 tag = tag_of(key);
-	struct set *set = set_of(tag);
+	__u64 hash = hash_of(key);
+	struct set *set = set_of(hash);
+	__u32 tag = tag_of(hash);
 	struct entry *entry;
 	int is_known;
 	__u32 way;
@@ -28,7 +29,7 @@ static __always_inline int add(const struct sent_key *key, __u64 nic_tx_ns)
 	entry = &set->entries[way];
 	if (!try_lock(entry))
 		return 0;
-	is_known = set->tags[way] == tag;
+	is_known = set->tags[way] == tag && is_of(entry, key);
 	if (is_known)
 		entry->sent.nic_tx_ns = nic_tx_ns;
 	unlock(entry);

@@ -232,12 +232,11 @@ impl InFlight<'_> {
     ///
     /// There is none.
     pub fn keep(&mut self, key: SentKey, sent: Sent) {
-        let tag = key.tag();
-        let number = SentKey::set(tag);
+        let number = SentKey::set(key.hash());
         let mut set = self.set(number);
         let way = set.tags.iter().position(|tag| *tag == 0).expect("a free place");
-        set.tags[way] = tag;
-        set.entries[way] = Entry { lock: 0, key, sent };
+        set.tags[way] = SentKey::tag(key.hash());
+        set.entries[way] = Entry { lock: 0, key, sent, reserved: 0 };
         self.write(number, &set);
     }
 
@@ -245,11 +244,11 @@ impl InFlight<'_> {
     pub fn take(&mut self, keys: impl Iterator<Item = SentKey>) -> StdHashMap<SentKey, Sent> {
         let mut taken = StdHashMap::new();
         for key in keys {
-            let number = SentKey::set(key.tag());
+            let number = SentKey::set(key.hash());
             let mut set = self.set(number);
             for (tag, entry) in set.tags.iter_mut().zip(&set.entries) {
                 assert_eq!(entry.lock, 0, "{key:?}");
-                if *tag == key.tag() && entry.key == key {
+                if *tag == SentKey::tag(key.hash()) && entry.key == key {
                     *tag = 0;
                     taken.insert(key, entry.sent);
                 }

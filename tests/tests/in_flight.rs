@@ -277,7 +277,7 @@ fn the_oldest_of_a_set_makes_room() {
     let namespace = stamped.lab.enter("host", || fs::metadata("/proc/thread-self/ns/net").unwrap().ino());
     let set = |nonce: u64| {
         let key = SentKey { nonce: nonce.to_be_bytes(), namespace: namespace.try_into().unwrap(), point: 0 };
-        SentKey::set(key.tag())
+        SentKey::set(key.hash())
     };
     let mut nonces = (0..).filter(|nonce| set(*nonce) == set(0));
     let [first, last] = stamped.lab.enter("host", || {

@@ -1,7 +1,7 @@
 //! The table of requests that have left: its layout, which `trace-prog/in_flight.h` has for the programs that write it.
 //!
 //! A set is a ring of entries: a new one takes the room of the oldest of its set. So the table needs no list of what is oldest, and
-//! nothing is allocated.
+//! nothing is allocated. A set's head and each entry fill a cache line, since fetching these takes most of the time.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -47,12 +47,14 @@ pub struct Sent {
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Entry {
-    /// 1 while somebody reads or writes the rest, else 0.
+    /// 1 while somebody reads or writes the rest, or its tag, else 0.
     pub lock: u64,
     /// Of which request it is.
     pub key: SentKey,
     /// What is known of it.
     pub sent: Sent,
+    /// Zeros, to the end of the line.
+    pub reserved: u64,
 }
 
 /// The entries of the requests whose keys have the same [`SentKey::set`].
@@ -60,26 +62,37 @@ pub struct Entry {
 #[repr(C)]
 pub struct Set {
     /// The tags of the entries, 0 where there is none: to be looked at without a lock, and again with one.
-    pub tags: [u64; WAYS],
+    pub tags: [u32; WAYS],
     /// How many entries there have been: the next one's place is the remainder.
     pub next: u64,
+    /// Zeros, to the end of the line.
+    pub reserved: [u64; 3],
     /// The entries.
     pub entries: [Entry; WAYS],
 }
 
+const _: () = assert!(size_of::<Entry>() == 64 && size_of::<Set>() == 64 + 64 * WAYS);
+
 impl SentKey {
-    /// A hash of the key, never 0.
+    /// A hash of the key.
     #[inline(always)]
-    pub const fn tag(&self) -> u64 {
+    pub const fn hash(&self) -> u64 {
         let place = (self.namespace as u64) << 32 | self.point as u64;
-        mix(u64::from_ne_bytes(self.nonce) ^ mix(place)) | 1
+        mix(u64::from_ne_bytes(self.nonce) ^ mix(place))
     }
 
-    /// Which set the request is in.
+    /// Which set a request of this hash is in.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "13 bits")]
-    pub const fn set(tag: u64) -> u32 {
-        (tag >> (u64::BITS - SETS.trailing_zeros())) as u32
+    pub const fn set(hash: u64) -> u32 {
+        (hash >> (u64::BITS - SETS.trailing_zeros())) as u32
+    }
+
+    /// Its tag, never 0.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+    pub const fn tag(hash: u64) -> u32 {
+        hash as u32 | 1
     }
 }
 

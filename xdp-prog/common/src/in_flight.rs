@@ -3,6 +3,7 @@
 use core::arch::asm;
 
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     btf_maps::{Array, PerCpuArray},
     macros::btf_map,
 };
@@ -13,7 +14,7 @@ use instamp_trailer::{
 
 /// The requests, of all attachments.
 #[btf_map]
-static IN_FLIGHT: Array<Set, { SETS as usize }> = Array::new();
+static IN_FLIGHT: Array<Set, { SETS as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// What became of them, by the device that has sent them.
 #[btf_map]
@@ -39,8 +40,9 @@ struct SentCounters {
 /// [`Refusal::Absent`], [`Refusal::Mismatch`].
 #[inline(always)]
 pub(crate) fn take(key: &SentKey, echo: [u8; 4]) -> Result<Sent, Refusal> {
-    let tag = key.tag();
-    let set = IN_FLIGHT.get_ptr_mut(SentKey::set(tag)).ok_or(Refusal::Absent)?;
+    let hash = key.hash();
+    let tag = SentKey::tag(hash);
+    let set = IN_FLIGHT.get_ptr_mut(SentKey::set(hash)).ok_or(Refusal::Absent)?;
     let way = way_of(set, tag).ok_or(Refusal::Absent)?;
     // The verifier sees no more of it than this.
     let way = way & (WAYS - 1);
@@ -56,7 +58,7 @@ pub(crate) fn take(key: &SentKey, echo: [u8; 4]) -> Result<Sent, Refusal> {
         return Err(Refusal::Absent);
     }
     // SAFETY: the lock is ours, and with it the entry and its tag.
-    let taken = unsafe { take_locked(entry, tag_in_set, tag, echo) };
+    let taken = unsafe { take_locked(entry, tag_in_set, tag, key, echo) };
     // SAFETY: as above.
     unsafe { exchange(lock, 0) };
     if let Ok(sent) = &taken
@@ -68,9 +70,9 @@ pub(crate) fn take(key: &SentKey, echo: [u8; 4]) -> Result<Sent, Refusal> {
     taken
 }
 
-/// The place of an entry with this tag. It may be another's as soon as it is returned.
+/// The place of an entry with this tag. It may be another's.
 #[inline(always)]
-fn way_of(set: *const Set, tag: u64) -> Option<usize> {
+fn way_of(set: *const Set, tag: u32) -> Option<usize> {
     let mut way = 0;
     while way < WAYS {
         // SAFETY: inside the set, aligned; others write it meanwhile.
@@ -103,9 +105,19 @@ unsafe fn exchange(number: *mut u64, value: u64) -> u64 {
 ///
 /// Both are valid, and nobody else writes them meanwhile.
 #[inline(always)]
-unsafe fn take_locked(entry: *mut Entry, tag_in_set: *mut u64, tag: u64, echo: [u8; 4]) -> Result<Sent, Refusal> {
+unsafe fn take_locked(
+    entry: *mut Entry,
+    tag_in_set: *mut u32,
+    tag: u32,
+    key: &SentKey,
+    echo: [u8; 4],
+) -> Result<Sent, Refusal> {
     // SAFETY: as above.
     if unsafe { tag_in_set.read_volatile() } != tag {
+        return Err(Refusal::Absent);
+    }
+    // SAFETY: as above.
+    if unsafe { (&raw const (*entry).key).read_volatile() } != *key {
         return Err(Refusal::Absent);
     }
     // SAFETY: as above.
