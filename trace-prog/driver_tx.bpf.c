@@ -71,7 +71,6 @@ int BPF_PROG(driver_tx, const struct sk_buff *skb, const struct net_device *dev)
 		.protocol = skb->protocol,
 	};
 	struct sent sent = {};
-	struct device_key where;
 	struct sent_counters *counters;
 	struct echo echo = {};
 	struct device *device;
@@ -81,16 +80,14 @@ int BPF_PROG(driver_tx, const struct sk_buff *skb, const struct net_device *dev)
 	if (!find_request(&packet, &echo) || !find_stamped(&packet, &echo, &trailer))
 		return 0;
 	sent.driver_tx_ns = bpf_ktime_get_ns();
-	where.namespace = dev->nd_net.net->ns.inum;
-	where.ifindex = dev->ifindex;
-	device = bpf_map_lookup_elem(&DEVICES, &where);
-	if (!device || !key_of(&trailer, &where, device, &key))
+	sent.device = device_number(dev->nd_net.net->ns.inum, dev->ifindex);
+	device = bpf_map_lookup_elem(&DEVICES, &sent.device);
+	if (!device || !key_of(&trailer, device, &key))
 		return 0;
 	__builtin_memcpy(sent.echo, echo.number, sizeof(sent.echo));
 	sent.nic_tx_asked = asks_for_hardware_time(skb) != 0;
 	sent.phc = device->phc;
-	sent.device = device->slot;
-	counters = bpf_map_lookup_elem(&SENT_COUNTERS, &device->slot);
+	counters = bpf_map_lookup_elem(&SENT_COUNTERS, &sent.device);
 	if (counters)
 		keep(&key, &sent, counters);
 	return 0;

@@ -9,22 +9,24 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-/* A device that is attached. */
-struct device_key {
-	__u32 namespace;	/* the inode of its network namespace */
-	__u32 ifindex;
-};
+/* The layouts are those of trailer/src/in_flight.rs. */
 
-/* What its tc-egress hook writes, and where its packets are counted. */
+/* A device that is attached, and what its tc-egress hook writes. Its number in DEVICES is that in SENT_COUNTERS, too. */
 struct device {
+	__u32 namespace;	/* the inode of its network namespace; 0 where there is no device of this number */
+	__u32 ifindex;
 	__u16 node;
 	__u8 point;
 	__u8 reserved;
-	__u32 slot;	/* in SENT_COUNTERS */
 	__u32 phc;	/* its card's clock: the N of /dev/ptpN, plus 1; 0 where the card's times are not taken */
 };
 
-/* The layout is that of trailer/src/in_flight.rs. */
+enum {
+	DEVICES_MAX = 1 << 10,
+	/* So far from the place that its hash gives it a device may be. */
+	DEVICE_PLACES = 8,
+};
+
 enum {
 	SETS = 1 << 13,
 	SET_BITS = 13,
@@ -43,7 +45,7 @@ struct sent {
 	__u8 echo[4];
 	__u32 phc;	/* which clock: as in struct device */
 	__u32 nic_tx_asked;
-	__u32 device;	/* where it is counted: `slot` of struct device */
+	__u32 device;	/* its number */
 };
 
 struct entry {
@@ -72,10 +74,11 @@ struct sent_counters {
 	__u64 nic_late;	/* for which it came when they were not kept any more */
 };
 
+/* An array, which programs read in place: a hash table's lookup takes as long as all that is read of a packet. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, struct device_key);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, DEVICES_MAX);
+	__type(key, __u32);
 	__type(value, struct device);
 } DEVICES SEC(".maps");
 
@@ -90,10 +93,25 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1024);
+	__uint(max_entries, DEVICES_MAX);
 	__type(key, __u32);
 	__type(value, struct sent_counters);
 } SENT_COUNTERS SEC(".maps");
+
+/* The number of a device, or DEVICES_MAX. */
+static __always_inline __u32 device_number(__u32 namespace, __u32 ifindex)
+{
+	__u32 first = (namespace ^ ifindex) * 0x9e3779b1 >> 16;
+
+	for (__u32 place = 0; place < DEVICE_PLACES; place++) {
+		__u32 number = (first + place) % DEVICES_MAX;
+		struct device *device = bpf_map_lookup_elem(&DEVICES, &number);
+
+		if (device && device->namespace == namespace && device->ifindex == ifindex)
+			return number;
+	}
+	return DEVICES_MAX;
+}
 
 static __always_inline __u64 mix(__u64 number)
 {

@@ -45,7 +45,7 @@ static __always_inline int take(const struct sk_buff *skb, const struct skb_shar
 	const struct net_device *dev = NULL;
 	const struct net *net = NULL;
 	struct sent_counters *counters;
-	struct device_key where = {};
+	__u32 namespace = 0, ifindex = 0, number;
 	struct packet packet = {};
 	__u64 nic_tx_ns = 0;
 	__u16 network = 0;
@@ -66,12 +66,13 @@ static __always_inline int take(const struct sk_buff *skb, const struct skb_shar
 		return 0;
 	READ(dev, skb, dev);
 	READ(net, dev, nd_net.net);
-	READ(where.namespace, net, ns.inum);
-	READ(where.ifindex, dev, ifindex);
-	device = bpf_map_lookup_elem(&DEVICES, &where);
-	if (!device || !device->phc || !key_of(&trailer, &where, device, &key))
+	READ(namespace, net, ns.inum);
+	READ(ifindex, dev, ifindex);
+	number = device_number(namespace, ifindex);
+	device = bpf_map_lookup_elem(&DEVICES, &number);
+	if (!device || !device->phc || !key_of(&trailer, device, &key))
 		return 0;
-	counters = bpf_map_lookup_elem(&SENT_COUNTERS, &device->slot);
+	counters = bpf_map_lookup_elem(&SENT_COUNTERS, &number);
 	if (!counters)
 		return 0;
 

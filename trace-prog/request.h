@@ -32,15 +32,14 @@ static __always_inline int find_stamped(const struct packet *packet, const struc
  * The key of a request, if that stamp is the device's: so the host's policy allows it, and it is none that is passing through. That
  * hook has also made the packet one piece.
  */
-static __always_inline int key_of(const struct trailer *trailer, const struct device_key *where, const struct device *device,
-				  struct sent_key *key)
+static __always_inline int key_of(const struct trailer *trailer, const struct device *device, struct sent_key *key)
 {
 	const struct trailer_record *last = &trailer->last;
 
 	if (last->place != (device->point << 4 | TRAILER_TC_EGRESS) || last->node != bpf_htons(device->node))
 		return 0;
 	__builtin_memcpy(key->nonce, trailer->footer.nonce, sizeof(key->nonce));
-	key->namespace = where->namespace;
+	key->namespace = device->namespace;
 	key->point = device->point;
 	return 1;
 }

@@ -19,17 +19,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
-use instamp_trailer::Site;
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use instamp_trailer::{Site, in_flight::Device};
 use libbpf_rs::{
-    Link, OpenMapMut,
+    Link, MapCore as _, MapFlags, MapHandle, OpenMapMut,
     skel::{OpenSkel as _, SkelBuilder as _},
 };
+use nix::errno::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
     Error,
-    error::Context as _,
+    error::{Context as _, failed},
     pins::{gone, remove_if_empty},
     skeletons::{DriverTxSkelBuilder, NicTxSkelBuilder, quiet},
     sys,
@@ -93,24 +94,14 @@ pub struct SentCounts {
     pub nic_skipped: u64,
 }
 
-/// Layouts of `trace-prog/in_flight.h`.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[repr(C)]
+/// A device of a network namespace, by the kernel's numbers of both.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct DeviceKey {
     namespace: u32,
     ifindex: u32,
 }
 
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Debug)]
-#[repr(C)]
-struct Device {
-    node: u16,
-    point: u8,
-    reserved: u8,
-    slot: u32,
-    phc: u32,
-}
-
+/// `struct sent_counters` of `trace-prog/in_flight.h`.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug)]
 #[repr(C)]
 struct Counters {
@@ -124,15 +115,16 @@ struct Counters {
     nic_late: u64,
 }
 
-const KEY: usize = size_of::<DeviceKey>();
 const DEVICE: usize = size_of::<Device>();
 const COUNTERS: usize = size_of::<Counters>();
-/// How many devices the maps hold.
-const MOST_DEVICES: u32 = 1024;
 
 impl DeviceKey {
     pub(crate) fn new(namespace: u32, ifindex: u32) -> Self {
         Self { namespace, ifindex }
+    }
+
+    fn of(device: &Device) -> Self {
+        Self::new(device.namespace, device.ifindex)
     }
 }
 
@@ -206,62 +198,74 @@ impl Requests {
     /// is as in [`Site`], the card's times are taken.
     pub(crate) fn add(&self, key: DeviceKey, site: Site, phc: u32) -> Result<(), Error> {
         let path = self.pin(DEVICES);
-        let add = || {
-            let mut devices = open_devices(&path)?;
-            let known: BTreeMap<DeviceKey, Device> = list(&devices)?;
-            let is_used = |slot: &u32| known.iter().any(|(other, device)| *other != key && device.slot == *slot);
-            let slot = match known.get(&key) {
-                Some(device) => device.slot,
-                None => (0..MOST_DEVICES).find(|slot| !is_used(slot)).unwrap_or(MOST_DEVICES),
-            };
-            let device = Device { node: site.node, point: site.point, reserved: 0, slot, phc };
-            if !known.contains_key(&key) {
-                self.reset(slot)?;
-            }
-            devices.insert(bytes::<KEY>(&key), bytes::<DEVICE>(&device), 0)
+        let DeviceKey { namespace, ifindex } = key;
+        let device = Device { namespace, ifindex, node: site.node, point: site.point, reserved: 0, phc };
+        let known = self.devices()?;
+        let numbers = || Device::numbers(namespace, ifindex);
+        let is_its = |number: &u32| known.get(number).is_some_and(|device| DeviceKey::of(device) == key);
+        let found = numbers().find(is_its);
+        let number = found.or_else(|| numbers().find(|number| !known.contains_key(number)));
+        let number = number.ok_or_else(|| failed("find room for another device in", path.display(), Errno::ENOSPC))?;
+        if found.is_none() {
+            self.reset(number).context("write", self.pin(SENT_COUNTERS).display())?;
+        }
+        self.set_device(number, device)
+    }
+
+    fn set_device(&self, number: u32, device: Device) -> Result<(), Error> {
+        let path = self.pin(DEVICES);
+        let mut bytes = [0; DEVICE];
+        bytes.copy_from_slice(device.as_bytes());
+        let set = || {
+            let mut devices: Array<MapData, [u8; DEVICE]> = Map::Array(MapData::from_pin(&path)?).try_into()?;
+            devices.set(number, bytes, 0)
         };
-        add().context("write", path.display())
+        set().context("write", path.display())
+    }
+
+    /// The devices, by their numbers.
+    fn devices(&self) -> Result<BTreeMap<u32, Device>, Error> {
+        if !self.has(DEVICES) {
+            return Ok(BTreeMap::new());
+        }
+        let path = self.pin(DEVICES);
+        let read = || {
+            let map = MapHandle::from_pinned_path(&path)?;
+            let entries = map.lookup_batch(map.max_entries(), MapFlags::ANY, MapFlags::ANY)?;
+            let entry = |(number, device): (Vec<u8>, Vec<u8>)| {
+                let number = u32::from_ne_bytes(number.try_into().ok()?);
+                Device::read_from_bytes(&device).ok().filter(|device| *device != Device::NONE).map(|it| (number, it))
+            };
+            Ok::<_, libbpf_rs::Error>(entries.filter_map(entry).collect())
+        };
+        read().context("read", path.display())
     }
 
     /// Changes what the device's requests are recognized by, if they are.
     pub(crate) fn update(&self, key: DeviceKey, site: Site) -> Result<(), Error> {
         match self.device(key)? {
-            Some(device) => self.add(key, site, device.phc),
+            Some((_, device)) => self.add(key, site, device.phc),
             None => Ok(()),
         }
     }
 
-    fn device(&self, key: DeviceKey) -> Result<Option<Device>, Error> {
-        if !self.has(DEVICES) {
-            return Ok(None);
-        }
-        let path = self.pin(DEVICES);
-        let read = || Ok::<_, MapError>(list(&open_devices(&path)?)?.remove(&key));
-        read().context("read", path.display())
+    /// A device and its number.
+    fn device(&self, key: DeviceKey) -> Result<Option<(u32, Device)>, Error> {
+        Ok(self.devices()?.into_iter().find(|(_, device)| DeviceKey::of(device) == key))
     }
 
-    fn reset(&self, slot: u32) -> Result<(), MapError> {
+    fn reset(&self, number: u32) -> Result<(), MapError> {
         let mut counters = open_counters(&self.pin(SENT_COUNTERS))?;
-        let processors = counters.get(&slot, 0)?.len();
+        let processors = counters.get(&number, 0)?.len();
         let zeros = PerCpuValues::try_from(vec![[0; COUNTERS]; processors]).map_err(MapError::IoError)?;
-        counters.set(slot, zeros, 0)
+        counters.set(number, zeros, 0)
     }
 
     /// Forgets the devices for which `is_attached` says no, and removes what is not needed any more.
     pub(crate) fn prune(&self, is_attached: impl Fn(DeviceKey) -> bool) -> Result<(), Error> {
-        let mut known = BTreeMap::new();
-        if self.has(DEVICES) {
-            let path = self.pin(DEVICES);
-            let forget = || {
-                let mut devices = open_devices(&path)?;
-                let mut known = list(&devices)?;
-                for key in known.keys().filter(|key| !is_attached(**key)) {
-                    devices.remove(&bytes(key))?;
-                }
-                known.retain(|key, _| is_attached(*key));
-                Ok::<_, MapError>(known)
-            };
-            known = forget().context("write", path.display())?;
+        let mut known = self.devices()?;
+        for number in known.extract_if(.., |_, device| !is_attached(DeviceKey::of(device))).map(|(number, _)| number) {
+            self.set_device(number, Device::NONE)?;
         }
         if known.values().all(|device| device.phc == 0) {
             self.unpin(NIC_TX)?;
@@ -289,7 +293,7 @@ impl Requests {
 
     /// How the card's times are taken for a device, with the kernel's number of the link.
     pub(crate) fn nic_tx(&self, key: DeviceKey) -> Result<Option<(Tracing, u32)>, Error> {
-        let is_watched = self.device(key)?.is_some_and(|device| device.phc != 0);
+        let is_watched = self.device(key)?.is_some_and(|(_, device)| device.phc != 0);
         if !is_watched || !self.has(NIC_TX) {
             return Ok(None);
         }
@@ -305,9 +309,9 @@ impl Requests {
 
     /// What became of a device's requests; `None` where nothing is counted. What the card has skipped, replies tell.
     pub(crate) fn counts(&self, key: DeviceKey) -> Result<Option<SentCounts>, Error> {
-        let Some(device) = self.device(key)? else { return Ok(None) };
+        let Some((number, _)) = self.device(key)? else { return Ok(None) };
         let path = self.pin(SENT_COUNTERS);
-        let read = || open_counters(&path)?.get(&device.slot, 0);
+        let read = || open_counters(&path)?.get(&number, 0);
         let all = read().context("read", path.display())?;
         let sum = |field: fn(&Counters) -> u64| -> u64 {
             all.iter().filter_map(|one| Counters::read_from_bytes(one).ok()).map(|one| field(&one)).sum()
@@ -375,26 +379,6 @@ fn is_map(name: &str) -> bool {
     MAPS.contains(&name)
 }
 
-type Devices = HashMap<MapData, [u8; KEY], [u8; DEVICE]>;
-
-fn open_devices(path: &Path) -> Result<Devices, MapError> {
-    Map::HashMap(MapData::from_pin(path)?).try_into()
-}
-
 fn open_counters(path: &Path) -> Result<PerCpuArray<MapData, [u8; COUNTERS]>, MapError> {
     Map::PerCpuArray(MapData::from_pin(path)?).try_into()
-}
-
-fn list(devices: &Devices) -> Result<BTreeMap<DeviceKey, Device>, MapError> {
-    let read = |entry: Result<([u8; KEY], [u8; DEVICE]), MapError>| {
-        let (key, device) = entry?;
-        Ok(DeviceKey::read_from_bytes(&key).ok().zip(Device::read_from_bytes(&device).ok()))
-    };
-    devices.iter().filter_map(|entry| read(entry).transpose()).collect()
-}
-
-fn bytes<const N: usize>(value: &(impl IntoBytes + Immutable)) -> [u8; N] {
-    let mut bytes = [0; N];
-    bytes.copy_from_slice(value.as_bytes());
-    bytes
 }

@@ -10,6 +10,40 @@ pub const SETS: u32 = 1 << 13;
 /// How many entries a set has.
 pub const WAYS: usize = 8;
 
+/// How many devices there can be, a power of two.
+pub const DEVICES: u32 = 1 << 10;
+/// In how many places a device may be.
+const DEVICE_PLACES: u32 = 8;
+
+/// A device whose requests are kept, and what its tc-egress hook writes.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Device {
+    /// The network namespace, as in [`Site`](crate::Site); 0 where there is no device of this number.
+    pub namespace: u32,
+    /// Its number there.
+    pub ifindex: u32,
+    /// The number of the host.
+    pub node: u16,
+    /// Which attachment it is.
+    pub point: u8,
+    /// Zero: the layout has no padding.
+    pub reserved: u8,
+    /// The clock of its card, as in [`Site`](crate::Site); 0 where its times are not taken.
+    pub phc: u32,
+}
+
+impl Device {
+    /// No device.
+    pub const NONE: Self = Self { namespace: 0, ifindex: 0, node: 0, point: 0, reserved: 0, phc: 0 };
+
+    /// The numbers that a device may have in the programs' table, to be looked at in this order.
+    pub fn numbers(namespace: u32, ifindex: u32) -> impl Iterator<Item = u32> {
+        let first = (namespace ^ ifindex).wrapping_mul(0x9e37_79b1) >> 16;
+        (0..DEVICE_PLACES).map(move |place| (first + place) % DEVICES)
+    }
+}
+
 /// A request that has left.
 ///
 /// A request may pass several devices that are attached, and its reply may come in by another one than it went out: the

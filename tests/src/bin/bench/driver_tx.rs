@@ -22,12 +22,13 @@ use instamp_tests::{
 };
 use instamp_trailer::{
     Bound, Clock, Hook, Phase, Record, Site,
-    in_flight::{SETS, Set},
+    in_flight::{Device, SETS, Set},
     locate,
 };
 use libbpf_rs::{Link, MapCore as _, MapFlags, Object, ObjectBuilder};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
+use zerocopy::IntoBytes as _;
 
 use crate::quantiles::median;
 
@@ -119,10 +120,11 @@ impl<'a> Bench<'a> {
         let object = open.load().expect("load");
         let namespace = File::open("/proc/thread-self/ns/net").and_then(|file| file.metadata()).expect("a namespace");
         let namespace = u32::try_from(namespace.ino()).expect("a number");
-        let key = [namespace, wire.ifindex()].map(u32::to_ne_bytes).concat();
         let Site { node, point, .. } = site();
-        let device = [&node.to_ne_bytes()[..], &[point, 0], &[0; 8]].concat();
-        map(&object, "DEVICES").update(&key, &device, MapFlags::ANY).expect("write DEVICES");
+        let device = Device { namespace, ifindex: wire.ifindex(), node, point, ..Device::NONE };
+        let number = Device::numbers(device.namespace, device.ifindex).next().expect("some");
+        let devices = map(&object, "DEVICES");
+        devices.update(&number.to_ne_bytes(), device.as_bytes(), MapFlags::ANY).expect("write DEVICES");
         let link = object.progs_mut().next().expect("a program").attach().expect("attach");
 
         let mut empty = Ebpf::load(&assembled(&format!("tp_btf/{TRACEPOINT}"), &verdict(0))).expect("an empty program");
