@@ -48,7 +48,7 @@ static __always_inline void keep(const struct sent_key *key, const struct sent *
 		return;
 	}
 	if (set->tags[way]) {
-		others = bpf_map_lookup_elem(&SENT_COUNTERS, &entry->sent.device);
+		others = counters_of(entry->sent.device);
 		if (others)
 			others->evicted++;
 	}
@@ -76,18 +76,20 @@ int BPF_PROG(driver_tx, const struct sk_buff *skb, const struct net_device *dev)
 	struct device *device;
 	struct sent_key key = {};
 	struct trailer trailer;
+	__u32 number;
 
 	if (!find_request(&packet, &echo) || !find_stamped(&packet, &echo, &trailer))
 		return 0;
 	sent.driver_tx_ns = bpf_ktime_get_ns();
-	sent.device = device_number(dev->nd_net.net->ns.inum, dev->ifindex);
-	device = bpf_map_lookup_elem(&DEVICES, &sent.device);
+	number = device_number(dev->nd_net.net->ns.inum, dev->ifindex);
+	device = bpf_map_lookup_elem(&DEVICES, &number);
 	if (!device || !key_of(&trailer, device, &key))
 		return 0;
 	__builtin_memcpy(sent.echo, echo.number, sizeof(sent.echo));
 	sent.nic_tx_asked = asks_for_hardware_time(skb) != 0;
 	sent.phc = device->phc;
-	counters = bpf_map_lookup_elem(&SENT_COUNTERS, &sent.device);
+	sent.device = number | device->generation << DEVICE_BITS;
+	counters = counters_of(sent.device);
 	if (counters)
 		keep(&key, &sent, counters);
 	return 0;

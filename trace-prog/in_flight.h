@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * Requests that have left, and what became known of them only then. The ingress hooks write it into the reply (Host::sent in
+ * Requests that have left, and what became known of them only then. The ingress hooks write it into the reply (Host::take_sent in
  * trailer/src/host.rs). The names, keys and values of the maps are the interface to them and to the loader.
  */
 #ifndef INSTAMP_IN_FLIGHT_H
@@ -19,17 +19,20 @@ struct device {
 	__u8 point;
 	__u8 reserved;
 	__u32 phc;	/* its card's clock: the N of /dev/ptpN, plus 1; 0 where the card's times are not taken */
+	__u32 generation;	/* how many devices have had this number before */
+	__u32 reserved_too;
 };
 
 enum {
-	DEVICES_MAX = 1 << 10,
+	DEVICE_BITS = 10,
+	DEVICES_MAX = 1 << DEVICE_BITS,
 	/* So far from the place that its hash gives it a device may be. */
 	DEVICE_PLACES = 8,
 };
 
 enum {
-	SETS = 1 << 13,
 	SET_BITS = 13,
+	SETS = 1 << SET_BITS,
 	WAYS = 8,
 };
 
@@ -45,7 +48,7 @@ struct sent {
 	__u8 echo[4];
 	__u32 phc;	/* which clock: as in struct device */
 	__u32 nic_tx_asked;
-	__u32 device;	/* its number */
+	__u32 device;	/* its number, and above that its generation */
 };
 
 struct entry {
@@ -64,6 +67,7 @@ struct set {
 
 /* What became of the requests that a device has sent. */
 struct sent_counters {
+	__u64 generation;	/* of the device that is counted */
 	__u64 kept;
 	__u64 repeated;	/* not kept: there is one of the same key, as of a nonce that is used again */
 	__u64 refused;	/* not kept: somebody else was at that place */
@@ -71,8 +75,11 @@ struct sent_counters {
 	__u64 evicted;	/* by newer ones */
 	__u64 asked;	/* of those that were kept, whose sender asked for the card's time */
 	__u64 nic_kept;	/* of these, for which it came */
-	__u64 nic_late;	/* for which it came when they were not kept any more */
+	__u64 nic_late;	/* for which it came when they were not kept, or not any more */
 };
+
+_Static_assert(sizeof(struct device) == 24 && sizeof(struct entry) == 64 && sizeof(struct set) == 64 + 64 * WAYS &&
+	       sizeof(struct sent_counters) == 72, "trailer/src/in_flight.rs");
 
 /* An array, which programs read in place: a hash table's lookup takes as long as all that is read of a packet. */
 struct {
@@ -101,7 +108,7 @@ struct {
 /* The number of a device, or DEVICES_MAX. */
 static __always_inline __u32 device_number(__u32 namespace, __u32 ifindex)
 {
-	__u32 first = (namespace ^ ifindex) * 0x9e3779b1 >> 16;
+	__u32 first = (namespace * 0x85ebca6b ^ ifindex) * 0x9e3779b1 >> 16;
 
 	for (__u32 place = 0; place < DEVICE_PLACES; place++) {
 		__u32 number = (first + place) % DEVICES_MAX;
@@ -150,13 +157,22 @@ static __always_inline __u32 way_of(const struct set *set, __u32 tag)
 	return WAYS;
 }
 
+/* Where a device is counted, if it is still that one. */
+static __always_inline struct sent_counters *counters_of(__u32 device)
+{
+	__u32 number = device % DEVICES_MAX;
+	struct sent_counters *counters = bpf_map_lookup_elem(&SENT_COUNTERS, &number);
+
+	return counters && counters->generation == device >> DEVICE_BITS ? counters : 0;
+}
+
 /* Of an entry that is locked. */
 static __always_inline int is_of(const struct entry *entry, const struct sent_key *key)
 {
 	return !__builtin_memcmp(&entry->key, key, sizeof(*key));
 }
 
-/* Nobody waits: an entry is held for some nanoseconds, by somebody who may have been interrupted. */
+/* Nobody waits: who holds an entry reads or writes it, and may have been interrupted meanwhile. */
 static __always_inline int try_lock(struct entry *entry)
 {
 	return __sync_val_compare_and_swap(&entry->lock, 0, 1) == 0;

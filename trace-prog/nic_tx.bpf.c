@@ -11,8 +11,11 @@
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 
-/* Adds the card's time to a request that waits for its reply, and returns whether it does. */
-static __always_inline int add(const struct sent_key *key, __u64 nic_tx_ns)
+/*
+ * Adds the card's time to a request of this device that waits for its reply, and returns whether it does. One of the same key may be
+ * another message, or the same one that another device has sent, too.
+ */
+static __always_inline int add(const struct sent_key *key, const __u8 *echo, __u32 device, __u64 nic_tx_ns)
 {
 	__u64 hash = hash_of(key);
 	struct set *set = set_of(hash);
@@ -29,7 +32,8 @@ static __always_inline int add(const struct sent_key *key, __u64 nic_tx_ns)
 	entry = &set->entries[way];
 	if (!try_lock(entry))
 		return 0;
-	is_known = set->tags[way] == tag && is_of(entry, key);
+	is_known = set->tags[way] == tag && is_of(entry, key) && entry->sent.device == device &&
+		   !__builtin_memcmp(entry->sent.echo, echo, sizeof(entry->sent.echo));
 	if (is_known)
 		entry->sent.nic_tx_ns = nic_tx_ns;
 	unlock(entry);
@@ -72,11 +76,12 @@ static __always_inline int take(const struct sk_buff *skb, const struct skb_shar
 	device = bpf_map_lookup_elem(&DEVICES, &number);
 	if (!device || !device->phc || !key_of(&trailer, device, &key))
 		return 0;
-	counters = bpf_map_lookup_elem(&SENT_COUNTERS, &number);
+	number |= device->generation << DEVICE_BITS;
+	counters = counters_of(number);
 	if (!counters)
 		return 0;
 
-	if (add(&key, nic_tx_ns))
+	if (add(&key, echo.number, number, nic_tx_ns))
 		counters->nic_kept++;
 	else
 		counters->nic_late++;

@@ -3,8 +3,8 @@
 #![no_main]
 
 use instamp_trailer::{
-    Address, Bound, Clock, Hook, Host, Passage, Refusal, Sent, SentKey, Site, Standing, checksum::sum_bytes,
-    locate, stamp,
+    Address, Bound, Clock, Hook, Host, Passage, Refusal, Sent, SentKey, Site, Standing, checksum::sum_bytes, locate,
+    stamp,
 };
 use libfuzzer_sys::fuzz_target;
 

@@ -357,8 +357,13 @@ impl Build<'_> {
             return directory.set_site(site);
         }
         let takes_nic_tx = sent.are_cards_watched() && offer.is_some_and(|offer| offer.tx);
-        sent.add(directory.key(), site, if takes_nic_tx { site.phc } else { 0 })?;
-        directory.set_site(Site { keeps_sent: 1, ..site })
+        match sent.add(directory.key(), site, if takes_nic_tx { site.phc } else { 0 }) {
+            Ok(()) => directory.set_site(Site { keeps_sent: 1, ..site }),
+            Err(error) => {
+                announce(Notice::NoDriverTx { device: self.device(), words: cause(&error) });
+                directory.set_site(site)
+            }
+        }
     }
 
     fn announce_choice(&self, choice: &Choice) {

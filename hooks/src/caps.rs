@@ -165,11 +165,10 @@ impl Watching {
     fn try_out() -> Self {
         let may_ask = require_listing().is_ok();
         let words = |error: libbpf_rs::Error| error.to_string();
-        Self {
-            driver_tx: may_ask.then(|| sent::try_driver_tx().map_err(words)),
-            // Its times wait for the reply beside those of the driver.
-            nic_tx: may_ask.then(|| sent::try_driver_tx().and_then(|_| sent::try_nic_tx()).map_err(words)),
-        }
+        let driver_tx = may_ask.then(|| sent::try_driver_tx().map_err(words));
+        // The card's times wait for the reply beside those of the driver.
+        let nic_tx = driver_tx.clone().map(|found| found.and_then(|_| sent::try_nic_tx().map_err(words)));
+        Self { driver_tx, nic_tx }
     }
 
     fn sources(&self, link: &Link) -> Result<Sources, Error> {

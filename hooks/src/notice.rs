@@ -110,8 +110,8 @@ impl fmt::Display for Notice {
             }
             Self::NoDriverTx { device, words } => write!(
                 f,
-                "{device}: no driver-tx: this kernel does not let programs watch net_dev_start_xmit ({words}): the queueing \
-                 discipline's time stays in `net`"
+                "{device}: no driver-tx: the times at net_dev_start_xmit cannot be had ({words}): the queueing discipline's stays \
+                 in `net`"
             ),
             Self::CardSet { device, setting } => write!(f, "{device}: the card is set to stamp: {setting}"),
             Self::CardIsSet { device, setting } => {

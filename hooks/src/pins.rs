@@ -232,6 +232,9 @@ impl Directory {
 
     /// Moves the directory to the name of another state, in one step.
     pub(crate) fn become_state(&self, state: State) -> Result<Self, Error> {
+        if self.state == state {
+            return Ok(self.clone());
+        }
         let path = self.path.with_file_name(directory_name(self.ifindex, state));
         fs::rename(&self.path, &path).context("rename", self.path.display())?;
         Ok(Self { path, state, ..self.clone() })
@@ -276,12 +279,15 @@ impl Directory {
         gone(fs::remove_file(self.pin(name))).context("remove", self.pin(name).display())
     }
 
+    /// Removes the pins of the maps, and what says that the queueing discipline is ours.
+    pub(crate) fn unpin_maps(&self) -> Result<(), Error> {
+        MAPS.iter().try_for_each(|name| self.unpin(name))?;
+        self.disown_clsact()
+    }
+
     /// Removes what is left, and the directory of the network namespace if that leaves it empty.
     pub(crate) fn remove(&self) -> Result<(), Error> {
-        for name in MAPS {
-            self.unpin(name)?;
-        }
-        self.disown_clsact()?;
+        self.unpin_maps()?;
         self.forget_setting()?;
         gone(fs::remove_dir(&self.path)).context("remove", self.path.display())?;
         self.path.parent().map_or(Ok(()), remove_if_empty)

@@ -20,13 +20,16 @@ use std::{
 };
 
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, PerCpuValues};
-use instamp_trailer::{Site, in_flight::Device};
+use instamp_trailer::{
+    Site,
+    in_flight::{Device, SentCounters},
+};
 use libbpf_rs::{
     Link, MapCore as _, MapFlags, MapHandle, OpenMapMut,
     skel::{OpenSkel as _, SkelBuilder as _},
 };
 use nix::errno::Errno;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::{
     Error,
@@ -78,11 +81,11 @@ pub struct SentCounts {
     /// Those that were not kept, since one of the same nonce was waiting: the prober used it twice, or the driver was busy and
     /// got the request again.
     pub repeated: u64,
-    /// Those that were not kept, since another processor was at that place of the table.
+    /// Those that were not kept, since somebody else was at that place of the table.
     pub refused: u64,
-    /// Those that are waiting for their reply now.
+    /// Those of the kept that no reply has taken and no newer one evicted: lost ones are among them.
     pub in_flight: u64,
-    /// Those that were waiting when a newer one took their room.
+    /// Those of the kept whose room a newer one took before their reply came: some 65,000 requests later.
     pub evicted: u64,
     /// Of those that were kept, whose sender asked for the card's time.
     pub nic_asked: u64,
@@ -90,7 +93,7 @@ pub struct SentCounts {
     pub nic_kept: u64,
     /// Those for which it told it when the reply had come already, or the request was not kept any more.
     pub nic_late: u64,
-    /// Those whose reply came before the card's time, which has not come since: the card has skipped them.
+    /// Those whose reply came before the card's time, which has not come since: the card has skipped them. An estimate.
     pub nic_skipped: u64,
 }
 
@@ -101,22 +104,8 @@ pub(crate) struct DeviceKey {
     ifindex: u32,
 }
 
-/// `struct sent_counters` of `trace-prog/in_flight.h`.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug)]
-#[repr(C)]
-struct Counters {
-    kept: u64,
-    repeated: u64,
-    refused: u64,
-    taken: u64,
-    evicted: u64,
-    asked: u64,
-    nic_kept: u64,
-    nic_late: u64,
-}
-
 const DEVICE: usize = size_of::<Device>();
-const COUNTERS: usize = size_of::<Counters>();
+const COUNTERS: usize = size_of::<SentCounters>();
 
 impl DeviceKey {
     pub(crate) fn new(namespace: u32, ifindex: u32) -> Self {
@@ -199,17 +188,18 @@ impl Requests {
     pub(crate) fn add(&self, key: DeviceKey, site: Site, phc: u32) -> Result<(), Error> {
         let path = self.pin(DEVICES);
         let DeviceKey { namespace, ifindex } = key;
-        let device = Device { namespace, ifindex, node: site.node, point: site.point, reserved: 0, phc };
         let known = self.devices()?;
         let numbers = || Device::numbers(namespace, ifindex);
         let is_its = |number: &u32| known.get(number).is_some_and(|device| DeviceKey::of(device) == key);
         let found = numbers().find(is_its);
         let number = found.or_else(|| numbers().find(|number| !known.contains_key(number)));
         let number = number.ok_or_else(|| failed("find room for another device in", path.display(), Errno::ENOSPC))?;
-        if found.is_none() {
-            self.reset(number).context("write", self.pin(SENT_COUNTERS).display())?;
-        }
-        self.set_device(number, device)
+        let generation = match known.get(&number) {
+            Some(device) => device.generation,
+            None => self.begin_generation(number).context("write", self.pin(SENT_COUNTERS).display())?,
+        };
+        let (node, point) = (site.node, site.point);
+        self.set_device(number, Device { namespace, ifindex, node, point, phc, generation, ..Device::NONE })
     }
 
     fn set_device(&self, number: u32, device: Device) -> Result<(), Error> {
@@ -254,11 +244,18 @@ impl Requests {
         Ok(self.devices()?.into_iter().find(|(_, device)| DeviceKey::of(device) == key))
     }
 
-    fn reset(&self, number: u32) -> Result<(), MapError> {
-        let mut counters = open_counters(&self.pin(SENT_COUNTERS))?;
-        let processors = counters.get(&number, 0)?.len();
-        let zeros = PerCpuValues::try_from(vec![[0; COUNTERS]; processors]).map_err(MapError::IoError)?;
-        counters.set(number, zeros, 0)
+    /// Counts from zero for the next device of this number, and tells which one that is.
+    fn begin_generation(&self, number: u32) -> Result<u32, MapError> {
+        const MOST: u64 = 1 << 22;
+        let mut map = open_counters(&self.pin(SENT_COUNTERS))?;
+        let all = map.get(&number, 0)?;
+        let before =
+            all.iter().filter_map(|one| SentCounters::read_from_bytes(one).ok()).map(|one| one.generation).max();
+        let generation = (before.unwrap_or(0) + 1) % MOST;
+        let mut bytes = [0; COUNTERS];
+        bytes.copy_from_slice(SentCounters { generation, ..SentCounters::default() }.as_bytes());
+        map.set(number, PerCpuValues::try_from(vec![bytes; all.len()]).map_err(MapError::IoError)?, 0)?;
+        Ok(u32::try_from(generation).unwrap_or(0))
     }
 
     /// Forgets the devices for which `is_attached` says no, and removes what is not needed any more.
@@ -313,8 +310,8 @@ impl Requests {
         let path = self.pin(SENT_COUNTERS);
         let read = || open_counters(&path)?.get(&number, 0);
         let all = read().context("read", path.display())?;
-        let sum = |field: fn(&Counters) -> u64| -> u64 {
-            all.iter().filter_map(|one| Counters::read_from_bytes(one).ok()).map(|one| field(&one)).sum()
+        let sum = |field: fn(&SentCounters) -> u64| -> u64 {
+            all.iter().filter_map(|one| SentCounters::read_from_bytes(one).ok()).map(|one| field(&one)).sum()
         };
         let (kept, evicted) = (sum(|counters| counters.kept), sum(|counters| counters.evicted));
         Ok(Some(SentCounts {

@@ -39,9 +39,10 @@ pub(crate) fn sweep(pins: &Pins, here: &Here, announce: &dyn Fn(Notice)) -> Resu
             held => held?,
         };
         if verdict(directory.state, is_here, held) == Verdict::Remove {
-            // What cannot be put back now, as of a card that is down, is in nobody's way.
+            // What cannot be put back now, as of a card that is down, is in nobody's way: it alone stays.
             if let Err(error) = card::restore(here, &directory, announce) {
                 announce(Notice::CardNotRestored { words: chain(&error) });
+                release(here, &directory.become_state(State::Partial)?)?;
                 continue;
             }
             if directory.state == State::Whole {
@@ -83,7 +84,9 @@ fn held_elsewhere(here: &Here, directory: &Directory) -> Result<Held, Error> {
     let decided = held && directory.state == State::Whole;
     let programs = if decided { Vec::new() } else { directory.programs()? };
     let filters = programs.iter().any(|program| links.iter().all(|link| link.program != *program));
-    Ok(Held { links: held, inside: filters || held && directory.setting()?.is_some() })
+    // What a card is to be set back to, a partial one keeps even when nothing else is left of it.
+    let setting = (held || directory.state == State::Partial) && directory.setting()?.is_some();
+    Ok(Held { links: held, inside: filters || setting })
 }
 
 /// Takes an attachment apart, whatever there is of it.
@@ -92,21 +95,24 @@ fn held_elsewhere(here: &Here, directory: &Directory) -> Result<Held, Error> {
 /// interrupted, the next command goes on.
 pub(crate) fn dismantle(here: &Here, directory: Directory, announce: &dyn Fn(Notice)) -> Result<(), Error> {
     card::restore(here, &directory, announce)?;
-    let directory = match directory.state {
-        State::Whole => directory.become_state(State::Partial)?,
-        State::Partial => directory,
-    };
+    let directory = directory.become_state(State::Partial)?;
+    release(here, &directory)?;
+    directory.remove()
+}
+
+/// Takes off the hooks, and removes their pins.
+fn release(here: &Here, directory: &Directory) -> Result<(), Error> {
     if directory.namespace == here.namespace {
-        remove_filters(here, &directory)?;
+        remove_filters(here, directory)?;
     }
     for program in PROGRAMS {
-        if link(&directory, program)?.is_some_and(|link| link.ifindex != 0) {
+        if link(directory, program)?.is_some_and(|link| link.ifindex != 0) {
             let pin = directory.pin(program);
             sys::Link::open(&pin).and_then(|link| link.detach()).context("detach", pin.display())?;
         }
         directory.unpin(program)?;
     }
-    directory.remove()
+    directory.unpin_maps()
 }
 
 /// An error with its causes.

@@ -48,14 +48,14 @@ the ingress hook. Why they are not:
 Where tc-ingress counts besides xdp-ingress, the driver has not carried over
 what the XDP program told.
 
-Requests whose times wait for their reply:
-  kept        all that there were
-  in flight   those that wait now
-  repeated    not kept, as one of the same nonce was waiting: it was used twice,
+Requests that left, and whose times wait for their replies:
+  kept        those whose time was kept
+  in flight   of these, those that no reply has taken: lost ones, too
+  evicted     of these, those whose room newer requests took
+  repeated    not kept, as one of the same nonce was there: it was used twice,
               or the driver was busy and got the request again
-  evicted     a newer one took the room of one that was waiting
-  refused     not kept, as another processor was at that place of the table
-Of those, the card was asked for its time, told it, told it late, when
+  refused     not kept, as somebody else was at that place of the table
+Of the kept ones, the card was asked for its time, told it, told it late, when
 the reply had come, or has skipped it: some cards time one packet at once.";
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {

@@ -11,7 +11,8 @@ pub const SETS: u32 = 1 << 13;
 pub const WAYS: usize = 8;
 
 /// How many devices there can be, a power of two.
-pub const DEVICES: u32 = 1 << 10;
+pub const DEVICES: u32 = 1 << DEVICE_BITS;
+const DEVICE_BITS: u32 = 10;
 /// In how many places a device may be.
 const DEVICE_PLACES: u32 = 8;
 
@@ -31,15 +32,44 @@ pub struct Device {
     pub reserved: u8,
     /// The clock of its card, as in [`Site`](crate::Site); 0 where its times are not taken.
     pub phc: u32,
+    /// How many devices have had this number before. Their requests may still be in the table.
+    pub generation: u32,
+    /// Zero.
+    pub reserved_too: u32,
+}
+
+/// What became of the requests that a device has sent.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct SentCounters {
+    /// The generation of the device that is counted.
+    pub generation: u64,
+    /// Those that were kept.
+    pub kept: u64,
+    /// Those that were not, as there was one of the same key.
+    pub repeated: u64,
+    /// Those that were not, as somebody else was at their place.
+    pub refused: u64,
+    /// Those of the kept that their replies have taken.
+    pub taken: u64,
+    /// Those whose room a newer one has taken.
+    pub evicted: u64,
+    /// Those of the kept whose sender asked for the card's time.
+    pub asked: u64,
+    /// Those of these for which it came.
+    pub nic_kept: u64,
+    /// Those for which it came when they were not kept, or not any more.
+    pub nic_late: u64,
 }
 
 impl Device {
     /// No device.
-    pub const NONE: Self = Self { namespace: 0, ifindex: 0, node: 0, point: 0, reserved: 0, phc: 0 };
+    pub const NONE: Self =
+        Self { namespace: 0, ifindex: 0, node: 0, point: 0, reserved: 0, phc: 0, generation: 0, reserved_too: 0 };
 
     /// The numbers that a device may have in the programs' table, to be looked at in this order.
     pub fn numbers(namespace: u32, ifindex: u32) -> impl Iterator<Item = u32> {
-        let first = (namespace ^ ifindex).wrapping_mul(0x9e37_79b1) >> 16;
+        let first = (namespace.wrapping_mul(0x85eb_ca6b) ^ ifindex).wrapping_mul(0x9e37_79b1) >> 16;
         (0..DEVICE_PLACES).map(move |place| (first + place) % DEVICES)
     }
 }
@@ -73,8 +103,16 @@ pub struct Sent {
     pub phc: u32,
     /// Whether its sender asked for the card's time: 1, else 0.
     pub nic_tx_asked: u32,
-    /// The device that has sent it, by the number under which its requests are counted.
+    /// The device that has sent it: its number, and above that its generation.
     pub device: u32,
+}
+
+impl Sent {
+    /// The number and the generation of the device.
+    #[inline(always)]
+    pub const fn device(&self) -> (u32, u64) {
+        (self.device % DEVICES, (self.device >> DEVICE_BITS) as u64)
+    }
 }
 
 /// A place in a set.
@@ -106,6 +144,7 @@ pub struct Set {
 }
 
 const _: () = assert!(size_of::<Entry>() == 64 && size_of::<Set>() == 64 + 64 * WAYS);
+const _: () = assert!(size_of::<Device>() == 24 && size_of::<SentCounters>() == 72);
 
 impl SentKey {
     /// A hash of the key.

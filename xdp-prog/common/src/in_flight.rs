@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use instamp_trailer::{
     Refusal, Sent, SentKey,
-    in_flight::{Entry, SETS, Set, WAYS},
+    in_flight::{DEVICES, Entry, SETS, SentCounters, Set, WAYS},
 };
 
 /// The requests, of all attachments.
@@ -18,20 +18,7 @@ static IN_FLIGHT: Array<Set, { SETS as usize }, { BPF_F_MMAPABLE as usize }> = A
 
 /// What became of them, by the device that has sent them.
 #[btf_map]
-static SENT_COUNTERS: PerCpuArray<SentCounters, 1024> = PerCpuArray::new();
-
-/// `struct sent_counters` of `trace-prog/in_flight.h`.
-#[repr(C)]
-struct SentCounters {
-    kept: u64,
-    repeated: u64,
-    refused: u64,
-    taken: u64,
-    evicted: u64,
-    asked: u64,
-    nic_kept: u64,
-    nic_late: u64,
-}
+static SENT_COUNTERS: PerCpuArray<SentCounters, { DEVICES as usize }> = PerCpuArray::new();
 
 /// Takes out a request, if it had this identifier and sequence number.
 ///
@@ -52,8 +39,8 @@ pub(crate) fn take(key: &SentKey, echo: [u8; 4]) -> Result<Sent, Refusal> {
     let tag_in_set = unsafe { &raw mut (*set).tags[way] };
     // SAFETY: likewise.
     let lock = unsafe { &raw mut (*entry).lock };
-    // Who holds it adds the card's time, or gives its room to another: for some nanoseconds.
-    // SAFETY: an aligned number of the map, which everybody exchanges.
+    // Who holds it adds the card's time, or gives its room to another. Nobody waits for that.
+    // SAFETY: an aligned number of the map, which is changed by atomic instructions alone.
     if unsafe { exchange(lock, 1) } != 0 {
         return Err(Refusal::Absent);
     }
@@ -61,13 +48,22 @@ pub(crate) fn take(key: &SentKey, echo: [u8; 4]) -> Result<Sent, Refusal> {
     let taken = unsafe { take_locked(entry, tag_in_set, tag, key, echo) };
     // SAFETY: as above.
     unsafe { exchange(lock, 0) };
-    if let Ok(sent) = &taken
-        && let Some(counters) = SENT_COUNTERS.get_ptr_mut(sent.device)
-    {
-        // SAFETY: the entry is this CPU's own, and ingress hooks run with softirqs off.
-        unsafe { (*counters).taken += 1 };
+    if let Ok(sent) = &taken {
+        count_taken(sent);
     }
     taken
+}
+
+/// Counts a request that was taken by its reply, if the device that has sent it is still that one.
+#[inline(always)]
+fn count_taken(sent: &Sent) {
+    let (number, generation) = sent.device();
+    let Some(counters) = SENT_COUNTERS.get_ptr_mut(number) else { return };
+    // SAFETY: the entry is this CPU's own, and ingress hooks run with softirqs off.
+    let counters = unsafe { &mut *counters };
+    if counters.generation == generation {
+        counters.taken += 1;
+    }
 }
 
 /// The place of an entry with this tag. It may be another's.
