@@ -1,6 +1,6 @@
 //! Attaching: all of it or nothing.
 
-use std::{error::Error as StdError, net::IpAddr};
+use std::net::IpAddr;
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -15,7 +15,7 @@ use crate::{
     XdpMode,
     card::{self, Offer},
     device::{Here, namespace_number},
-    error::{Context as _, errno, failed},
+    error::{Context as _, cause, errno, failed},
     maps::require_listing,
     netlink::route::{Link, Route},
     nic_rx,
@@ -266,9 +266,9 @@ impl Build<'_> {
         if offer.is_some_and(|offer| offer.tx) {
             // Its times wait for the reply beside those of the driver.
             let watched = if is_watched {
-                sent.watch_cards().map_err(|error| cause(&error))
+                sent.watch_cards().map_err(|error| format!("skb_tstamp_tx cannot be watched: {}", cause(&error)))
             } else {
-                Err("no driver-tx".to_owned())
+                Err("they wait for the reply beside driver-tx, which there is not".to_owned())
             };
             if let Err(words) = watched {
                 (self.announce)(Notice::NoNicTx { device: self.device(), words });
@@ -381,15 +381,6 @@ fn ingress_program(ingress: Ingress, nic_rx: NicRx) -> Option<&'static str> {
         (Ingress::Xdp(_), NicRx::SocketBuffer) => Some(TC_INGRESS_NIC_RX),
         (Ingress::Xdp(_), NicRx::Nowhere) => None,
     }
-}
-
-/// What the kernel said at the bottom of an error.
-fn cause(error: &Error) -> String {
-    let mut last: &dyn StdError = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }
 
 fn attach_xdp(object: &mut Ebpf, link: &Link, mode: XdpMode, directory: &Directory) -> Result<(), Error> {

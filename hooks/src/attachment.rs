@@ -88,11 +88,12 @@ impl Attachment {
             })
         });
         let mut hooks = found.collect::<Result<Vec<_>, Error>>()?;
-        let sent = pins.sent();
-        for (hook, tracing) in
-            [(Hook::DRIVER_TX, sent.driver_tx(directory.key())?), (Hook::NIC_TX, sent.nic_tx(directory.key())?)]
-        {
-            if let Some((tracing, link)) = tracing {
+        let watched = pins.sent().watched(directory.key())?;
+        let tracing = watched
+            .iter()
+            .flat_map(|watched| [(Hook::DRIVER_TX, Some(watched.driver_tx)), (Hook::NIC_TX, watched.nic_tx)]);
+        for (hook, found) in tracing {
+            if let Some((tracing, link)) = found {
                 let mechanism = Some(Mechanism::Tracing(tracing));
                 hooks.push(HookState { hook, mechanism, link_id: Some(link), counters: directory.counters(hook)? });
             }
@@ -108,7 +109,7 @@ impl Attachment {
             device: link.name.clone(),
             ifindex: link.ifindex,
             site,
-            sent: sent.counts(directory.key())?.map(|counts| counts.with_replies(&hooks)),
+            sent: watched.map(|watched| watched.counts.with_replies(&hooks)),
             hooks,
             sources: named(Named::Source),
             respond: named(Named::Respond),

@@ -202,3 +202,12 @@ pub(crate) fn errno(error: &(dyn StdError + 'static)) -> Option<Errno> {
     }
     None
 }
+
+/// What the kernel, or a library, said at the bottom of an error.
+pub(crate) fn cause(error: &Error) -> String {
+    let mut last: &dyn StdError = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}

@@ -72,7 +72,7 @@ pub enum Notice {
     NoNicTx {
         /// The device.
         device: String,
-        /// What it said.
+        /// Why.
         words: String,
     },
     /// There are no receive times of the card, or not from where they would be first.
@@ -127,8 +127,8 @@ impl fmt::Display for Notice {
             }
             Self::NoNicTx { device, words } => write!(
                 f,
-                "{device}: no nic-tx in replies: this kernel refuses to watch skb_tstamp_tx ({words}); a prober in the network \
-                 namespace of {device} gets the times from its own socket: `instamp ping --hw`"
+                "{device}: no nic-tx in replies ({words}): a prober in the network namespace of {device} gets the times from its own \
+                 socket: `instamp ping --hw`"
             ),
             Self::NoNicRx { device, words } => write!(f, "{device}: nic-rx: {words}"),
             Self::NoConversion { device, words } => {

@@ -117,6 +117,14 @@ impl DeviceKey {
     }
 }
 
+/// How a device is watched: each by what, with the kernel's number of the link.
+pub(crate) struct Watched {
+    pub(crate) driver_tx: (Tracing, u32),
+    /// `None` where the card's times are not taken.
+    pub(crate) nic_tx: Option<(Tracing, u32)>,
+    pub(crate) counts: SentCounts,
+}
+
 /// The programs and maps below one directory.
 pub(crate) struct Requests(PathBuf);
 
@@ -154,7 +162,7 @@ impl Requests {
             return Ok(());
         }
         self.create()?;
-        self.keep(attach_driver_tx(|map| self.set_pin(map)), DRIVER_TX)
+        self.keep(attach_driver_tx(&|map| self.set_pin(map)), DRIVER_TX)
     }
 
     /// Attaches what tells the times at which cards have sent requests, unless it is there.
@@ -162,7 +170,7 @@ impl Requests {
         if self.has(NIC_TX) {
             return Ok(());
         }
-        self.keep(attach_nic_tx(|map| self.set_pin(map)).map(|(_, link)| link), NIC_TX)
+        self.keep(attach_nic_tx(&|map| self.set_pin(map)).map(|(_, link)| link), NIC_TX)
     }
 
     fn create(&self) -> Result<(), Error> {
@@ -172,10 +180,10 @@ impl Requests {
         }
     }
 
-    /// A map of this name is made and pinned here, or the one that is pinned is used.
+    /// A map of ours, and not of the program's own data, is made and pinned here, or the one that is pinned is used.
     fn set_pin(&self, mut map: OpenMapMut<'_>) -> libbpf_rs::Result<()> {
-        let name = map.name().to_string_lossy().into_owned();
-        if is_map(&name) { map.set_pin_path(self.pin(&name)) } else { Ok(()) }
+        let pin = MAPS.iter().find(|name| map.name() == **name).map(|name| self.pin(name));
+        pin.map_or(Ok(()), |pin| map.set_pin_path(pin))
     }
 
     fn keep(&self, link: libbpf_rs::Result<Link>, name: &'static str) -> Result<(), Error> {
@@ -246,12 +254,11 @@ impl Requests {
 
     /// Counts from zero for the next device of this number, and tells which one that is.
     fn begin_generation(&self, number: u32) -> Result<u32, MapError> {
-        const MOST: u64 = 1 << 22;
         let mut map = open_counters(&self.pin(SENT_COUNTERS))?;
         let all = map.get(&number, 0)?;
         let before =
             all.iter().filter_map(|one| SentCounters::read_from_bytes(one).ok()).map(|one| one.generation).max();
-        let generation = (before.unwrap_or(0) + 1) % MOST;
+        let generation = (before.unwrap_or(0) + 1) % Device::GENERATIONS;
         let mut bytes = [0; COUNTERS];
         bytes.copy_from_slice(SentCounters { generation, ..SentCounters::default() }.as_bytes());
         map.set(number, PerCpuValues::try_from(vec![bytes; all.len()]).map_err(MapError::IoError)?, 0)?;
@@ -280,23 +287,17 @@ impl Requests {
         gone(fs::remove_file(&pin)).context("remove", pin.display())
     }
 
-    /// How the driver's times are taken for a device, with the kernel's number of the link.
-    pub(crate) fn driver_tx(&self, key: DeviceKey) -> Result<Option<(Tracing, u32)>, Error> {
-        if self.device(key)?.is_none() || !self.has(DRIVER_TX) {
-            return Ok(None);
-        }
-        Ok(Some((Tracing::Tracepoint, self.link(DRIVER_TX)?.link)))
-    }
-
-    /// How the card's times are taken for a device, with the kernel's number of the link.
-    pub(crate) fn nic_tx(&self, key: DeviceKey) -> Result<Option<(Tracing, u32)>, Error> {
-        let is_watched = self.device(key)?.is_some_and(|(_, device)| device.phc != 0);
-        if !is_watched || !self.has(NIC_TX) {
-            return Ok(None);
-        }
-        let link = self.link(NIC_TX)?;
-        let tracing = if link.kind == sys::LINK_TRACING { Tracing::Fentry } else { Tracing::Kprobe };
-        Ok(Some((tracing, link.link)))
+    /// How a device is watched, and what became of its requests; `None` where it is not.
+    pub(crate) fn watched(&self, key: DeviceKey) -> Result<Option<Watched>, Error> {
+        let Some((number, device)) = self.device(key)? else { return Ok(None) };
+        let nic_tx = if device.phc != 0 && self.are_cards_watched() {
+            let link = self.link(NIC_TX)?;
+            Some((if link.kind == sys::LINK_TRACING { Tracing::Fentry } else { Tracing::Kprobe }, link.link))
+        } else {
+            None
+        };
+        let driver_tx = (Tracing::Tracepoint, self.link(DRIVER_TX)?.link);
+        Ok(Some(Watched { driver_tx, nic_tx, counts: self.counts(number)? }))
     }
 
     fn link(&self, name: &str) -> Result<sys::Attached, Error> {
@@ -304,9 +305,8 @@ impl Requests {
         sys::Link::open(&pin).and_then(|link| link.info()).context("read", pin.display())
     }
 
-    /// What became of a device's requests; `None` where nothing is counted. What the card has skipped, replies tell.
-    pub(crate) fn counts(&self, key: DeviceKey) -> Result<Option<SentCounts>, Error> {
-        let Some((number, _)) = self.device(key)? else { return Ok(None) };
+    /// What became of the requests of the device of this number. What the card has skipped, replies tell.
+    fn counts(&self, number: u32) -> Result<SentCounts, Error> {
         let path = self.pin(SENT_COUNTERS);
         let read = || open_counters(&path)?.get(&number, 0);
         let all = read().context("read", path.display())?;
@@ -314,7 +314,7 @@ impl Requests {
             all.iter().filter_map(|one| SentCounters::read_from_bytes(one).ok()).map(|one| field(&one)).sum()
         };
         let (kept, evicted) = (sum(|counters| counters.kept), sum(|counters| counters.evicted));
-        Ok(Some(SentCounts {
+        Ok(SentCounts {
             kept,
             repeated: sum(|counters| counters.repeated),
             refused: sum(|counters| counters.refused),
@@ -324,15 +324,14 @@ impl Requests {
             nic_kept: sum(|counters| counters.nic_kept),
             nic_late: sum(|counters| counters.nic_late),
             nic_skipped: 0,
-        }))
+        })
     }
 }
 
 /// What is done with each map of an object before it is loaded.
-trait Prepare: Fn(OpenMapMut<'_>) -> libbpf_rs::Result<()> {}
-impl<F: Fn(OpenMapMut<'_>) -> libbpf_rs::Result<()>> Prepare for F {}
+type Prepare<'a> = &'a dyn Fn(OpenMapMut<'_>) -> libbpf_rs::Result<()>;
 
-fn attach_driver_tx(prepare: impl Prepare) -> libbpf_rs::Result<Link> {
+fn attach_driver_tx(prepare: Prepare<'_>) -> libbpf_rs::Result<Link> {
     quiet();
     let mut storage = MaybeUninit::uninit();
     let mut open = DriverTxSkelBuilder::default().open(&mut storage)?;
@@ -341,14 +340,14 @@ fn attach_driver_tx(prepare: impl Prepare) -> libbpf_rs::Result<Link> {
 }
 
 /// Of two programs that do the same the first costs less. Where both fail, it says more.
-fn attach_nic_tx(prepare: impl Prepare) -> libbpf_rs::Result<(Tracing, Link)> {
+fn attach_nic_tx(prepare: Prepare<'_>) -> libbpf_rs::Result<(Tracing, Link)> {
     quiet();
     let attach = |tracing| {
         let mut storage = MaybeUninit::uninit();
         let mut open = NicTxSkelBuilder::default().open(&mut storage)?;
         open.progs.nic_tx_fentry.set_autoload(tracing == Tracing::Fentry);
         open.progs.nic_tx_kprobe.set_autoload(tracing == Tracing::Kprobe);
-        open.open_object_mut().maps_mut().try_for_each(&prepare)?;
+        open.open_object_mut().maps_mut().try_for_each(prepare)?;
         let loaded = open.load()?;
         let program =
             if tracing == Tracing::Kprobe { &loaded.progs.nic_tx_kprobe } else { &loaded.progs.nic_tx_fentry };
@@ -359,21 +358,16 @@ fn attach_nic_tx(prepare: impl Prepare) -> libbpf_rs::Result<(Tracing, Link)> {
 
 /// How this kernel lets programs see requests leave. They are attached for a moment, and to no device.
 pub(crate) fn try_driver_tx() -> libbpf_rs::Result<Tracing> {
-    attach_driver_tx(make_small).map(|_| Tracing::Tracepoint)
+    attach_driver_tx(&make_small).map(|_| Tracing::Tracepoint)
 }
 
 /// How this kernel lets programs see when cards have sent requests, likewise.
 pub(crate) fn try_nic_tx() -> libbpf_rs::Result<Tracing> {
-    attach_nic_tx(make_small).map(|(tracing, _)| tracing)
+    attach_nic_tx(&make_small).map(|(tracing, _)| tracing)
 }
 
 fn make_small(mut map: OpenMapMut<'_>) -> libbpf_rs::Result<()> {
-    if is_map(&map.name().to_string_lossy()) { map.set_max_entries(1) } else { Ok(()) }
-}
-
-/// Whether a map of this name is one of ours, and not of the program's own data.
-fn is_map(name: &str) -> bool {
-    MAPS.contains(&name)
+    if MAPS.iter().any(|name| map.name() == *name) { map.set_max_entries(1) } else { Ok(()) }
 }
 
 fn open_counters(path: &Path) -> Result<PerCpuArray<MapData, [u8; COUNTERS]>, MapError> {

@@ -1,13 +1,13 @@
 //! Taking attachments apart: on demand, and those that are dead or half made.
 
-use std::{error::Error as _, io};
+use std::io;
 
 use crate::{
     Error, Notice,
     attachment::{Found, hooks, link, links, own_filters},
     card,
     device::Here,
-    error::Context as _,
+    error::{Context as _, cause},
     pins::{Directory, PROGRAMS, Pins, State},
     sys,
 };
@@ -41,7 +41,7 @@ pub(crate) fn sweep(pins: &Pins, here: &Here, announce: &dyn Fn(Notice)) -> Resu
         if verdict(directory.state, is_here, held) == Verdict::Remove {
             // What cannot be put back now, as of a card that is down, is in nobody's way: it alone stays.
             if let Err(error) = card::restore(here, &directory, announce) {
-                announce(Notice::CardNotRestored { words: chain(&error) });
+                announce(Notice::CardNotRestored { words: format!("{error}: {}", cause(&error)) });
                 release(here, &directory.become_state(State::Partial)?)?;
                 continue;
             }
@@ -113,17 +113,6 @@ fn release(here: &Here, directory: &Directory) -> Result<(), Error> {
         directory.unpin(program)?;
     }
     directory.unpin_maps()
-}
-
-/// An error with its causes.
-fn chain(error: &Error) -> String {
-    let mut words = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        words = format!("{words}: {cause}");
-        next = cause.source();
-    }
-    words
 }
 
 /// Removes the filters of the attachment, and the queueing discipline if it is ours and nobody else uses it.

@@ -67,6 +67,9 @@ impl Device {
     pub const NONE: Self =
         Self { namespace: 0, ifindex: 0, node: 0, point: 0, reserved: 0, phc: 0, generation: 0, reserved_too: 0 };
 
+    /// Of generations the lower bits count, as many as [`Sent::device`] has room for.
+    pub const GENERATIONS: u64 = 1 << (u32::BITS - DEVICE_BITS);
+
     /// The numbers that a device may have in the programs' table, to be looked at in this order.
     pub fn numbers(namespace: u32, ifindex: u32) -> impl Iterator<Item = u32> {
         let first = (namespace.wrapping_mul(0x85eb_ca6b) ^ ifindex).wrapping_mul(0x9e37_79b1) >> 16;
