@@ -99,21 +99,30 @@ impl<'a> Known<'a> {
     }
 
     pub(crate) fn residence(self, local: u16) -> Residence {
-        let Some(remote) = self.iter().map(Record::node).find(|node| *node != local) else {
+        if self.remote(local).is_none() {
             return Residence::Nowhere;
-        };
-        let comparable = |record: &&Record| host_clock(record).is_some();
-        let first = self.of(remote, Phase::Request).filter(comparable).min_by_key(|record| record.time_ns());
-        let last = self.of(remote, Phase::Reply).filter(comparable).max_by_key(|record| record.time_ns());
-        let (Some(first), Some(last)) = (first, last) else { return Residence::Unknown };
-        let mut all = self.iter().filter(|record| record.node() == remote).filter(comparable);
-        if !all.all(|record| record.clock() == first.clock()) {
-            return Residence::Unknown;
         }
+        let Some((first, last)) = self.remote_pair(local) else { return Residence::Unknown };
         match last.time_ns().checked_signed_diff(first.time_ns()) {
             Some(ns) => Residence::Known { ns, bound_ns: sum_of_bounds(first, last) },
             None => Residence::Unknown,
         }
+    }
+
+    /// The first remote node on the way.
+    fn remote(self, local: u16) -> Option<u16> {
+        self.iter().map(Record::node).find(|node| *node != local)
+    }
+
+    /// The first request-phase stamp of the first remote node and its last reply-phase stamp, by time, if it has stamped in both
+    /// phases and by one clock.
+    pub(crate) fn remote_pair(self, local: u16) -> Option<(&'a Record, &'a Record)> {
+        let remote = self.remote(local)?;
+        let comparable = |record: &&Record| host_clock(record).is_some();
+        let first = self.of(remote, Phase::Request).filter(comparable).min_by_key(|record| record.time_ns())?;
+        let last = self.of(remote, Phase::Reply).filter(comparable).max_by_key(|record| record.time_ns())?;
+        let mut all = self.iter().filter(|record| record.node() == remote).filter(comparable);
+        all.all(|record| record.clock() == first.clock()).then_some((first, last))
     }
 }
 

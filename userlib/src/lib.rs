@@ -72,6 +72,7 @@
 mod correct;
 pub mod in_flight;
 mod known;
+mod one_way;
 #[cfg(feature = "prober")]
 pub mod prober;
 mod reserve;
@@ -82,5 +83,6 @@ pub use correct::{Correction, NetSource, Uncorrected, correct};
 pub use instamp_trailer as trailer;
 pub use instamp_trailer::{Bound, Clock, Hook, Phase, Record};
 pub use known::local_node;
+pub use one_way::{OneWay, TaiOffset, one_way};
 pub use reserve::{DEFAULT_PAYLOAD_LENGTH, MIN_PAYLOAD_LENGTH, ReserveError, Run};
 pub use strip::{StripError, Stripped, strip};

@@ -2,7 +2,10 @@
 
 use std::{io, net::IpAddr, time::Duration};
 
-use instamp::prober::{Event, NicTxCounts, Reply};
+use instamp::{
+    OneWay,
+    prober::{Event, NicTxCounts, Reply},
+};
 use serde::Serialize;
 
 use super::{
@@ -39,6 +42,9 @@ enum Line<'a> {
         duplicate: bool,
         late: bool,
         uncorrected: Option<&'static str>,
+        /// With `--clock` only.
+        #[serde(flatten)]
+        one_way: Option<OneWayMembers>,
         stamps: Vec<Stamp>,
     },
     Timeout {
@@ -62,10 +68,32 @@ enum Line<'a> {
         net_ns: Option<Statistics>,
         tx_stack_ns: Option<Statistics>,
         rx_stack_ns: Option<Statistics>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        forward_ns: Option<Statistics>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        backward_ns: Option<Statistics>,
         /// With `--hw` only.
         #[serde(skip_serializing_if = "Option::is_none")]
         nic_tx: Option<NicTx>,
     },
+}
+
+/// What is known of the ways of a probe: `null` where the far end has not told.
+#[derive(Serialize, Default)]
+struct OneWayMembers {
+    forward_ns: Option<i64>,
+    backward_ns: Option<i64>,
+    one_way_bound_ns: Option<u64>,
+}
+
+impl From<Option<OneWay>> for OneWayMembers {
+    fn from(one_way: Option<OneWay>) -> Self {
+        one_way.map_or_else(Self::default, |OneWay { forward_ns, backward_ns, bound_ns }| Self {
+            forward_ns: Some(forward_ns),
+            backward_ns: Some(backward_ns),
+            one_way_bound_ns: bound_ns,
+        })
+    }
 }
 
 /// What became of the card's transmit times.
@@ -104,10 +132,11 @@ pub(super) fn start(
     )
 }
 
-pub(super) fn event(out: &mut impl io::Write, event: &Event) -> io::Result<()> {
+/// `one_way` says whether the ways of probes were asked for.
+pub(super) fn event(out: &mut impl io::Write, event: &Event, one_way: bool) -> io::Result<()> {
     match event {
         Event::Sent { .. } => Ok(()),
-        Event::Reply(reply) => json_lines::write(out, &of_reply(reply)),
+        Event::Reply(reply) => json_lines::write(out, &of_reply(reply, one_way)),
         Event::Timeout { seq } => json_lines::write(out, &Line::Timeout { seq: *seq }),
         Event::Error { seq, from, error } => {
             json_lines::write(out, &Line::Error { seq: *seq, from: *from, error: error.name() })
@@ -115,7 +144,7 @@ pub(super) fn event(out: &mut impl io::Write, event: &Event) -> io::Result<()> {
     }
 }
 
-fn of_reply(reply: &Reply) -> Line<'static> {
+fn of_reply(reply: &Reply, one_way: bool) -> Line<'static> {
     let correction = reply.correction.as_ref().ok();
     Line::Reply {
         seq: reply.seq,
@@ -131,6 +160,7 @@ fn of_reply(reply: &Reply) -> Line<'static> {
         duplicate: reply.duplicate,
         late: reply.late,
         uncorrected: reply.correction.err().map(|reason| reason.name()),
+        one_way: one_way.then(|| reply.one_way.into()),
         stamps: reply.stamps.iter().map(Stamp::from).collect(),
     }
 }
@@ -157,6 +187,8 @@ pub(super) fn summary(
             net_ns: of(&tally.net),
             tx_stack_ns: of(&tally.tx_stack),
             rx_stack_ns: of(&tally.rx_stack),
+            forward_ns: of(&tally.forward),
+            backward_ns: of(&tally.backward),
             nic_tx: nic_tx.map(NicTx::from),
         },
     )
@@ -193,7 +225,17 @@ mod tests {
             r#""clock":"monotonic","time_ns":2146667448473,"bound_ns":64}]}"#,
             "\n"
         );
-        assert_eq!(text(|out| event(out, &Event::Reply(samples::reply(1)))), line);
+        assert_eq!(text(|out| event(out, &Event::Reply(samples::reply(1)), false)), line);
+    }
+
+    #[test]
+    fn ways_are_told_where_they_were_asked_for() {
+        let ways = OneWay { forward_ns: 5_400, backward_ns: -17, bound_ns: Some(160) };
+        let told = Reply { one_way: Some(ways), ..samples::reply(1) };
+        let line = text(|out| event(out, &Event::Reply(told), true));
+        assert!(line.contains(r#""forward_ns":5400,"backward_ns":-17,"one_way_bound_ns":160,"stamps":["#), "{line}");
+        let line = text(|out| event(out, &Event::Reply(samples::reply(1)), true));
+        assert!(line.contains(r#""forward_ns":null,"backward_ns":null,"one_way_bound_ns":null,"#), "{line}");
     }
 
     #[test]
@@ -205,16 +247,16 @@ mod tests {
             r#""uncorrected":"no-stamps","stamps":[]}"#,
             "\n"
         );
-        assert_eq!(text(|out| event(out, &Event::Reply(reply))), line);
+        assert_eq!(text(|out| event(out, &Event::Reply(reply), false)), line);
     }
 
     #[test]
     fn timeout_and_error_lines() {
-        assert_eq!(text(|out| event(out, &Event::Timeout { seq: 2 })), "{\"type\":\"timeout\",\"seq\":2}\n");
+        assert_eq!(text(|out| event(out, &Event::Timeout { seq: 2 }, false)), "{\"type\":\"timeout\",\"seq\":2}\n");
         let from = Some("10.99.0.9".parse().expect("an address"));
         let error = Event::Error { seq: Some(3), from, error: ErrorKind::HostUnreachable };
         assert_eq!(
-            text(|out| event(out, &error)),
+            text(|out| event(out, &error, false)),
             "{\"type\":\"error\",\"seq\":3,\"from\":\"10.99.0.9\",\"error\":\"host-unreachable\"}\n"
         );
     }
@@ -239,9 +281,9 @@ mod tests {
 
     #[test]
     fn the_card_s_own_time_of_the_network() {
-        let line = text(|out| event(out, &Event::Reply(samples::with_card(1, Clock::PHC))));
+        let line = text(|out| event(out, &Event::Reply(samples::with_card(1, Clock::PHC)), false));
         assert!(line.contains(r#","bound_ns":128,"nic_net_ns":9000,"net_source":"driver-tx/xdp-ingress","#), "{line}");
-        let line = text(|out| event(out, &Event::Reply(samples::with_card(1, Clock::MONOTONIC))));
+        let line = text(|out| event(out, &Event::Reply(samples::with_card(1, Clock::MONOTONIC)), false));
         assert!(
             line.contains(r#","net_ns":9000,"#) && line.contains(r#","nic_net_ns":9000,"net_source":"nic-tx/nic-rx","#),
             "{line}"

@@ -90,6 +90,11 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(super) hw: bool,
 
+    /// Tell how long each probe took there and back, where the far end stamps in `CLOCK_TAI` (`instamp reflect`, or `instamp attach
+    /// --respond`): for hosts whose `CLOCK_TAI` agree, since what these differ by goes into both
+    #[arg(long, value_enum, value_name = "CLOCK")]
+    clock: Option<ComparedClock>,
+
     /// JSON Lines on standard output: start, reply, timeout, error and summary; times are integers in ns, and null where not measured
     #[arg(long)]
     pub(super) json: bool,
@@ -113,6 +118,8 @@ A line of a reply ends in
 so that time = net + tx + rx (+ remote); or in uncorrected= and the reason: no-stamps,
 no-request-stamp, no-reply-stamp, truncated, clock-mismatch, node-conflict, foreign-nonce.
 Where the network card has told both of its times, nic= follows: the network's time by the card alone.
+With --clock tai there= and back= follow, and how wrong reading the clocks can have made them (+-):
+what the clocks of the two hosts differ by is not known, and not in it.
 
 With --hw the summary counts the transmit times that the card was asked for, and those received in
 time for the reply, late, and missing. No reply waits for them.
@@ -139,7 +146,18 @@ enum Socket {
     Dgram,
 }
 
+/// The clock that both ends have.
+#[derive(ValueEnum, Clone, Copy)]
+enum ComparedClock {
+    Tai,
+}
+
 impl Options {
+    /// Whether the ways of probes are told.
+    pub(super) fn one_way(&self) -> bool {
+        matches!(self.clock, Some(ComparedClock::Tai))
+    }
+
     pub(super) fn family(&self) -> Family {
         match (self.ipv4, self.ipv6) {
             (true, _) => Family::V4,
@@ -188,6 +206,7 @@ impl Options {
         config.timeout = self.timeout;
         config.deadline = self.deadline;
         config.nic_tx = self.hw;
+        config.one_way = self.one_way();
         config
     }
 }

@@ -50,7 +50,7 @@ impl<'a> Report<'a> {
     pub(super) fn event(&mut self, event: &Event) -> io::Result<()> {
         self.tally.count(event);
         if self.options.json {
-            return if self.options.quiet { Ok(()) } else { json::event(&mut self.out, event) };
+            return if self.options.quiet { Ok(()) } else { json::event(&mut self.out, event, self.options.one_way()) };
         }
         self.lines.event(&mut self.out, event)?;
         if let Event::Reply(reply) = event {

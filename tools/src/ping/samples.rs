@@ -29,6 +29,7 @@ pub(super) fn stamped(seq: u64, rtt_ns: u64, stamps: &[Record]) -> Reply {
         sent_ns: SENT_NS,
         received_ns,
         correction,
+        one_way: None,
         stamps: stamps.into(),
         full: false,
         duplicate: false,

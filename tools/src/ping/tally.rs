@@ -24,6 +24,9 @@ pub(super) struct Tally {
     pub(super) remote: Distribution,
     /// Over those of which the network card has told both times.
     pub(super) nic_net: Distribution,
+    /// Over those of which the ways are known.
+    pub(super) forward: Distribution,
+    pub(super) backward: Distribution,
 }
 
 impl Tally {
@@ -41,6 +44,8 @@ impl Tally {
             rx_stack: Distribution::new(),
             remote: Distribution::new(),
             nic_net: Distribution::new(),
+            forward: Distribution::new(),
+            backward: Distribution::new(),
         }
     }
 
@@ -70,6 +75,10 @@ impl Tally {
                     }
                     if let Some(nic_net) = correction.nic_net_ns {
                         self.nic_net.record(nic_net);
+                    }
+                    if let Some(ways) = reply.one_way {
+                        self.forward.record(ways.forward_ns);
+                        self.backward.record(ways.backward_ns);
                     }
                 }
             }

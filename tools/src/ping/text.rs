@@ -8,7 +8,7 @@ use std::{
 };
 
 use instamp::{
-    Correction,
+    Correction, OneWay,
     prober::{ErrorKind, Event, NicTxCounts, Reply},
 };
 
@@ -101,6 +101,13 @@ impl fmt::Display for ReplyLine<'_> {
         match &reply.correction {
             Ok(correction) => write!(f, "{}", Components(correction))?,
             Err(reason) => write!(f, " uncorrected={}", reason.name())?,
+        }
+        if let Some(OneWay { forward_ns, backward_ns, bound_ns }) = reply.one_way {
+            write!(f, " there={} back={}", Nanoseconds(forward_ns), Nanoseconds(backward_ns))?;
+            match bound_ns.and_then(|bound| i64::try_from(bound).ok()) {
+                Some(bound) => write!(f, " +-{}", Nanoseconds(bound))?,
+                None => f.write_str(" +-?")?,
+            }
         }
         if reply.duplicate {
             f.write_str(" (DUP!)")?;
@@ -203,6 +210,8 @@ pub(super) fn summary(
         ("rx", &tally.rx_stack),
         ("remote", &tally.remote),
         ("nic", &tally.nic_net),
+        ("there", &tally.forward),
+        ("back", &tally.backward),
     ];
     for (name, component) in components {
         if let Some(statistics) = component.statistics() {
@@ -250,7 +259,7 @@ impl fmt::Display for Percent {
 
 #[cfg(test)]
 mod tests {
-    use instamp::{Clock, Hook, Phase, Uncorrected};
+    use instamp::{Clock, Hook, OneWay, Phase, Uncorrected};
 
     use super::*;
     use crate::ping::samples::{self, text};
@@ -258,6 +267,16 @@ mod tests {
     fn lines(style: Style, events: &[Event]) -> String {
         let mut lines = Lines::new(style);
         text(|out| events.iter().try_for_each(|event| lines.event(out, event)))
+    }
+
+    #[test]
+    fn ways_follow_with_their_bound() {
+        let line = |bound_ns| {
+            let one_way = Some(OneWay { forward_ns: 5_400, backward_ns: 5_942, bound_ns });
+            ReplyLine(&Reply { one_way, ..samples::reply(1) }).to_string()
+        };
+        assert!(line(Some(160)).ends_with(" there=5.400us back=5.942us +-0.160us"), "{}", line(Some(160)));
+        assert!(line(None).ends_with(" back=5.942us +-?"), "{}", line(None));
     }
 
     #[test]

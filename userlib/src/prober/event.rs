@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, ops::Deref};
 use instamp_trailer::{Record, wire::MAX_CAP};
 
 use super::ErrorKind;
-use crate::{Correction, Uncorrected};
+use crate::{Correction, OneWay, Uncorrected};
 
 /// One thing that happened. Each probe is reported once as [`Sent`](Self::Sent) and, until the prober ends, once as
 /// answered in time, as timed out, or as failed. A late reply or error may follow a timeout, and a whole reply a truncated
@@ -60,6 +60,8 @@ pub struct Reply {
     pub received_ns: u64,
     /// Where the time went, or why that is not known.
     pub correction: Result<Correction, Uncorrected>,
+    /// How long it took there and back: where [`Config::one_way`](super::Config::one_way) asks for it and the far end tells.
+    pub one_way: Option<OneWay>,
     /// The stamps in the order in which they were written; none where the reply has no trailer of this probe. Behind them, where the
     /// reply has none, the network card's transmit time of the request that came from the socket.
     pub stamps: Stamps,

@@ -91,6 +91,9 @@ pub struct Config {
     /// network namespace of the card, it comes from the socket: in the host's time if a model of the card's clock is
     /// published, else in the card's. No reply is held up for it: [`Prober::nic_tx`] counts what has come in time.
     pub nic_tx: bool,
+    /// Tell [one-way delays](Reply::one_way) where the far end stamps in `CLOCK_TAI`, which is then known to agree with this
+    /// host's; not by default.
+    pub one_way: bool,
 }
 
 impl Config {
@@ -109,6 +112,7 @@ impl Config {
             deadline: None,
             ttl: None,
             nic_tx: false,
+            one_way: false,
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Correction, ReserveError, Run, Uncorrected, correct,
     in_flight::{Answer, InFlight, SentProbe, wire_sequence},
-    strip,
+    one_way, strip,
 };
 
 /// The ICMP checksum of all IPv4 requests. One for all runs, so that a target is reached on the same path tomorrow.
@@ -50,6 +50,7 @@ pub(super) struct Session {
     pub(super) errors_left: bool,
     /// The card's transmit times, where they were asked for.
     nic_tx: Option<(NicTx, Card)>,
+    one_way: bool,
     deadline_ns: Option<u64>,
     /// When everything ends: known when the first request is sent.
     end_ns: Option<u64>,
@@ -85,6 +86,7 @@ impl Session {
             unread: false,
             errors_left: false,
             nic_tx: None,
+            one_way: config.one_way,
             deadline_ns: config.deadline.map(nanoseconds),
             end_ns: None,
         })
@@ -210,6 +212,7 @@ impl Session {
         if answer.is_some() && !duplicate && !supersedes {
             self.pace.answered(received_ns);
         }
+        let offset = if self.one_way && correction.is_ok() { self.clock.tai_offset() } else { None };
         self.events.push_back(Event::Reply(Reply {
             seq: probe.seq,
             from: *from,
@@ -219,6 +222,7 @@ impl Session {
             sent_ns: probe.sent_ns,
             received_ns,
             correction,
+            one_way: offset.and_then(|offset| one_way(&stamps, offset)),
             stamps,
             full,
             duplicate,
