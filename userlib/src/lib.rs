@@ -70,6 +70,8 @@
 #![forbid(unsafe_code)]
 
 mod correct;
+#[cfg(feature = "prober")]
+mod host_clock;
 pub mod in_flight;
 mod known;
 mod one_way;

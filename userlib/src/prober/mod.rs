@@ -1,7 +1,6 @@
 //! An asynchronous prober over ICMP sockets.
 
 mod card;
-mod clock;
 #[cfg(test)]
 #[path = "../../tests/common/mod.rs"]
 mod common;
@@ -15,6 +14,7 @@ mod nic_tx;
 mod pace;
 mod session;
 mod socket;
+mod timer;
 
 use std::{fmt, io, net::IpAddr, os::fd::AsRawFd, time::Duration};
 
@@ -28,12 +28,12 @@ pub use nic_tx::NicTxCounts;
 
 use self::{
     card::Card,
-    clock::{HostClock, Timer},
     message::Version,
     session::Session,
     socket::{Buffer, EchoSocket, Endpoint},
+    timer::Timer,
 };
-use crate::{DEFAULT_PAYLOAD_LENGTH, time_namespace::MonotonicOffset};
+use crate::{DEFAULT_PAYLOAD_LENGTH, host_clock::HostClock, time_namespace::MonotonicOffset};
 
 /// The kind of ICMP socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -9,7 +9,6 @@ use rand::{Rng, rngs::StdRng};
 use super::{
     Config, ErrorKind, Event, NicTxCounts, Reply, Stamps,
     card::Card,
-    clock::HostClock,
     error_queue::{Queued, ReceivedError},
     looped::Looped,
     message::{HEADER_LENGTH, Version, request_header},
@@ -19,6 +18,7 @@ use super::{
 };
 use crate::{
     Correction, ReserveError, Run, Uncorrected, correct,
+    host_clock::HostClock,
     in_flight::{Answer, InFlight, SentProbe, wire_sequence},
     one_way, strip,
 };
