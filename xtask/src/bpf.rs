@@ -17,11 +17,12 @@ use crate::{
 /// The built programs: the name of the binary, which is also that of the object, and the folder of the object in the tree.
 const RUST: [(&str, &str); 3] = [("xdp", HOOKS), ("tc", HOOKS), ("clock", TESTS)];
 /// Likewise, of programs in C: their sources, `<name>.bpf.c`, lie in the folder that comes first.
-const C: [(&str, &str, &str); 5] = [
+const C: [(&str, &str, &str); 6] = [
     ("trace-prog", "driver_tx", HOOKS),
     ("trace-prog", "nic_tx", HOOKS),
     ("xdp-prog/hw", "nic_rx", HOOKS),
     ("tests/bpf", "metadata", TESTS),
+    ("tests/bpf", "redirect", TESTS),
     ("tests/bpf", "witness", TESTS),
 ];
 /// The objects that the library brings with it. The file that says what built all of them is here.
