@@ -124,3 +124,6 @@ impl<S: Shared> Consumer<S> {
         self.shared.release(self.next);
     }
 }
+
+#[cfg(test)]
+mod tests;
