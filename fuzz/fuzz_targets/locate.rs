@@ -53,7 +53,7 @@ fuzz_target!(|frame: &[u8]| {
     let mut after = frame.to_vec();
     // A reply may get one record for each of the hooks that stamp one: here, in the driver and in the card both ways.
     let most = 4 * 12;
-    let passage = Passage { hook: Hook::TC_INGRESS, passed_ns: None, nic_rx_ns: Some(7) };
+    let passage = Passage { nic_rx_ns: Some(7), ..Hook::TC_INGRESS.into() };
     let outcome = stamp(after.as_mut_slice(), &Anyone, passage);
     let Ok(probe) = locate(before.as_slice()) else {
         assert_eq!(before, after);

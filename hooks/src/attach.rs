@@ -23,6 +23,7 @@ use crate::{
     policy::Named,
     sent::{Requests, SHARED},
     site,
+    steering::XDP_STEER,
     sweep::dismantle,
     tc,
 };
@@ -97,7 +98,7 @@ impl Settings {
     }
 
     /// The site and the policy for the addresses that the network namespace has now.
-    fn resolve(&self, here: &Here, link: &Link) -> Result<(Site, Policy), Error> {
+    pub(crate) fn resolve(&self, here: &Here, link: &Link) -> Result<(Site, Policy), Error> {
         let point = self.point.unwrap_or(UPLINK);
         if point > 7 {
             return Err(Error::Point { point });
@@ -328,7 +329,10 @@ impl Build<'_> {
     fn attach_xdp(&self, loader: &mut EbpfLoader<'static>, mode: XdpMode, choice: &mut Choice) -> Result<(), Error> {
         let Self { link, directory, .. } = *self;
         let mut xdp = loader.load(&self.objects.xdp).context("load the XDP program for", &link.name)?;
-        match attach_xdp(&mut xdp, link, mode, directory) {
+        let pin = directory.pin(XDP_INGRESS);
+        let attached = attach_xdp(&mut xdp, XDP_INGRESS, link, mode)
+            .and_then(|attached| attached.pin(&pin).context("pin", pin.display()));
+        match attached {
             Err(Error::NativeXdp { source, .. }) if self.request.ingress == IngressChoice::Auto => {
                 choice.ingress = Ingress::Tc;
                 let words =
@@ -336,7 +340,7 @@ impl Build<'_> {
                 choice.reason = Reason::NativeXdpRefused(words);
                 Ok(())
             }
-            result => result,
+            result => result.map(drop),
         }
     }
 
@@ -383,8 +387,9 @@ fn ingress_program(ingress: Ingress, nic_rx: NicRx) -> Option<&'static str> {
     }
 }
 
-fn attach_xdp(object: &mut Ebpf, link: &Link, mode: XdpMode, directory: &Directory) -> Result<(), Error> {
-    let program: &mut Xdp = program(object, XDP_INGRESS).context("load the XDP program for", &link.name)?;
+/// Attaches the XDP program `name` of an object, for as long as there is the link.
+pub(crate) fn attach_xdp(object: &mut Ebpf, name: &str, link: &Link, mode: XdpMode) -> Result<FdLink, Error> {
+    let program: &mut Xdp = program(object, name).context("load the XDP program for", &link.name)?;
     verified(|| program.load()).context("load the XDP program for", &link.name)?;
     let aya_mode = match mode {
         XdpMode::Native => AyaXdpMode::Driver,
@@ -394,9 +399,7 @@ fn attach_xdp(object: &mut Ebpf, link: &Link, mode: XdpMode, directory: &Directo
         .attach_to_if_index(link.ifindex, aya_mode)
         .and_then(|id| program.take_link(id))
         .map_err(|error| xdp_error(error, link, mode))?;
-    let pin = directory.pin(XDP_INGRESS);
-    FdLink::try_from(attached).context("pin", pin.display())?.pin(&pin).context("pin", pin.display())?;
-    Ok(())
+    FdLink::try_from(attached).context("attach the XDP program to", &link.name)
 }
 
 /// How often a program is handed to the verifier.
@@ -434,11 +437,13 @@ where
     object.program_mut(name).ok_or_else(|| ProgramError::InvalidName { name: name.to_owned() })?.try_into()
 }
 
-fn refuse_foreign_xdp(link: &Link) -> Result<(), Error> {
+/// Refuses a device that has an XDP program: such a program is never replaced.
+pub(crate) fn refuse_foreign_xdp(link: &Link) -> Result<(), Error> {
     let Some(xdp) = link.xdp else { return Ok(()) };
+    let device = link.name.clone();
     let info = loaded_programs().filter_map(Result::ok).find(|info| info.id() == xdp.id);
     let name = info.and_then(|info| info.name_as_str().map(str::to_owned)).unwrap_or_default();
-    Err(Error::ForeignXdp { device: link.name.clone(), id: xdp.id, name })
+    Err(if name == XDP_STEER { Error::Occupied { device } } else { Error::ForeignXdp { device, id: xdp.id, name } })
 }
 
 #[cfg(test)]

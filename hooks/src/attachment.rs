@@ -134,6 +134,13 @@ impl Counters {
     }
 }
 
+impl Attachment {
+    /// Whether the XDP program hands on the card's receive times, and stamps nothing.
+    pub(crate) fn hands_on(site: Site) -> bool {
+        nic_rx(site) == Some(Mechanism::XdpMetadata)
+    }
+}
+
 /// How the card's receive times come.
 fn nic_rx(site: Site) -> Option<Mechanism> {
     match site.nic_rx {

@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, io, path::PathBuf};
 
+use aya::programs::ProgramError;
 use nix::errno::Errno;
 
 use crate::hooks::BPFFS_VARIABLE;
@@ -103,6 +104,30 @@ pub enum Error {
         /// Its name, as far as the kernel keeps it.
         name: String,
     },
+    /// A prober of ours has an XDP program of its own on the device.
+    #[error(
+        "a prober on AF_XDP sockets, such as `instamp probe`, has put its own XDP program on {device}: wait for its end; several at once need a device that was attached before with `instamp attach --ingress xdp --dev {device}`"
+    )]
+    Occupied {
+        /// The device.
+        device: String,
+    },
+    /// The XDP program of the attachment is the one that asks the card for its receive times: it steers nothing.
+    #[error(
+        "the XDP program on {device} hands on the card's receive times (`--hw`), and no replies to AF_XDP sockets: attach without them (`instamp detach --dev {device}`, then `instamp attach --ingress xdp --dev {device}`)"
+    )]
+    HandsOn {
+        /// The device.
+        device: String,
+    },
+    /// The attachment lacks what this version needs of it.
+    #[error(
+        "{device} was attached by an older version, whose XDP program hands no replies to AF_XDP sockets: attach it anew (`instamp detach --dev {device}`, then `instamp attach --ingress xdp --dev {device}`)"
+    )]
+    OlderAttachment {
+        /// The device.
+        device: String,
+    },
     /// The driver refused native XDP.
     #[error("the driver of {device} refuses native XDP: use `--xdp-mode generic` or `--ingress tc`")]
     NativeXdp {
@@ -180,9 +205,24 @@ impl<T, E: Into<Cause>> Context<T> for Result<T, E> {
 pub(crate) fn failed(operation: &'static str, object: impl ToString, source: impl Into<Cause>) -> Error {
     let (object, source) = (object.to_string(), source.into());
     match errno(source.as_ref()) {
-        Some(Errno::EPERM | Errno::EACCES) => Error::Privilege { operation, object, source },
+        Some(Errno::EPERM | Errno::EACCES) if !is_verdict(source.as_ref()) => {
+            Error::Privilege { operation, object, source }
+        }
         _ => Error::System { operation, object, source },
     }
+}
+
+/// Whether the verifier has refused a program, which it says in the error number of a lack of privilege, too. Who has not the
+/// privilege to load programs never gets to its words.
+fn is_verdict(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(ProgramError::LoadError { verifier_log, .. }) = error.downcast_ref() {
+            return !verifier_log.to_string().is_empty();
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// The error number at the bottom of a chain of errors.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    Attachment, Error, Notice, Objects, Request, Settings,
+    Attachment, Error, Notice, Objects, Request, Settings, Steering, XdpMode,
     attach::attach,
     device::Here,
     kernel,
@@ -59,7 +59,7 @@ impl Hooks {
     /// # Errors
     ///
     /// [`Error::UnknownDevice`], [`Error::NotEthernet`], [`Error::AlreadyAttached`], [`Error::ForeignXdp`],
-    /// [`Error::NativeXdp`], [`Error::NoTcx`], [`Error::Point`] and [`Error::PolicyTooLarge`].
+    /// [`Error::Occupied`], [`Error::NativeXdp`], [`Error::NoTcx`], [`Error::Point`] and [`Error::PolicyTooLarge`].
     pub fn attach(&self, objects: &Objects, request: &Request) -> Result<Attachment, Error> {
         let (pins, here) = self.enter()?;
         attach(&pins, &here, objects, request, &self.announce)
@@ -118,6 +118,25 @@ impl Hooks {
         let attached = whole(&pins, &here)?;
         let attached = attached.iter().filter_map(|directory| here.by_index(directory.ifindex).zip(Some(directory)));
         attached.map(|(link, directory)| Attachment::read(&pins, &here, link, directory)).collect()
+    }
+
+    /// Has replies that come in by a device go past the stack, to AF_XDP sockets of this process, as [`Steering::add`] says. On a
+    /// device whose attachment has an XDP program that program does it; on others one of its own, in this `mode`, with
+    /// `settings`, and what these do not give as the attachment has it, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownDevice`], [`Error::NotEthernet`], [`Error::ForeignXdp`], [`Error::Occupied`], [`Error::NativeXdp`],
+    /// [`Error::HandsOn`], [`Error::OlderAttachment`], [`Error::Point`] and [`Error::PolicyTooLarge`].
+    pub fn steer(
+        &self,
+        objects: &Objects,
+        device: &str,
+        mode: XdpMode,
+        settings: &Settings,
+    ) -> Result<Steering, Error> {
+        let (pins, here) = self.enter()?;
+        Steering::start(&pins, &here, objects, device, mode, settings)
     }
 
     /// Becomes the publisher of a clock's model to the BPF map that programs convert with. The map is made where there is none,

@@ -36,12 +36,7 @@ impl Directory {
 
     pub(crate) fn set_site(&self, site: Site) -> Result<(), Error> {
         let path = self.pin(SITE);
-        let mut bytes = SiteBytes::default();
-        bytes.copy_from_slice(site.as_bytes());
-        let write = || {
-            let mut map: Array<MapData, SiteBytes> = Map::Array(MapData::from_pin(&path)?).try_into()?;
-            map.set(0, bytes, 0)
-        };
+        let write = || set_site(Map::Array(MapData::from_pin(&path)?), site);
         write().context("write", path.display())
     }
 
@@ -58,33 +53,11 @@ impl Directory {
             .collect())
     }
 
-    /// Makes `policy` the policy. New prefixes come before old ones go: an address that both allow is allowed throughout.
+    /// Makes `policy` the policy, of the pinned map.
     pub(crate) fn set_policy(&self, policy: &Policy) -> Result<(), Error> {
         let path = self.pin(POLICY);
-        let entries = policy.entries();
-        if entries.len() > Policy::CAPACITY {
-            return Err(Error::PolicyTooLarge { prefixes: entries.len(), most: Policy::CAPACITY });
-        }
-        let write = || {
-            let mut map = open_policy(&path)?;
-            let old: Vec<TrieKey<[u8; 16]>> = map.keys().collect::<Result<_, _>>()?;
-            let old = old.into_iter().map(|key| Key { length: key.prefix_len(), address: key.data() });
-            let obsolete: Vec<Key> = old.filter(|key| !entries.contains_key(key)).collect();
-            // Where there is no room for both, some have to go first.
-            let excess = (obsolete.len() + entries.len()).saturating_sub(Policy::CAPACITY);
-            let (early, late) = obsolete.split_at(excess.min(obsolete.len()));
-            for key in early {
-                map.remove(&TrieKey::new(key.length, key.address))?;
-            }
-            for (key, &value) in &entries {
-                map.insert(&TrieKey::new(key.length, key.address), value, 0)?;
-            }
-            for key in late {
-                map.remove(&TrieKey::new(key.length, key.address))?;
-            }
-            Ok::<(), MapError>(())
-        };
-        write().context("write", path.display())
+        let map = MapData::from_pin(&path).context("write", path.display())?;
+        set_policy(Map::LpmTrie(map), policy, path.display())
     }
 
     pub(crate) fn counters(&self, hook: Hook) -> Result<Counters, Error> {
@@ -108,6 +81,43 @@ impl Directory {
     pub(crate) fn programs(&self) -> Result<Vec<u32>, Error> {
         if self.has(SITE) { users(&self.pin(SITE)) } else { Ok(Vec::new()) }
     }
+}
+
+/// Writes the map of a program's configuration.
+pub(crate) fn set_site(map: Map, site: Site) -> Result<(), MapError> {
+    let mut bytes = SiteBytes::default();
+    bytes.copy_from_slice(site.as_bytes());
+    let mut map: Array<MapData, SiteBytes> = map.try_into()?;
+    map.set(0, bytes, 0)
+}
+
+/// Makes `policy` what a map says, which errors call `name`. New prefixes come before old ones go: an address that both allow is
+/// allowed throughout.
+pub(crate) fn set_policy(map: Map, policy: &Policy, name: impl ToString) -> Result<(), Error> {
+    let entries = policy.entries();
+    if entries.len() > Policy::CAPACITY {
+        return Err(Error::PolicyTooLarge { prefixes: entries.len(), most: Policy::CAPACITY });
+    }
+    let write = || {
+        let mut map: LpmTrie<MapData, [u8; 16], u32> = map.try_into()?;
+        let old: Vec<TrieKey<[u8; 16]>> = map.keys().collect::<Result<_, _>>()?;
+        let old = old.into_iter().map(|key| Key { length: key.prefix_len(), address: key.data() });
+        let obsolete: Vec<Key> = old.filter(|key| !entries.contains_key(key)).collect();
+        // Where there is no room for both, some have to go first.
+        let excess = (obsolete.len() + entries.len()).saturating_sub(Policy::CAPACITY);
+        let (early, late) = obsolete.split_at(excess.min(obsolete.len()));
+        for key in early {
+            map.remove(&TrieKey::new(key.length, key.address))?;
+        }
+        for (key, &value) in &entries {
+            map.insert(&TrieKey::new(key.length, key.address), value, 0)?;
+        }
+        for key in late {
+            map.remove(&TrieKey::new(key.length, key.address))?;
+        }
+        Ok::<(), MapError>(())
+    };
+    write().context("write", name)
 }
 
 /// The programs that use the map at a pin, by the kernel's numbers.

@@ -4,6 +4,7 @@
 //! instamp/<inode of the network namespace>/<ifindex>           an attachment
 //! instamp/<inode of the network namespace>/<ifindex>_partial   one that is being made or taken apart
 //!     SITE, POLICY, COUNTERS              the maps, shared by the programs
+//!     SOCKETS, RUNS                       likewise, of the XDP program: where replies go that pass the stack by
 //!     xdp_ingress, tc_ingress, tc_egress  the links; none for filters of `clsact`, which need no pins to stay
 //!     clsact                              a directory: the queueing discipline is ours to remove
 //!     setting_<tx>_<rx>_<tx>_<rx>         a directory: what the card stamped before, and what it was set to
@@ -55,7 +56,9 @@ const STICKY: u32 = 0o1000;
 pub(crate) const SITE: &str = "SITE";
 pub(crate) const POLICY: &str = "POLICY";
 pub(crate) const COUNTERS: &str = "COUNTERS";
-pub(crate) const MAPS: [&str; 3] = [SITE, POLICY, COUNTERS];
+pub(crate) const SOCKETS: &str = "SOCKETS";
+pub(crate) const RUNS: &str = "RUNS";
+pub(crate) const MAPS: [&str; 5] = [SITE, POLICY, COUNTERS, SOCKETS, RUNS];
 
 /// The names of the programs, in the objects and as pins of their links.
 pub(crate) const XDP_INGRESS: &str = "xdp_ingress";

@@ -33,7 +33,7 @@ pub(crate) fn tc_ingress(context: TcContext) -> i32 {
 pub(crate) fn tc_ingress_handed(context: TcContext) -> i32 {
     let passage = match handed(&context) {
         Some(Handed { xdp_ns, nic_rx_ns, .. }) => {
-            Passage { hook: Hook::XDP_INGRESS, passed_ns: Some(xdp_ns), nic_rx_ns: Some(nic_rx_ns) }
+            Passage { passed_ns: Some(xdp_ns), nic_rx_ns: Some(nic_rx_ns), ..Hook::XDP_INGRESS.into() }
         }
         None => Passage { nic_rx_ns: Some(hardware_ns(&context)), ..Hook::TC_INGRESS.into() },
     };

@@ -12,6 +12,7 @@
 //! | [`wire`] | the records and the footer, byte by byte |
 //! | [`locate()`] | from the frame to the trailer, or the reason why there is none |
 //! | [`stamp()`] | who may be stamped, where there is room, what is written |
+//! | [`RunKey`] | of which run of a stateless prober a probe is, and which replies go past the stack |
 //! | [`in_flight`] | the table of requests that have left, for what becomes known of them only then |
 //! | [`checksum`] | one's-complement sums, and the complement that keeps a message's sum what it was |
 #![no_std]
@@ -25,6 +26,7 @@ pub mod in_flight;
 mod locate;
 mod packet;
 mod refusal;
+mod run;
 mod stamp;
 pub mod wire;
 
@@ -34,5 +36,6 @@ pub use in_flight::{Sent, SentKey};
 pub use locate::{End, Probe, locate, locate_network};
 pub use packet::{Packet, View};
 pub use refusal::Refusal;
-pub use stamp::{Passage, stamp, stamp_nic_rx};
+pub use run::{Run, RunKey, is_steered};
+pub use stamp::{Allowed, Passage, stamp, stamp_located, stamp_nic_rx};
 pub use wire::{Bound, Clock, Footer, Hook, Phase, Record, Trailer};

@@ -18,18 +18,20 @@ pub struct Passage {
     pub passed_ns: Option<u64>,
     /// When the card received it, by the card's clock; 0 where it has not told. `None` at hooks that do not ask.
     pub nic_rx_ns: Option<u64>,
+    /// Whether it is a reply that goes past the stack, as its request did: of that the kernel knows nothing.
+    pub is_steered: bool,
 }
 
 impl From<Hook> for Passage {
     /// At this hook, now.
     #[inline(always)]
     fn from(hook: Hook) -> Self {
-        Self { hook, passed_ns: None, nic_rx_ns: None }
+        Self { hook, passed_ns: None, nic_rx_ns: None, is_steered: false }
     }
 }
 
 /// Whose probe it is, seen from the stamping host.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Owner {
     Local,
     Remote,
@@ -49,30 +51,90 @@ pub fn stamp<P: Packet + ?Sized, H: Host>(
     host: &H,
     passage: impl Into<Passage>,
 ) -> Result<(), Refusal> {
+    let probe = locate(packet)?;
+    stamp_located(packet, host, &probe, passage)
+}
+
+/// Likewise, for who has [located](locate()) the probe in `packet`.
+///
+/// # Errors
+///
+/// As [`stamp()`].
+#[inline(always)]
+pub fn stamp_located<P: Packet + ?Sized, H: Host>(
+    packet: &mut P,
+    host: &H,
+    probe: &Probe,
+    passage: impl Into<Passage>,
+) -> Result<(), Refusal> {
     let passage = passage.into();
-    let (probe, site, owner) = allowed(packet, host, passage.hook)?;
-    let mut records = Records::of(packet, &probe, owner)?;
-    records.require_room(packet)?;
+    Allowed::by(packet, host, probe, passage.hook)?.stamp(packet, host, passage)
+}
 
-    let clock = Clock::from_number(match owner {
-        Owner::Local => site.own_clock,
-        Owner::Remote => site.respond_clock,
-    });
-    let time_ns = passed_ns(host, clock, passage.passed_ns).ok_or(Refusal::Policy)?;
-    let bound = Bound::from_exponent(site.bound);
-    records.append(packet, Record::new(probe.phase, site.point, passage.hook, site.node, clock, bound, time_ns))?;
+/// A probe that a host's policy allows to stamp.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Allowed {
+    probe: Probe,
+    site: Site,
+    owner: Owner,
+}
 
-    // A reply that goes out is on its way to a container: its request has come in here.
-    let is_arrival = passage.hook != Hook::TC_EGRESS;
-    if is_arrival && probe.phase == Phase::Reply && owner == Owner::Local {
-        if site.keeps_sent != 0 {
-            add_sent(packet, host, &site, &probe, &mut records);
-        }
-        if let Some(nic_rx_ns) = passage.nic_rx_ns {
-            add_nic_rx(packet, host, &site, &mut records, nic_rx_ns);
-        }
+impl Allowed {
+    /// The probe that was [located](locate()) in `packet`, where the policy of `host` allows to stamp it at `hook`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Policy`].
+    #[inline(always)]
+    pub fn by<P: Packet + ?Sized, H: Host>(packet: &P, host: &H, probe: &Probe, hook: Hook) -> Result<Self, Refusal> {
+        let site = host.site().ok_or(Refusal::Policy)?;
+        let owner = owner(packet, host, probe, &site, hook).ok_or(Refusal::Policy)?;
+        Ok(Self { probe: *probe, site, owner })
     }
-    Ok(())
+
+    /// Whether it is one of the host's own, not one that the host responds to.
+    #[inline(always)]
+    pub fn is_own(&self) -> bool {
+        self.owner == Owner::Local
+    }
+
+    /// Stamps the probe in the packet in which it was located.
+    ///
+    /// # Errors
+    ///
+    /// As [`stamp()`].
+    #[inline(always)]
+    pub fn stamp<P: Packet + ?Sized, H: Host>(
+        &self,
+        packet: &mut P,
+        host: &H,
+        passage: impl Into<Passage>,
+    ) -> Result<(), Refusal> {
+        let Self { probe, site, owner } = self;
+        let passage = passage.into();
+        let mut records = Records::of(packet, probe, *owner)?;
+        records.require_room(packet)?;
+
+        let clock = Clock::from_number(match owner {
+            Owner::Local => site.own_clock,
+            Owner::Remote => site.respond_clock,
+        });
+        let time_ns = passed_ns(host, clock, passage.passed_ns).ok_or(Refusal::Policy)?;
+        let bound = Bound::from_exponent(site.bound);
+        records.append(packet, Record::new(probe.phase, site.point, passage.hook, site.node, clock, bound, time_ns))?;
+
+        // A reply that goes out is on its way to a container: its request has come in here.
+        let is_arrival = passage.hook != Hook::TC_EGRESS;
+        if is_arrival && probe.phase == Phase::Reply && *owner == Owner::Local {
+            if site.keeps_sent != 0 && !passage.is_steered {
+                add_sent(packet, host, site, probe, &mut records);
+            }
+            if let Some(nic_rx_ns) = passage.nic_rx_ns {
+                add_nic_rx(packet, host, site, &mut records, nic_rx_ns);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Adds the card's own receive time to a reply to one of the host's own probes: for a hook behind the one that stamps.
@@ -82,21 +144,13 @@ pub fn stamp<P: Packet + ?Sized, H: Host>(
 /// Why not, as [`stamp()`].
 #[inline(always)]
 pub fn stamp_nic_rx<P: Packet + ?Sized, H: Host>(packet: &mut P, host: &H, nic_rx_ns: u64) -> Result<(), Refusal> {
-    let (probe, site, owner) = allowed(packet, host, Hook::NIC_RX)?;
+    let probe = locate(packet)?;
+    let Allowed { site, owner, .. } = Allowed::by(packet, host, &probe, Hook::NIC_RX)?;
     if probe.phase != Phase::Reply || owner != Owner::Local {
         return Err(Refusal::Policy);
     }
     let mut records = Records::of(packet, &probe, owner)?;
     append_nic_rx(packet, host, &site, &mut records, nic_rx_ns)
-}
-
-/// The probe in the packet, and whose it is, where the host's policy allows to stamp it.
-#[inline(always)]
-fn allowed<P: Packet + ?Sized, H: Host>(packet: &P, host: &H, hook: Hook) -> Result<(Probe, Site, Owner), Refusal> {
-    let probe = locate(packet)?;
-    let site = host.site().ok_or(Refusal::Policy)?;
-    let owner = owner(packet, host, &probe, &site, hook).ok_or(Refusal::Policy)?;
-    Ok((probe, site, owner))
 }
 
 /// The time by `clock` at which it was `passed_ns` in [`Clock::MONOTONIC`], not long ago.

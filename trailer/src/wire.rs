@@ -78,6 +78,9 @@ impl Hook {
     /// The application, on transports that pass no hook on the way out.
     pub const APP_TX: Self = Self(8);
 
+    /// Of the place in a record.
+    pub(crate) const BITS: u8 = 0xf;
+
     const NAMES: [&'static str; 9] =
         ["empty", "tc-egress", "tc-ingress", "xdp-ingress", "driver-tx", "nic-tx", "nic-rx", "xdp-tx", "app-tx"];
 
@@ -255,7 +258,7 @@ impl Record {
 
     /// The kind of place.
     pub fn hook(&self) -> Hook {
-        Hook(self.place() & 0xf)
+        Hook(self.place() & Hook::BITS)
     }
 
     /// The clock of `time_ns`.

@@ -2,6 +2,8 @@
 #![no_std]
 #![no_main]
 
+mod steer;
+
 use core::ffi::c_void;
 
 use aya_ebpf::{
@@ -10,14 +12,24 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
-use instamp_bpf_common::{Buffer, run};
+use instamp_bpf_common::{Buffer, run_steered, run_steering};
 use instamp_trailer::Hook;
 
-/// Stamps probes, and passes every packet.
+/// Stamps probes, and passes every packet but the replies that are steered to a socket.
 #[xdp(frags)]
 pub(crate) fn xdp_ingress(context: XdpContext) -> u32 {
-    run(&Frame(context), Hook::XDP_INGRESS);
-    XDP_PASS
+    let frame = Frame(context);
+    if run_steering(&frame, Hook::XDP_INGRESS, || steer::run(&frame.0)) { steer::redirect(&frame.0) } else { XDP_PASS }
+}
+
+/// Stamps the replies that are steered to a socket, and passes every other packet as it is: on devices that are not stamped here.
+#[xdp(frags)]
+pub(crate) fn xdp_steer(context: XdpContext) -> u32 {
+    let frame = Frame(context);
+    match steer::run(&frame.0) {
+        Some(run) if run_steered(&frame, Hook::XDP_INGRESS, run) => steer::redirect(&frame.0),
+        _ => XDP_PASS,
+    }
 }
 
 /// A frame behind an XDP context: of several fragments where a driver's buffers are smaller than it (Linux 5.18).

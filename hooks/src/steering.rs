@@ -1,0 +1,206 @@
+//! Steering: the way of replies past the stack, to the AF_XDP sockets of a stateless prober.
+
+use std::{
+    fmt, mem,
+    os::fd::BorrowedFd,
+    path::{Path, PathBuf},
+    process,
+};
+
+use aya::{
+    EbpfLoader,
+    maps::{Array, Map, MapData, MapError, XskMap},
+    programs::links::FdLink,
+};
+use instamp_trailer::{Run, RunKey, Site};
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+use crate::{
+    Attachment, Error, Objects, Settings, XdpMode,
+    attach::{attach_xdp, refuse_foreign_xdp},
+    attachment::{Found, hooks},
+    device::Here,
+    error::Context as _,
+    holders::{Holder, afxdp_holders, holder},
+    maps::{set_policy, set_site},
+    netlink::route::Link,
+    pins::{Directory, POLICY, Pins, RUNS, SITE, SOCKETS, State, XDP_INGRESS},
+};
+
+/// The program that looks at steered replies alone, where probes are not stamped by XDP.
+pub(crate) const XDP_STEER: &str = "xdp_steer";
+
+const RUN: usize = size_of::<Run>();
+
+/// How replies come to the sockets of this process: by the XDP program of the device's attachment, or by one of its own, which the
+/// kernel takes off when this is dropped or the process ends, however it does.
+///
+/// Drop it before the sockets are closed: then nobody else has the queues when it says that they have no run any more.
+pub struct Steering {
+    device: String,
+    ifindex: u32,
+    site: Site,
+    sockets: XskMap<MapData>,
+    runs: Array<MapData, [u8; RUN]>,
+    /// The link of a program of its own.
+    program: Option<FdLink>,
+    added: Vec<(u32, RunKey)>,
+}
+
+impl Steering {
+    /// Takes part in the attachment of the device where that has an XDP program, else puts one there.
+    pub(crate) fn start(
+        pins: &Pins,
+        here: &Here,
+        objects: &Objects,
+        device: &str,
+        mode: XdpMode,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
+        let link = here.device(device)?;
+        link.require_ethernet()?;
+        let directory = pins.directory(here.namespace, link.ifindex, State::Whole);
+        if directory.exists() {
+            if is_stamped_by_xdp(here, &directory)? {
+                return Self::join(link, &directory);
+            }
+            // Its probes are then the same host's, at the same point.
+            let settings = settings.over(&Attachment::read(pins, here, link, &directory)?);
+            return Self::alone(here, link, objects, mode, &settings);
+        }
+        Self::alone(here, link, objects, mode, settings)
+    }
+
+    fn join(link: &Link, directory: &Directory) -> Result<Self, Error> {
+        let site = directory.site()?;
+        if Attachment::hands_on(site) {
+            return Err(Error::HandsOn { device: link.name.clone() });
+        }
+        if !directory.has(SOCKETS) || !directory.has(RUNS) {
+            return Err(Error::OlderAttachment { device: link.name.clone() });
+        }
+        let [sockets, runs] = [SOCKETS, RUNS].map(|name| directory.pin(name));
+        Ok(Self {
+            device: link.name.clone(),
+            ifindex: link.ifindex,
+            site,
+            sockets: open(&sockets, Map::XskMap).context("open", sockets.display())?,
+            runs: open(&runs, Map::Array).context("open", runs.display())?,
+            program: None,
+            added: Vec::new(),
+        })
+    }
+
+    fn alone(here: &Here, link: &Link, objects: &Objects, mode: XdpMode, settings: &Settings) -> Result<Self, Error> {
+        refuse_foreign_xdp(link)?;
+        let (site, policy) = settings.resolve(here, link)?;
+        let mut ebpf = loader().load(&objects.xdp).context("load the XDP program for", &link.name)?;
+        let mut take = |name: &'static str| {
+            let missing = || MapError::InvalidName { name: name.to_owned() };
+            ebpf.take_map(name).ok_or_else(missing).context("find in the XDP object", name)
+        };
+        let maps = format!("the maps of the XDP program for {}", link.name);
+        set_policy(take(POLICY)?, &policy, &maps)?;
+        set_site(take(SITE)?, site).context("write", &maps)?;
+        let sockets = take(SOCKETS)?.try_into().context("open", SOCKETS)?;
+        let runs = take(RUNS)?.try_into().context("open", RUNS)?;
+        let program = attach_xdp(&mut ebpf, XDP_STEER, link, mode)?;
+        let (device, ifindex) = (link.name.clone(), link.ifindex);
+        Ok(Self { device, ifindex, site, sockets, runs, program: Some(program), added: Vec::new() })
+    }
+
+    /// What goes into the stamps of the replies: the requests should have the same node and bound.
+    pub const fn site(&self) -> Site {
+        self.site
+    }
+
+    /// The number of the device in its network namespace.
+    pub const fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+
+    /// Whether the program is that of the device's attachment.
+    pub const fn joins(&self) -> bool {
+        self.program.is_none()
+    }
+
+    /// Has the replies of `run` that come in by this receive queue go to this AF_XDP socket, which is bound to the queue, and has
+    /// a receive ring. Of frames that lie in several buffers none go there, and none while there is no room in the fill ring.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`]: of a socket that has no ring, and of queues from 256 on.
+    pub fn add(&mut self, queue: u32, socket: BorrowedFd<'_>, run: RunKey) -> Result<(), Error> {
+        let object = format!("receive queue {queue} of {}", self.device);
+        self.sockets.set(queue, socket, 0).context("register an AF_XDP socket for", &object)?;
+        self.added.push((queue, run));
+        let entry = Run { key: run.number(), process: process::id() };
+        self.set(queue, entry).context("register a run for", &object)
+    }
+
+    /// The process that has registered a run for the queue last, if there still is one of that number.
+    pub fn holder(&self, queue: u32) -> Option<u32> {
+        let process = self.run(queue).filter(|run| run.key != 0)?.process;
+        Path::new("/proc").join(process.to_string()).exists().then_some(process)
+    }
+
+    /// The processes that may keep this one from binding a socket to the queue: the one that has a run there, else all others that
+    /// have AF_XDP sockets in this network namespace, as far as they may be looked at.
+    pub fn holders(&self, queue: u32) -> Vec<Holder> {
+        match self.holder(queue) {
+            Some(process) if process != process::id() => vec![holder(process)],
+            _ => afxdp_holders(),
+        }
+    }
+
+    fn run(&self, queue: u32) -> Option<Run> {
+        Run::read_from_bytes(&self.runs.get(&queue, 0).ok()?).ok()
+    }
+
+    fn set(&mut self, queue: u32, run: Run) -> Result<(), MapError> {
+        let mut bytes = [0; RUN];
+        bytes.copy_from_slice(run.as_bytes());
+        self.runs.set(queue, bytes, 0)
+    }
+}
+
+impl fmt::Debug for Steering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { device, ifindex, site, program, added, .. } = self;
+        let mut fields = f.debug_struct("Steering");
+        fields.field("device", device).field("ifindex", ifindex).field("site", site).field("program", program);
+        fields.field("added", added).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Steering {
+    /// Takes out the runs that are still its own. The kernel takes sockets out when they are closed.
+    fn drop(&mut self) {
+        for (queue, run) in mem::take(&mut self.added) {
+            if self.run(queue).is_some_and(|found| found.key == run.number()) {
+                // Where this fails, replies of a run that has ended find no socket, and pass.
+                let _: Result<(), MapError> = self.set(queue, Run::default());
+            }
+        }
+    }
+}
+
+/// A loader of the XDP object for a program that shares nothing with attachments.
+fn loader() -> EbpfLoader<'static> {
+    let mut loader = EbpfLoader::new();
+    for name in crate::sent::SHARED {
+        // Nothing writes to it.
+        loader.map_max_entries(name, 1);
+    }
+    loader
+}
+
+/// Whether the attachment's XDP program is on the device.
+fn is_stamped_by_xdp(here: &Here, directory: &Directory) -> Result<bool, Error> {
+    let is_it = |found: &Found| found.program == XDP_INGRESS && found.mechanism.is_some();
+    Ok(hooks(here, directory)?.iter().any(is_it))
+}
+
+fn open<M: TryFrom<Map, Error = MapError>>(pin: &PathBuf, kind: fn(MapData) -> Map) -> Result<M, MapError> {
+    kind(MapData::from_pin(pin)?).try_into()
+}
