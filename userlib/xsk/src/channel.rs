@@ -291,3 +291,6 @@ impl std::fmt::Debug for Channel {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,8 @@ pub enum Error {
     /// The configuration contradicts itself, or the kernel's limits.
     #[error("AF_XDP: {0}")]
     Config(&'static str),
-    /// Another socket has the queue; or one had it until a moment ago: the kernel gives a queue free only behind the closing of its
-    /// socket, when the last frame has been sent.
+    /// Another socket has the queue. One that is closed has it until its last frame is sent, and a moment more: as long as that is
+    /// short, opening waits.
     #[error(
         "AF_XDP: queue {queue} of interface {ifindex} is in use by another socket: end its program, or choose another queue"
     )]

@@ -4,6 +4,8 @@ use std::{
     io,
     marker::PhantomData,
     os::fd::{AsFd as _, BorrowedFd},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use nix::errno::Errno;
@@ -125,9 +127,18 @@ fn set_busy_poll(socket: BorrowedFd<'_>, busy_poll: BusyPoll) -> nix::Result<()>
     Ok(())
 }
 
+/// How long the kernel may take to give a queue free behind the closing of its socket: it does so in the background.
+const RELEASE: Duration = Duration::from_millis(300);
+
 /// Takes the queue.
 fn bind(socket: BorrowedFd<'_>, ifindex: u32, queue: u32, mode: Mode) -> Result<(), Error> {
-    let bind = |flags| socket::bind(socket, ifindex, queue, flags | libc::XDP_USE_NEED_WAKEUP);
+    let start = Instant::now();
+    let bind = |flags| loop {
+        match socket::bind(socket, ifindex, queue, flags | libc::XDP_USE_NEED_WAKEUP) {
+            Err(Errno::EBUSY) if start.elapsed() < RELEASE => sleep(Duration::from_millis(1)),
+            bound => break bound,
+        }
+    };
     let refused = |errno| {
         if errno == Errno::EBUSY {
             Error::Busy { ifindex, queue }

@@ -33,6 +33,8 @@ pub(crate) struct Producer<S> {
     shared: S,
     /// The number of the next entry.
     next: u32,
+    /// What the consumer may see.
+    published: u32,
     /// What the consumer had given back when it was last asked.
     released: u32,
 }
@@ -40,7 +42,7 @@ pub(crate) struct Producer<S> {
 impl<S: Shared> Producer<S> {
     pub(crate) fn new(shared: S) -> Self {
         let (next, released) = (shared.published(), shared.released());
-        Self { shared, next, released }
+        Self { shared, next, published: next, released }
     }
 
     /// How many entries can be written: asks the consumer only where it is fewer than `wanted` by what it had given back before.
@@ -69,7 +71,11 @@ impl<S: Shared> Producer<S> {
 
     /// Lets the consumer see what was written.
     pub(crate) fn publish(&mut self) {
-        self.shared.publish(self.next);
+        // The consumer's processor has the counter in its cache: leave it there.
+        if self.published != self.next {
+            self.shared.publish(self.next);
+            self.published = self.next;
+        }
     }
 
     /// How many entries the consumer has not given back.
@@ -91,6 +97,8 @@ pub(crate) struct Consumer<S> {
     shared: S,
     /// The number of the next entry.
     next: u32,
+    /// What the producer may overwrite.
+    released: u32,
     /// What the producer had published when it was last asked.
     published: u32,
 }
@@ -98,7 +106,7 @@ pub(crate) struct Consumer<S> {
 impl<S: Shared> Consumer<S> {
     pub(crate) fn new(shared: S) -> Self {
         let (next, published) = (shared.released(), shared.published());
-        Self { shared, next, published }
+        Self { shared, next, released: next, published }
     }
 
     /// The next entry, whose place the producer gets with the next [`release`](Self::release).
@@ -121,7 +129,10 @@ impl<S: Shared> Consumer<S> {
 
     /// Gives the places of all entries back that were read.
     pub(crate) fn release(&mut self) {
-        self.shared.release(self.next);
+        if self.released != self.next {
+            self.shared.release(self.next);
+            self.released = self.next;
+        }
     }
 }
 

@@ -12,7 +12,7 @@ pub struct Statistics {
     pub fill_ring_empty: u64,
     /// How often it looked for a frame to send and found none.
     pub transmit_ring_empty: u64,
-    /// Entries of the fill ring that made no sense to the kernel.
+    /// Received frames that were dropped because their descriptor was invalid.
     pub receive_invalid: u64,
     /// Frames to be sent that made no sense to the kernel, and were dropped.
     pub transmit_invalid: u64,

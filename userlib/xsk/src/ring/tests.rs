@@ -210,7 +210,10 @@ mod threads {
 
     #[test]
     fn nobody_touches_the_others_entries() {
-        loom::model(|| {
+        // More preemptions take ten times as long.
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.check(|| {
             let start = u32::MAX;
             let memory = (AtomicU32::new(start), AtomicU32::new(start), [UnsafeCell::new(0), UnsafeCell::new(0)]);
             let ring = Between(Arc::new(memory));
