@@ -46,3 +46,17 @@ pub use error::Error;
 pub use queues::queues;
 pub use statistics::Statistics;
 pub use wait::{raise_timer_precision, wait_any};
+
+/// A channel belongs to one thread at a time.
+///
+/// ```
+/// fn sent<T: Send>() {}
+/// sent::<instamp_xsk::Channel>();
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn shared<T: Sync>() {}
+/// shared::<instamp_xsk::Channel>();
+/// ```
+#[cfg(doctest)]
+struct Threads;
