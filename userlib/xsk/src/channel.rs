@@ -199,7 +199,8 @@ impl Channel {
         }
     }
 
-    /// Shows at most `most` frames that were received, and gives their memory back to the kernel. Returns their number.
+    /// Shows at most `most` frames that were received, and gives their memory back to the kernel. Returns their number. All of them
+    /// had been received before the first of them is shown: one look at the clock there tells a time behind that of each.
     #[inline]
     pub fn receive(&mut self, most: usize, mut each: impl FnMut(Received<'_>)) -> usize {
         if self.busy_poll && self.rx.is_empty() {
@@ -207,9 +208,8 @@ impl Channel {
             let _ = self.wake_receive();
         }
         let mut count = 0;
-        while count < most
-            && let Some(descriptor) = self.rx.pop()
-        {
+        for _ in 0..most.min(self.rx.available() as usize) {
+            let Some(descriptor) = self.rx.pop() else { break };
             let Some((chunk @ Chunk::Receive(index), offset)) = self.layout.locate(descriptor.addr) else { continue };
             let number = self.layout.number(chunk);
             if !self.memory.take_back(number) {

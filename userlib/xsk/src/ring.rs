@@ -127,6 +127,11 @@ impl<S: Shared> Consumer<S> {
         self.published == self.next
     }
 
+    /// How many entries there are: asks the producer only where none is known.
+    pub(crate) fn available(&mut self) -> u32 {
+        if self.is_empty() { 0 } else { self.published.wrapping_sub(self.next) }
+    }
+
     /// Gives the places of all entries back that were read.
     pub(crate) fn release(&mut self) {
         if self.released != self.next {
