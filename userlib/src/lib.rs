@@ -69,6 +69,8 @@
 //! and flagged.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "afxdp")]
+pub mod afxdp;
 mod correct;
 #[cfg(feature = "prober")]
 mod host_clock;
