@@ -24,7 +24,10 @@ use std::{
 use thiserror::Error;
 
 pub use self::decision::{Device, Hop, NoHop};
-use self::{decision::Decider, netlink::News};
+use self::{
+    decision::Decider,
+    netlink::{News, Tables},
+};
 
 /// How often questions are looked through: those to be asked again, and those without an answer.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -65,7 +68,10 @@ impl From<NetworkError> for io::Error {
 /// read them. Finding out MAC addresses needs `CAP_NET_ADMIN`.
 pub struct Network {
     decider: Decider,
+    tables: Tables,
     news: News,
+    /// All must be read again.
+    unclear: bool,
     opened: Instant,
     /// Since `opened`, as of the last poll.
     now: Duration,
@@ -81,9 +87,11 @@ impl Network {
     pub fn open(device: &str) -> Result<Self, NetworkError> {
         // First, so that no change is missed.
         let news = News::subscribe().map_err(|source| NetworkError::Read { what: "changes", source })?;
-        let mut decider = Decider::new(tables::find(device)?);
-        tables::read(&mut decider)?;
-        Ok(Self { decider, news, opened: Instant::now(), now: Duration::ZERO, refresh_at: REFRESH })
+        let mut tables = Tables::open().map_err(|source| NetworkError::Read { what: "tables", source })?;
+        let mut decider = Decider::new(tables::find(&mut tables, device)?);
+        tables::read(&mut tables, &mut decider)?;
+        let (opened, now) = (Instant::now(), Duration::ZERO);
+        Ok(Self { decider, tables, news, unclear: false, opened, now, refresh_at: REFRESH })
     }
 
     /// The device.
@@ -117,26 +125,30 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// The kernel cannot be asked. What is known stays, but may be out of date.
+    /// The kernel cannot be asked, which the next poll makes up for if it can; or it resolves no neighbours for this process.
     pub fn poll(&mut self) -> io::Result<bool> {
         self.now = self.opened.elapsed();
-        let (mut changed, mut unclear) = (false, false);
+        let mut changed = false;
         while let Some(changes) = self.news.next()? {
             for change in changes {
                 match self.decider.apply(change) {
                     Some(matters) => changed |= matters,
-                    None => unclear = true,
+                    None => self.unclear = true,
                 }
             }
         }
-        if unclear {
-            tables::read(&mut self.decider)?;
+        if self.unclear {
+            tables::read(&mut self.tables, &mut self.decider)?;
+            self.unclear = false;
             changed = true;
         }
         if self.now >= self.refresh_at {
             self.refresh_at = self.now + REFRESH;
             self.decider.refresh(self.now);
             self.ask();
+        }
+        if let Some(refusal) = self.news.take_refusal() {
+            return Err(refusal);
         }
         Ok(changed)
     }

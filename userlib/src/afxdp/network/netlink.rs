@@ -36,26 +36,45 @@ const DATAGRAM: usize = 128 * 1024;
 /// What a burst of news may take before it is read. The system's limit may be lower.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
-/// Lists all objects of the kind that `request` asks for. `None` where they changed meanwhile, so that some may be missing.
-pub(super) fn dump(request: RouteNetlinkMessage, mut each: impl FnMut(RouteNetlinkMessage)) -> io::Result<Option<()>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.send(&serialized(request, NLM_F_DUMP), 0)?;
-    let mut complete = Some(());
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        for bytes in Messages(&datagram) {
-            let message = deserialize(bytes)?;
-            if message.header.flags & NLM_F_DUMP_INTR != 0 {
-                complete = None;
-            }
-            match message.payload {
-                NetlinkPayload::InnerMessage(answer) => each(answer),
-                NetlinkPayload::Done(_) => return Ok(complete),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                NetlinkPayload::Overrun(_) => return Err(io::Error::other("the answer was cut off")),
-                _ => {}
+/// For questions about whole tables. A socket of its own, which stays in its network namespace when its thread leaves it.
+pub(super) struct Tables {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Tables {
+    pub(super) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// Lists all objects of the kind that `request` asks for: whether that is all of them, since none changed meanwhile.
+    pub(super) fn dump(
+        &mut self,
+        request: RouteNetlinkMessage,
+        mut each: impl FnMut(RouteNetlinkMessage),
+    ) -> io::Result<bool> {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.socket.send(&serialized(request, NLM_F_DUMP, self.sequence), 0)?;
+        let mut complete = true;
+        loop {
+            let (datagram, _) = self.socket.recv_from_full()?;
+            for bytes in Messages(&datagram) {
+                let message = deserialize(bytes)?;
+                // The rest of an answer that could not be read.
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                complete &= message.header.flags & NLM_F_DUMP_INTR == 0;
+                match message.payload {
+                    NetlinkPayload::InnerMessage(answer) => each(answer),
+                    NetlinkPayload::Done(_) => return Ok(complete),
+                    NetlinkPayload::Error(error) => return Err(error.to_io()),
+                    NetlinkPayload::Overrun(_) => return Err(io::Error::other("the answer was cut off")),
+                    _ => {}
+                }
             }
         }
     }
@@ -65,6 +84,7 @@ pub(super) fn dump(request: RouteNetlinkMessage, mut each: impl FnMut(RouteNetli
 pub(super) struct News {
     socket: Socket,
     datagram: Vec<u8>,
+    refusal: Option<io::Error>,
 }
 
 impl News {
@@ -81,7 +101,7 @@ impl News {
                 other => other?,
             }
         }
-        Ok(Self { socket, datagram: Vec::with_capacity(DATAGRAM) })
+        Ok(Self { socket, datagram: Vec::with_capacity(DATAGRAM), refusal: None })
     }
 
     /// What has arrived, without waiting: a datagram's changes, or `None` where nothing is left. After
@@ -112,11 +132,16 @@ impl News {
             };
             match message.payload {
                 NetlinkPayload::InnerMessage(news) => changes.extend(message::change(&news, message.header.flags)),
-                NetlinkPayload::Error(error) => refused(&error.to_io())?,
+                NetlinkPayload::Error(error) => self.refusal = refusal(&error.to_io()).or(self.refusal.take()),
                 _ => {}
             }
         }
         Ok(Some(changes))
+    }
+
+    /// Why the kernel answers no questions, if it has said so since the last call.
+    pub(super) fn take_refusal(&mut self) -> Option<io::Error> {
+        self.refusal.take()
     }
 
     /// Makes the kernel find out, or confirm, the MAC address of a next hop, and tell what it knows so far.
@@ -134,11 +159,11 @@ impl News {
             }
         };
         message.attributes.push(NeighbourAttribute::Destination(destination));
-        let state = serialized(RouteNetlinkMessage::GetNeighbour(message.clone()), 0);
+        let state = serialized(RouteNetlinkMessage::GetNeighbour(message.clone()), 0, 0);
         message.header.flags = NeighbourFlags::Use;
         // What is there already is left alone the first time: it may be permanent, which this would end.
         let exclusive = if question.again { 0 } else { NLM_F_EXCL };
-        let mut requests = serialized(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | exclusive);
+        let mut requests = serialized(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | exclusive, 0);
         requests.extend(state);
         self.socket.send(&requests, 0)?;
         Ok(())
@@ -151,20 +176,20 @@ impl AsRawFd for News {
     }
 }
 
-/// The errors of questions: what is there already was told, what is not there is not known, and a full table empties.
-fn refused(error: &io::Error) -> io::Result<()> {
-    match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EPERM | Errno::EACCES) => Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "the kernel resolves no neighbours for this process: give it CAP_NET_ADMIN",
-        )),
-        _ => Ok(()),
-    }
+/// The error of a question. Others tell of what is there already, is not there, or has no room now.
+fn refusal(error: &io::Error) -> Option<io::Error> {
+    let number = error.raw_os_error().map(Errno::from_raw);
+    let refused = number.is_some_and(|number| matches!(number, Errno::EPERM | Errno::EACCES));
+    refused.then(|| {
+        let advice = "the kernel resolves no neighbours for this process: give it CAP_NET_ADMIN";
+        io::Error::new(io::ErrorKind::PermissionDenied, advice)
+    })
 }
 
-fn serialized(message: RouteNetlinkMessage, flags: u16) -> Vec<u8> {
+fn serialized(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
     let mut request = NetlinkMessage::from(message);
     request.header.flags = NLM_F_REQUEST | flags;
+    request.header.sequence_number = sequence;
     request.finalize();
     let mut bytes = vec![0; request.buffer_len().next_multiple_of(4)];
     request.serialize(&mut bytes);

@@ -15,14 +15,15 @@ use netlink_packet_route::{
 use super::{
     NetworkError,
     decision::{Decider, Device},
-    message, netlink,
+    message,
+    netlink::Tables,
 };
 
 /// How often tables are read that change while they are.
 const ATTEMPTS: usize = 10;
 
 /// The device of this name.
-pub(super) fn find(name: &str) -> Result<Device, NetworkError> {
+pub(super) fn find(tables: &mut Tables, name: &str) -> Result<Device, NetworkError> {
     let mut found = None;
     for _ in 0..ATTEMPTS {
         let each = |answer: RouteNetlinkMessage| {
@@ -35,8 +36,8 @@ pub(super) fn find(name: &str) -> Result<Device, NetworkError> {
                 found = Some(message);
             }
         };
-        let listed = netlink::dump(links(), each).map_err(|source| NetworkError::Read { what: "devices", source })?;
-        if found.is_some() || listed.is_some() {
+        let listed = tables.dump(links(), each).map_err(|source| NetworkError::Read { what: "devices", source })?;
+        if found.is_some() || listed {
             break;
         }
     }
@@ -66,7 +67,7 @@ fn routes(family: AddressFamily) -> RouteNetlinkMessage {
 }
 
 /// Reads everything.
-pub(super) fn read(decider: &mut Decider) -> Result<(), NetworkError> {
+pub(super) fn read(tables: &mut Tables, decider: &mut Decider) -> Result<(), NetworkError> {
     for _ in 0..ATTEMPTS {
         decider.forget_all();
         let requests = [
@@ -83,8 +84,8 @@ pub(super) fn read(decider: &mut Decider) -> Result<(), NetworkError> {
                     decider.apply(change);
                 }
             };
-            let listed = netlink::dump(request, each).map_err(|source| NetworkError::Read { what, source })?;
-            complete &= listed.is_some();
+            let listed = tables.dump(request, each).map_err(|source| NetworkError::Read { what, source })?;
+            complete &= listed;
         }
         if complete {
             return Ok(());
