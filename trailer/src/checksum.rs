@@ -16,13 +16,17 @@ pub fn sum<const N: usize>(words: [u16; N]) -> u16 {
 }
 
 /// The one's-complement sum of `bytes`, an odd last byte padded with a zero.
+#[expect(clippy::cast_possible_truncation, reason = "four folds leave at most 0xffff")]
 pub fn sum_bytes(bytes: &[u8]) -> u16 {
     let (words, odd) = bytes.as_chunks::<2>();
-    let total = words.iter().fold(0, |total, word| add(total, u16::from_be_bytes(*word)));
-    match odd {
-        [last] => add(total, u16::from_be_bytes([*last, 0])),
-        _ => total,
-    }
+    // No slice is long enough for an overflow.
+    let total = words.iter().fold(0_u64, |total, word| total.wrapping_add(u16::from_be_bytes(*word).into()));
+    let last = odd.first().map_or(0, |last| u64::from(*last) << 8);
+    let total = total.wrapping_add(last);
+    let total = (total & 0xffff_ffff) + (total >> 32);
+    let total = (total & 0xffff) + (total >> 16 & 0xffff) + (total >> 32);
+    let total = (total & 0xffff) + (total >> 16);
+    ((total & 0xffff) + (total >> 16)) as u16
 }
 
 /// `a + b`.
@@ -76,6 +80,12 @@ mod tests {
         #[test]
         fn absorbing_never_writes_zero(complement: u16, old: u16, new: u16) {
             prop_assert_ne!(absorb(complement, old, new), 0);
+        }
+
+        #[test]
+        fn bytes_sum_as_their_words_one_by_one(bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0xff)], 0..3_000)) {
+            let word = |pair: &[u8]| u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]);
+            prop_assert_eq!(sum_bytes(&bytes), bytes.chunks(2).fold(0, |total, pair| add(total, word(pair))));
         }
 
         #[test]

@@ -1,11 +1,12 @@
 //! Before sending: the payload of a probe.
 
 use instamp_trailer::{
+    Record,
     checksum::{absorb, add, sum, sum_bytes},
-    wire::{DEFAULT_CAP, FOOTER_LENGTH, Footer, MAX_CAP, MIN_CAP, State, trailer_length},
+    wire::{DEFAULT_CAP, FOOTER_LENGTH, Footer, MAX_CAP, MIN_CAP, RECORD_LENGTH, State, trailer_length},
 };
 use thiserror::Error;
-use zerocopy::IntoBytes;
+use zerocopy::{IntoBytes, transmute};
 
 /// The length of an echo payload that holds a trailer of the default cap and nothing else.
 pub const DEFAULT_PAYLOAD_LENGTH: usize = trailer_length(DEFAULT_CAP);
@@ -148,6 +149,44 @@ impl Run {
     ///
     /// [`ReserveError::Length`].
     pub fn reserve(&self, payload: &mut [u8], sequence: u16, nonce: u64) -> Result<(), ReserveError> {
+        self.write(payload, sequence, nonce, None)
+    }
+
+    /// The same with one record written already, on transports that pass no hook on the way out: the application's own
+    /// stamp, of hook [`APP_TX`](instamp_trailer::Hook::APP_TX). The sum stays that of the run.
+    ///
+    /// ```
+    /// use instamp::{Bound, Clock, DEFAULT_PAYLOAD_LENGTH, Hook, Phase, Record, Run, strip};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (node, sent_ns) = (7, 1_020); // of this host, and CLOCK_MONOTONIC
+    /// let record = Record::new(Phase::Request, 0, Hook::APP_TX, node, Clock::MONOTONIC, Bound::UNKNOWN, sent_ns);
+    /// let mut payload = [0; DEFAULT_PAYLOAD_LENGTH];
+    /// Run::new(DEFAULT_PAYLOAD_LENGTH)?.reserve_sent(&mut payload, 1, 0x0123_4567_89ab_cdef, &record)?;
+    /// assert_eq!(strip(&payload, 0x0123_4567_89ab_cdef)?.records, [record]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ReserveError::Length`].
+    pub fn reserve_sent(
+        &self,
+        payload: &mut [u8],
+        sequence: u16,
+        nonce: u64,
+        record: &Record,
+    ) -> Result<(), ReserveError> {
+        self.write(payload, sequence, nonce, Some(record))
+    }
+
+    fn write(
+        &self,
+        payload: &mut [u8],
+        sequence: u16,
+        nonce: u64,
+        record: Option<&Record>,
+    ) -> Result<(), ReserveError> {
         if payload.len() != self.length {
             return Err(ReserveError::Length { expected: self.length, found: payload.len() });
         }
@@ -155,12 +194,18 @@ impl Run {
         let (before, footer) = payload.split_at_mut(self.length - FOOTER_LENGTH);
         let (_, records) = before.split_at_mut(self.length - trailer_length(cap));
         records.fill(0);
-        footer.copy_from_slice(Footer::new(nonce, State::new(0, cap)).as_bytes());
+        if let Some((record, first)) = record.zip(records.first_chunk_mut::<RECORD_LENGTH>()) {
+            *first = transmute!(*record);
+        }
+        let state = |complement: u16| -> State {
+            let [high, low] = complement.to_be_bytes();
+            transmute!([high, low, u8::from(record.is_some()) << 4 | cap, 0])
+        };
+        footer.copy_from_slice(Footer::new(nonce, state(0)).as_bytes());
 
         let rest = add(sequence, sum_bytes(payload));
-        let state = State::new(absorb(self.sum, 0, rest), cap);
         let (_, footer) = payload.split_at_mut(self.length - FOOTER_LENGTH);
-        footer.copy_from_slice(Footer::new(nonce, state).as_bytes());
+        footer.copy_from_slice(Footer::new(nonce, state(absorb(self.sum, 0, rest))).as_bytes());
         Ok(())
     }
 }

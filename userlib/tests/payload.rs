@@ -59,6 +59,7 @@ fn a_short_payload_is_left_alone() {
     let run = Run::new(38).expect("even");
     let mut payload = [0xa5; 38];
     run.reserve(&mut payload, 1, 2).expect("the right length");
+    run.reserve_sent(&mut payload, 1, 2, &Record::EMPTY).expect("the right length");
     assert_eq!(payload, [0xa5; 38]);
     assert_eq!(run.checksum(8, 0, 7), None);
     assert_eq!(strip(&payload, 2).expect_err("no trailer"), StripError::NoTrailer);
@@ -93,6 +94,23 @@ proptest! {
             prop_assert!(trailer.application.iter().all(|byte| *byte == filling));
             prop_assert!(payload[length - trailer_length(cap)..length - FOOTER_LENGTH].iter().all(|byte| *byte == 0));
         }
+    }
+
+    #[test]
+    fn a_record_of_the_senders_is_as_if_a_hook_had_written_it(
+        (length, cap) in lengths(), identifier: u16, sequence: u16, nonce: u64, filling: u8, time_ns: u64, node: u16,
+    ) {
+        let run = Run::new(length).and_then(|run| run.with_cap(cap)).expect("fits");
+        let record = Record::new(Phase::Request, 0, Hook::APP_TX, node, Clock::MONOTONIC, Bound::at_least(64), time_ns);
+        let mut sent = vec![filling; length];
+        run.reserve_sent(&mut sent, sequence, nonce, &record).expect("the right length");
+        prop_assert_eq!(Some(checksum(identifier, sequence, &sent)), run.checksum(8, 0, identifier));
+
+        let mut empty = vec![filling; length];
+        run.reserve(&mut empty, sequence, nonce).expect("the right length");
+        let mut request = frame(8, &empty);
+        stamp(&mut request[..], &At(node, time_ns), Hook::APP_TX).expect("room");
+        prop_assert_eq!(&request[BEFORE_PAYLOAD..], sent);
     }
 
     #[test]
@@ -157,9 +175,27 @@ fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     [&ethernet[..], &ip, &[kind, 0, 0, 0, 0, 0, 0, 1], payload].concat()
 }
 
+const BEFORE_PAYLOAD: usize = 14 + 20 + 8;
+
+/// A host of this node at this time.
+struct At(u16, u64);
+
+impl Host for At {
+    fn site(&self) -> Option<Site> {
+        Stamping(0.into()).site().map(|site| Site { node: self.0, point: 0, ..site })
+    }
+
+    fn standing(&self, _: Address) -> Standing {
+        Standing::OWN
+    }
+
+    fn now_ns(&self, _: Clock) -> Option<u64> {
+        Some(self.1)
+    }
+}
+
 #[test]
 fn stamps_come_through() {
-    const BEFORE_PAYLOAD: usize = 14 + 20 + 8;
     let mut payload = *b"application, before the trailer                                                 ";
     let run = Run::new(payload.len()).expect("even");
     run.reserve(&mut payload, 1, 0xfeed).expect("the right length");

@@ -328,7 +328,7 @@ mod tests {
         Change::Link { device, up, mac: None, mtu: Some(1500), name: None }
     }
 
-    /// A host in 10.0.0.0/24 and fd00::/64, with gateways at their first addresses.
+    /// A host in `10.0.0.0/24` and `fd00::/64`, with gateways at their first addresses.
     fn host() -> Decider {
         let mut decider = Decider::new(Device { index: OURS, name: "nic".to_owned(), mac: MAC, mtu: 0, up: false });
         let last = |route| Change::RouteAdded(route, Placement::Last);

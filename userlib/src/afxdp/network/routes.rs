@@ -548,7 +548,7 @@ mod tests {
                 Kind::Throw => continue,
                 Kind::Local => Way::Local,
                 Kind::Unicast if route.action.paths[0].device == device => Way::Via { gateway: None, source: None },
-                _ => Way::NotByThisDevice,
+                Kind::Unicast | Kind::Broadcast | Kind::Multicast | Kind::Unreachable => Way::NotByThisDevice,
             };
         }
         Way::NotByThisDevice
