@@ -251,3 +251,27 @@ pub(crate) fn cause(error: &Error) -> String {
     }
     last.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use aya_obj::VerifierLog;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_program_is_no_lack_of_privilege() {
+        let refused = |number: Errno, log: &str| {
+            let verifier_log = VerifierLog::new(log.to_owned());
+            failed("load", "it", ProgramError::LoadError { io_error: io::Error::from(number), verifier_log })
+        };
+        for number in [Errno::EACCES, Errno::EPERM] {
+            let error = refused(number, "R1 invalid mem access 'scalar'");
+            assert!(matches!(error, Error::System { .. }), "{error:?}");
+            assert!(
+                error.source().is_some_and(|source| source.to_string().contains("invalid mem access")),
+                "{error:?}"
+            );
+            assert!(matches!(refused(number, ""), Error::Privilege { .. }));
+        }
+    }
+}

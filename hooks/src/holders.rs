@@ -1,4 +1,4 @@
-//! The processes that have AF_XDP sockets: the kernel refuses a second socket of a queue, and does not tell whose the first is.
+//! The processes that have `AF_XDP` sockets: the kernel refuses a second socket of a queue, and does not tell whose the first is.
 
 use std::{
     fs,
@@ -19,10 +19,10 @@ pub struct Holder {
     pub command: String,
 }
 
-/// `XDP_UMEM_PGOFF_FILL_RING` of `include/uapi/linux/if_xdp.h`: whoever receives by an AF_XDP socket has mapped it from there.
+/// `XDP_UMEM_PGOFF_FILL_RING` of `include/uapi/linux/if_xdp.h`: whoever receives by an `AF_XDP` socket has mapped it from there.
 const FILL_RING: u64 = 0x1_0000_0000;
 
-/// The other processes that have AF_XDP sockets in the network namespace of this thread, as far as this process may look at them.
+/// The other processes that have `AF_XDP` sockets in the network namespace of this thread, as far as this process may look at them.
 pub fn afxdp_holders() -> Vec<Holder> {
     let Ok(namespace) = network_namespace() else { return Vec::new() };
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -53,7 +53,7 @@ fn has_fill_ring(process: u32) -> bool {
     fs::read_to_string(folder(process).join("maps")).is_ok_and(|maps| maps.lines().any(is_fill_ring))
 }
 
-/// Of the lines of proc_pid_maps(5): range, permissions, offset, device, inode, name.
+/// Of the lines of `/proc/<process>/maps`: range, permissions, offset, device, inode, name.
 fn is_fill_ring(line: &str) -> bool {
     let mut words = line.split_ascii_whitespace().skip(2);
     let offset = words.next().and_then(|word| u64::from_str_radix(word, 16).ok());

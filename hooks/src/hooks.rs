@@ -120,7 +120,7 @@ impl Hooks {
         attached.map(|(link, directory)| Attachment::read(&pins, &here, link, directory)).collect()
     }
 
-    /// Has replies that come in by a device go past the stack, to AF_XDP sockets of this process, as [`Steering::add`] says. On a
+    /// Has replies that come in by a device go past the stack, to `AF_XDP` sockets of this process, as [`Steering::add`] says. On a
     /// device whose attachment has an XDP program that program does it; on others one of its own, in this `mode`, with
     /// `settings`, and what these do not give as the attachment has it, if there is one.
     ///

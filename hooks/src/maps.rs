@@ -1,6 +1,6 @@
 //! The maps of an attachment: configuration in, counts out.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{borrow::BorrowMut, collections::BTreeMap, path::Path};
 
 use aya::{
     maps::{
@@ -36,7 +36,7 @@ impl Directory {
 
     pub(crate) fn set_site(&self, site: Site) -> Result<(), Error> {
         let path = self.pin(SITE);
-        let write = || set_site(Map::Array(MapData::from_pin(&path)?), site);
+        let write = || set_site(Map::Array(MapData::from_pin(&path)?).try_into()?, site);
         write().context("write", path.display())
     }
 
@@ -56,8 +56,8 @@ impl Directory {
     /// Makes `policy` the policy, of the pinned map.
     pub(crate) fn set_policy(&self, policy: &Policy) -> Result<(), Error> {
         let path = self.pin(POLICY);
-        let map = MapData::from_pin(&path).context("write", path.display())?;
-        set_policy(Map::LpmTrie(map), policy, path.display())
+        let map = open_policy(&path).context("write", path.display())?;
+        set_policy(map, policy, path.display())
     }
 
     pub(crate) fn counters(&self, hook: Hook) -> Result<Counters, Error> {
@@ -84,22 +84,24 @@ impl Directory {
 }
 
 /// Writes the map of a program's configuration.
-pub(crate) fn set_site(map: Map, site: Site) -> Result<(), MapError> {
+pub(crate) fn set_site<M: BorrowMut<MapData>>(mut map: Array<M, SiteBytes>, site: Site) -> Result<(), MapError> {
     let mut bytes = SiteBytes::default();
     bytes.copy_from_slice(site.as_bytes());
-    let mut map: Array<MapData, SiteBytes> = map.try_into()?;
     map.set(0, bytes, 0)
 }
 
 /// Makes `policy` what a map says, which errors call `name`. New prefixes come before old ones go: an address that both allow is
 /// allowed throughout.
-pub(crate) fn set_policy(map: Map, policy: &Policy, name: impl ToString) -> Result<(), Error> {
+pub(crate) fn set_policy<M: BorrowMut<MapData>>(
+    mut map: LpmTrie<M, [u8; 16], u32>,
+    policy: &Policy,
+    name: impl ToString,
+) -> Result<(), Error> {
     let entries = policy.entries();
     if entries.len() > Policy::CAPACITY {
         return Err(Error::PolicyTooLarge { prefixes: entries.len(), most: Policy::CAPACITY });
     }
-    let write = || {
-        let mut map: LpmTrie<MapData, [u8; 16], u32> = map.try_into()?;
+    let mut write = || {
         let old: Vec<TrieKey<[u8; 16]>> = map.keys().collect::<Result<_, _>>()?;
         let old = old.into_iter().map(|key| Key { length: key.prefix_len(), address: key.data() });
         let obsolete: Vec<Key> = old.filter(|key| !entries.contains_key(key)).collect();

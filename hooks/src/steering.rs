@@ -1,4 +1,4 @@
-//! Steering: the way of replies past the stack, to the AF_XDP sockets of a stateless prober.
+//! Steering: the way of replies past the stack, to the `AF_XDP` sockets of a stateless prober.
 
 use std::{
     fmt, mem,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use aya::{
-    EbpfLoader,
+    Ebpf, EbpfLoader,
     maps::{Array, Map, MapData, MapError, XskMap},
     programs::links::FdLink,
 };
@@ -16,7 +16,7 @@ use instamp_trailer::{Run, RunKey, Site};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::{
-    Attachment, Error, Objects, Settings, XdpMode,
+    Attachment, Error, Objects, Policy, Settings, XdpMode,
     attach::{attach_xdp, refuse_foreign_xdp},
     attachment::{Found, hooks},
     device::Here,
@@ -95,16 +95,10 @@ impl Steering {
         refuse_foreign_xdp(link)?;
         let (site, policy) = settings.resolve(here, link)?;
         let mut ebpf = loader().load(&objects.xdp).context("load the XDP program for", &link.name)?;
-        let mut take = |name: &'static str| {
-            let missing = || MapError::InvalidName { name: name.to_owned() };
-            ebpf.take_map(name).ok_or_else(missing).context("find in the XDP object", name)
-        };
-        let maps = format!("the maps of the XDP program for {}", link.name);
-        set_policy(take(POLICY)?, &policy, &maps)?;
-        set_site(take(SITE)?, site).context("write", &maps)?;
-        let sockets = take(SOCKETS)?.try_into().context("open", SOCKETS)?;
-        let runs = take(RUNS)?.try_into().context("open", RUNS)?;
+        write(&mut ebpf, site, &policy, link)?;
         let program = attach_xdp(&mut ebpf, XDP_STEER, link, mode)?;
+        let sockets = taken(&mut ebpf, SOCKETS).context("open", SOCKETS)?;
+        let runs = taken(&mut ebpf, RUNS).context("open", RUNS)?;
         let (device, ifindex) = (link.name.clone(), link.ifindex);
         Ok(Self { device, ifindex, site, sockets, runs, program: Some(program), added: Vec::new() })
     }
@@ -124,7 +118,7 @@ impl Steering {
         self.program.is_none()
     }
 
-    /// Has the replies of `run` that come in by this receive queue go to this AF_XDP socket, which is bound to the queue, and has
+    /// Has the replies of `run` that come in by this receive queue go to this `AF_XDP` socket, which is bound to the queue, and has
     /// a receive ring. Of frames that lie in several buffers none go there, and none while there is no room in the fill ring.
     ///
     /// # Errors
@@ -145,7 +139,7 @@ impl Steering {
     }
 
     /// The processes that may keep this one from binding a socket to the queue: the one that has a run there, else all others that
-    /// have AF_XDP sockets in this network namespace, as far as they may be looked at.
+    /// have `AF_XDP` sockets in this network namespace, as far as they may be looked at.
     pub fn holders(&self, queue: u32) -> Vec<Holder> {
         match self.holder(queue) {
             Some(process) if process != process::id() => vec![holder(process)],
@@ -199,6 +193,27 @@ fn loader() -> EbpfLoader<'static> {
 fn is_stamped_by_xdp(here: &Here, directory: &Directory) -> Result<bool, Error> {
     let is_it = |found: &Found| found.program == XDP_INGRESS && found.mechanism.is_some();
     Ok(hooks(here, directory)?.iter().any(is_it))
+}
+
+/// Writes what a program stamps with.
+fn write(ebpf: &mut Ebpf, site: Site, policy: &Policy, link: &Link) -> Result<(), Error> {
+    let maps = format!("the maps of the XDP program for {}", link.name);
+    let map = found(ebpf, POLICY).and_then(|map| map.try_into()).context("open", &maps)?;
+    set_policy(map, policy, &maps)?;
+    found(ebpf, SITE).and_then(|map| set_site(map.try_into()?, site)).context("write", maps)
+}
+
+fn missing(name: &str) -> MapError {
+    MapError::InvalidName { name: name.to_owned() }
+}
+
+fn found<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map, MapError> {
+    ebpf.map_mut(name).ok_or_else(|| missing(name))
+}
+
+/// A map of loaded programs: they could not be loaded without it.
+fn taken<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, MapError> {
+    ebpf.take_map(name).ok_or_else(|| missing(name))?.try_into()
 }
 
 fn open<M: TryFrom<Map, Error = MapError>>(pin: &PathBuf, kind: fn(MapData) -> Map) -> Result<M, MapError> {

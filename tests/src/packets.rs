@@ -6,7 +6,7 @@ use std::{
 };
 
 use instamp_trailer::{
-    Phase, Record,
+    Bound, Clock, Hook, Phase, Record, RunKey,
     checksum::{add, sum_bytes},
     wire::{Footer, State},
 };
@@ -176,6 +176,9 @@ pub struct Generator<R> {
     pub addresses: Vec<IpAddr>,
     /// The shortest and the longest frame, in bytes.
     pub lengths: RangeInclusive<usize>,
+    /// The run of a stateless prober that half of the probes are of: these, and half of the others, have a first record of the
+    /// application. `None`: no probe is of any.
+    pub run: Option<RunKey>,
 }
 
 impl<R: Rng> Generator<R> {
@@ -226,11 +229,22 @@ impl<R: Rng> Generator<R> {
         if random.random_bool(0.8) && application.len() % 2 == 1 {
             application.pop();
         }
-        let records = (0..cap)
+        let mut records: Vec<Record> = (0..cap)
             .map(|_| {
                 if random.random_bool(0.5) { Record::EMPTY } else { zerocopy::transmute!(random.random::<[u8; 12]>()) }
             })
             .collect();
+        let mut nonce = random.random();
+        if let Some(run) = self.run {
+            let is_of_run: bool = random.random();
+            if is_of_run {
+                nonce = run.nonce(nonce);
+            }
+            if is_of_run || random.random() {
+                let time_ns = random.random();
+                records[0] = Record::new(Phase::Request, 0, Hook::APP_TX, 7, Clock::MONOTONIC, Bound::UNKNOWN, time_ns);
+            }
+        }
         Frame {
             tags: (0..random.random_range(0..4_usize).saturating_sub(1))
                 .map(|_| if random.random() { 0x8100 } else { 0x88a8 })
@@ -247,7 +261,7 @@ impl<R: Rng> Generator<R> {
             application,
             records,
             used,
-            nonce: random.random(),
+            nonce,
             padding: random.random_range(0..60_usize).saturating_sub(30),
         }
     }

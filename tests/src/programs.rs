@@ -1,11 +1,11 @@
 //! The programs in the kernel, run on packets by `BPF_PROG_TEST_RUN`.
 
-use std::{collections::HashMap as StdHashMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::HashMap as StdHashMap, net::IpAddr, os::fd::BorrowedFd, path::PathBuf, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::{
-        Array, MapData, PerCpuArray,
+        Array, MapData, PerCpuArray, XskMap,
         lpm_trie::{Key, LpmTrie},
     },
     programs::{SchedClassifier, TestRun as _, TestRunOptions, TestRunResult, Xdp, XdpMode},
@@ -13,7 +13,7 @@ use aya::{
 use instamp_clockmap::Writer;
 use instamp_hooks::Objects;
 use instamp_trailer::{
-    Address, Clock, Hook, Refusal, Sent, SentKey, Site, Standing,
+    Address, Clock, Hook, Refusal, Run as ProbingRun, RunKey, Sent, SentKey, Site, Standing,
     in_flight::{Entry, Set},
 };
 use object::{
@@ -140,6 +140,21 @@ impl Loaded {
         let mut map: LpmTrie<_, [u8; 16], u32> =
             self.ebpf.map_mut("POLICY").expect("POLICY").try_into().expect("an LPM trie");
         map.insert(&Key::new(128, Address::from(address).bytes()), standing.bits(), 0).expect("write POLICY");
+    }
+
+    /// Has replies of a run that come in by a receive queue steered to its socket, if there is one.
+    pub fn set_run(&mut self, queue: u32, key: RunKey) {
+        let mut map: Array<_, [u8; size_of::<ProbingRun>()]> =
+            self.ebpf.map_mut("RUNS").expect("RUNS").try_into().expect("an array");
+        let run = ProbingRun { key: key.number(), process: std::process::id() };
+        let bytes: [u8; size_of::<ProbingRun>()] = run.as_bytes().try_into().expect("of its size");
+        map.set(queue, bytes, 0).expect("write RUNS");
+    }
+
+    /// Makes an `AF_XDP` socket that of a receive queue.
+    pub fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) {
+        let mut map: XskMap<_> = self.ebpf.map_mut("SOCKETS").expect("SOCKETS").try_into().expect("of sockets");
+        map.set(queue, socket, 0).expect("write SOCKETS");
     }
 
     /// Packets stamped, and packets refused by reason.

@@ -112,6 +112,7 @@ fn probes_get_metadata_and_nothing_else_does() {
             random: SmallRng::seed_from_u64(1),
             addresses: vec![PROBER4, PROBER6, TARGET4, TARGET6],
             lengths: 14..=1500,
+            run: None,
         };
         let mut frames = Vec::new();
         let sent_ns = now_ns();

@@ -37,7 +37,6 @@ impl RunKey {
 
     /// The number in the place of a key in `nonce`.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "24 bits")]
     pub const fn of(nonce: u64) -> u32 {
         (nonce >> Self::SHIFT) as u32
     }

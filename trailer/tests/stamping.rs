@@ -313,6 +313,17 @@ fn everything_else_passes_untouched() {
 }
 
 #[test]
+fn a_reply_that_goes_past_the_stack_looks_for_no_request() {
+    let mut desk = desk();
+    desk.site = desk.site.map(|site| Site { keeps_sent: 1, ..site });
+    let passage = Passage { is_steered: true, ..Hook::XDP_INGRESS.into() };
+    assert_eq!(stamped_by(&desk, &reply(STRANGER, OWN), passage).expect("stamped").len(), 3);
+    assert_eq!(desk.counts.take(), []);
+    stamped_by(&desk, &reply(STRANGER, OWN), Hook::XDP_INGRESS).expect("stamped");
+    assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Err(Refusal::Absent))]);
+}
+
+#[test]
 fn the_last_record_belongs_to_the_local_ingress() {
     let last = Frame { counts: 0x34, ..reply(STRANGER, OWN) };
     assert_eq!(stamped(&last, Hook::XDP_INGRESS).expect("stamped").len(), 4);

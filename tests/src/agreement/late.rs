@@ -5,7 +5,10 @@ use std::{collections::HashMap, net::IpAddr};
 use hwtstamp::{Monotonic, SystemClock as _};
 use instamp_clockmap::{Model, State};
 use instamp_hooks::Objects;
-use instamp_trailer::{Hook, Passage, Refusal, Sent, SentKey, Site, locate, stamp, stamp_nic_rx};
+use instamp_trailer::{
+    Allowed, Hook, Passage, Refusal, RunKey, Sent, SentKey, Site, is_steered, locate, stamp, stamp_located,
+    stamp_nic_rx,
+};
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use super::{Twin, keeps_sum, lengths, next_record, passed, policy, with_policy};
@@ -21,6 +24,8 @@ pub enum LateProgram {
     Egress,
     /// `xdp_ingress`.
     Xdp,
+    /// `xdp_steer`, which stamps steered replies alone, and counts nothing else.
+    Steer,
     /// `tc_ingress`.
     Tc,
     /// `tc_ingress_handed`, to which nothing was handed: it takes the card's time from the socket buffer.
@@ -31,13 +36,13 @@ pub enum LateProgram {
 
 impl LateProgram {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Egress, Self::Xdp, Self::Tc, Self::Handed, Self::NicRx];
+    pub const ALL: [Self; 6] = [Self::Egress, Self::Xdp, Self::Steer, Self::Tc, Self::Handed, Self::NicRx];
 
     /// The hook whose stamp it writes first.
     pub const fn hook(self) -> Hook {
         match self {
             Self::Egress => Hook::TC_EGRESS,
-            Self::Xdp => Hook::XDP_INGRESS,
+            Self::Xdp | Self::Steer => Hook::XDP_INGRESS,
             Self::Tc | Self::Handed => Hook::TC_INGRESS,
             Self::NicRx => Hook::NIC_RX,
         }
@@ -48,10 +53,16 @@ impl LateProgram {
         match self {
             Self::Egress => "tc_egress",
             Self::Xdp => "xdp_ingress",
+            Self::Steer => "xdp_steer",
             Self::Tc => "tc_ingress",
             Self::Handed => "tc_ingress_handed",
             Self::NicRx => "tc_ingress_nic_rx",
         }
+    }
+
+    /// Whether some replies are steered. In this test none has a socket to go to.
+    const fn steers(self) -> bool {
+        matches!(self, Self::Xdp | Self::Steer)
     }
 
     const fn reads_nic_rx(self) -> bool {
@@ -74,6 +85,11 @@ impl LateProgram {
 /// A time of the card, and the system's time then.
 const DEVICE_NS: u64 = 1_700_000_000_000_000_000;
 const SECOND: u64 = 1_000_000_000;
+
+/// The run whose replies are steered.
+fn run() -> RunKey {
+    RunKey::new(0x00c0_ffee).expect("a key")
+}
 
 /// A model of the card's clock around this time.
 fn model(now_ns: u64) -> Model {
@@ -104,12 +120,16 @@ fn now_ns() -> u64 {
 pub fn compare_late(origin: &str, objects: &Objects, program: LateProgram, packets: usize, seed: u64) {
     let hook = program.hook();
     let mut loaded = with_policy(Loaded::named(objects, hook, program.name()));
-    let mut writer = loaded.clock_writer();
+    if program.steers() {
+        loaded.set_run(0, run());
+    }
+    // What is never converted needs no model.
+    let mut writer = (program != LateProgram::Steer).then(|| loaded.clock_writer());
     let mut comparison = Comparison::new(program, seed);
     let valid = model(now_ns());
     let models = [None, Some(valid), Some(Model { void_after_ns: valid.system_ref_ns - SECOND, ..valid })];
     for model in models {
-        if let Some(model) = model {
+        if let (Some(model), Some(writer)) = (model, &mut writer) {
             writer.publish(&model).expect("well formed");
         }
         comparison.twin.model.set(model.unwrap_or(Model::NONE));
@@ -123,7 +143,7 @@ pub fn compare_late(origin: &str, objects: &Objects, program: LateProgram, packe
         }
     }
     let conversions = comparison.twin.conversions.get();
-    let converts = program != LateProgram::Egress;
+    let converts = !matches!(program, LateProgram::Egress | LateProgram::Steer);
     assert!(conversions.iter().all(|count| (*count > 0) == converts), "{origin}: converted, and not: {conversions:?}");
     let counts = comparison.twin.counts.take();
     for hook in [hook, Hook::DRIVER_TX, Hook::NIC_TX, Hook::NIC_RX] {
@@ -156,7 +176,8 @@ impl Comparison {
         let mut addresses: Vec<_> = policy().into_iter().map(|(address, _)| address).collect();
         addresses.extend([TARGET4, TARGET6]);
         let lengths = lengths(program.hook());
-        let generator = Generator { random: SmallRng::from_rng(&mut random), addresses, lengths };
+        let run = program.steers().then(run);
+        let generator = Generator { random: SmallRng::from_rng(&mut random), addresses, lengths, run };
         Self { program, twin: Twin::new(site()), generator, random }
     }
 
@@ -188,14 +209,35 @@ impl Comparison {
         let hook = self.program.hook();
         // The kernel's addresses, which some drivers have in the place of a time, are negative.
         let nic_rx_ns = if nic_rx_ns.cast_signed() < 0 { 0 } else { nic_rx_ns };
-        let outcome = if self.program == LateProgram::NicRx {
-            stamp_nic_rx(frame.as_mut_slice(), &self.twin, nic_rx_ns)
-        } else {
-            let nic_rx_ns = self.program.reads_nic_rx().then_some(nic_rx_ns);
-            stamp(frame.as_mut_slice(), &self.twin, Passage { nic_rx_ns, ..hook.into() })
+        let outcome = match self.program {
+            LateProgram::NicRx => stamp_nic_rx(frame.as_mut_slice(), &self.twin, nic_rx_ns),
+            LateProgram::Xdp => self.native_steering(frame),
+            LateProgram::Steer => match self.native_steered(frame) {
+                Some(outcome) => outcome,
+                None => return Ok(()),
+            },
+            LateProgram::Egress | LateProgram::Tc | LateProgram::Handed => {
+                let nic_rx_ns = self.program.reads_nic_rx().then_some(nic_rx_ns);
+                stamp(frame.as_mut_slice(), &self.twin, Passage { nic_rx_ns, ..hook.into() })
+            }
         };
         *self.twin.counts.borrow_mut().entry((hook, outcome)).or_default() += 1;
         outcome
+    }
+
+    /// Where steered replies look for no request.
+    fn native_steering(&self, frame: &mut [u8]) -> Result<(), Refusal> {
+        let probe = locate(frame)?;
+        let is_steered = is_steered(frame, &probe, run());
+        let passage = Passage { is_steered, ..Hook::XDP_INGRESS.into() };
+        stamp_located(frame, &self.twin, &probe, passage)
+    }
+
+    /// Where all others are passed.
+    fn native_steered(&self, frame: &mut [u8]) -> Option<Result<(), Refusal>> {
+        let probe = locate(frame).ok().filter(|probe| is_steered(frame, probe, run()))?;
+        let allowed = Allowed::by(frame, &self.twin, &probe, Hook::XDP_INGRESS).ok().filter(Allowed::is_own)?;
+        Some(allowed.stamp(frame, &self.twin, Passage { is_steered: true, ..Hook::XDP_INGRESS.into() }))
     }
 
     /// Requests that have left, to some of which this frame may be the reply.

@@ -95,7 +95,8 @@ pub fn compare(origin: &str, objects: &Objects, hook: Hook, packets: usize, seed
     let mut program = with_policy(Loaded::new(objects, hook));
     let mut addresses: Vec<_> = policy().into_iter().map(|(address, _)| address).collect();
     addresses.extend([TARGET4, TARGET6]);
-    let mut generator = Generator { random: SmallRng::seed_from_u64(seed), addresses, lengths: lengths(hook) };
+    let random = SmallRng::seed_from_u64(seed);
+    let mut generator = Generator { random, addresses, lengths: lengths(hook), run: None };
     let mut outcomes = HashMap::new();
     // The uplink has a rule of its own.
     for site in [site(), Site { point: 0, ..site() }] {
