@@ -80,6 +80,8 @@ mod one_way;
 #[cfg(feature = "prober")]
 pub mod prober;
 mod reserve;
+#[cfg(feature = "afxdp")]
+pub mod stateless;
 mod strip;
 pub mod time_namespace;
 

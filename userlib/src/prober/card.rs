@@ -13,7 +13,7 @@ use super::nic_tx::CardTime;
 const RETRY_NS: u64 = 1_000_000_000;
 
 /// A network card's clock.
-pub(super) struct Card {
+pub(crate) struct Card {
     /// `None` where the card has none, or is not of this network namespace.
     clock: Option<Device>,
     directory: Directory,
@@ -24,7 +24,7 @@ pub(super) struct Card {
 
 impl Card {
     /// That of an interface, or else of the one that has an address.
-    pub(super) fn of(interface: Option<&str>, address: Option<SocketAddr>) -> Self {
+    pub(crate) fn of(interface: Option<&str>, address: Option<SocketAddr>) -> Self {
         let name = interface.map(str::to_owned).or_else(|| interface_of(address?));
         let phc = name.and_then(|name| Interface::open(&name).ok()?.timestamping().ok()??.phc);
         Self::new(phc.map(Device::Phc), Directory::from_environment())
@@ -36,7 +36,7 @@ impl Card {
 
     /// A time of the card as it is written into a record: in the host's time if the model says so at `now_ns` of it, else as
     /// the card's clock reads. Call it as soon as the time is there: what waits while a clock is set may be converted wrongly.
-    pub(super) fn time(&mut self, phc_ns: u64, now_ns: u64) -> CardTime {
+    pub(crate) fn time(&mut self, phc_ns: u64, now_ns: u64) -> CardTime {
         let as_it_reads = CardTime { clock: Clock::PHC, bound: Bound::UNKNOWN, time_ns: phc_ns };
         self.convert(phc_ns, now_ns).unwrap_or(as_it_reads)
     }

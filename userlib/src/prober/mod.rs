@@ -1,6 +1,6 @@
 //! An asynchronous prober over ICMP sockets.
 
-mod card;
+pub(crate) mod card;
 #[cfg(test)]
 #[path = "../../tests/common/mod.rs"]
 mod common;
@@ -10,7 +10,7 @@ mod error_queue;
 mod event;
 mod looped;
 mod message;
-mod nic_tx;
+pub(crate) mod nic_tx;
 mod pace;
 mod session;
 mod socket;

@@ -21,14 +21,14 @@ pub struct NicTxCounts {
 
 /// A time of the card, in the clock and with the bound that a record of it has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct CardTime {
-    pub(super) clock: Clock,
-    pub(super) bound: Bound,
-    pub(super) time_ns: u64,
+pub(crate) struct CardTime {
+    pub(crate) clock: Clock,
+    pub(crate) bound: Bound,
+    pub(crate) time_ns: u64,
 }
 
 /// The transmit times of the latest probes. The memory is allocated once.
-pub(super) struct NicTx {
+pub(crate) struct NicTx {
     /// The probe `seq` is in `slots[seq % slots.len()]`.
     slots: Box<[Slot]>,
     asked: u64,
@@ -59,18 +59,18 @@ enum State {
 
 impl NicTx {
     /// For the latest `probes` probes, which are numbered from 1.
-    pub(super) fn new(probes: u64) -> Self {
+    pub(crate) fn new(probes: u64) -> Self {
         let length = usize::try_from(probes).unwrap_or(usize::MAX).max(1);
         Self { slots: vec![Slot::default(); length].into(), asked: 0, received: 0, late: 0 }
     }
 
-    pub(super) const fn counts(&self) -> NicTxCounts {
+    pub(crate) const fn counts(&self) -> NicTxCounts {
         let Self { asked, received, late, .. } = *self;
         NicTxCounts { asked, received, late, missing: asked.saturating_sub(received).saturating_sub(late) }
     }
 
     /// Notes that the request `seq` was sent.
-    pub(super) fn sent(&mut self, seq: u64) {
+    pub(crate) fn sent(&mut self, seq: u64) {
         self.asked += 1;
         let index = self.index(seq);
         if let Some(slot) = self.slots.get_mut(index) {
@@ -79,7 +79,7 @@ impl NicTx {
     }
 
     /// Notes the time of the request `seq`, which came through the socket.
-    pub(super) fn stamped(&mut self, seq: u64, time: CardTime) {
+    pub(crate) fn stamped(&mut self, seq: u64, time: CardTime) {
         match self.state_mut(seq) {
             Some(state @ State::Awaited) => {
                 *state = State::Known(time);
@@ -95,7 +95,7 @@ impl NicTx {
 
     /// Notes a whole reply to the request `seq` with these records. The record of the card's time, if that came through the socket
     /// and the reply has none.
-    pub(super) fn replied(&mut self, seq: u64, records: &[Record]) -> Option<Record> {
+    pub(crate) fn replied(&mut self, seq: u64, records: &[Record]) -> Option<Record> {
         let stamps = Known(records);
         let local = local_node(records);
         let in_band = local.is_some_and(|local| stamps.has_nic_tx(local));

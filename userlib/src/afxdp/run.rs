@@ -1,0 +1,229 @@
+//! A stateless run: many targets, nothing remembered of any.
+
+use std::{
+    io, mem,
+    net::IpAddr,
+    num::NonZeroU64,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use instamp_hooks::{Hooks, Steering};
+use instamp_trailer::{
+    RunKey,
+    wire::{DEFAULT_CAP, trailer_length},
+};
+use instamp_xsk::Statistics;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+use super::{
+    AfXdpError, Transport, TransportOptions,
+    judge::Judge,
+    network::Network,
+    report::{Counts, Sink},
+    shared::{Shared, Wish},
+    worker::{Share, Templates, Worker},
+};
+use crate::{
+    Run,
+    host_clock::HostClock,
+    prober::{card::Card, nic_tx::NicTx},
+    stateless::{Cookie, Pacer, Plan, Window},
+    time_namespace::MonotonicOffset,
+};
+
+/// Duplicates are recognized among the last 4 million probes at least, in 8 MB.
+const WINDOW: u64 = 1 << 22;
+/// The card's transmit times wait for the replies of so many probes of a queue.
+const NIC_TX_TIMES: u64 = 1 << 16;
+
+/// What a run does.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The device, and how it is used.
+    pub transport: TransportOptions,
+    /// The address from which probes leave; by default the one that the kernel would take for each target.
+    pub source: Option<IpAddr>,
+    /// Probes a second, over all targets; `None` is as many as the device takes.
+    pub rate: Option<NonZeroU64>,
+    /// A reply that comes later is counted as late.
+    pub timeout: Duration,
+    /// The number of records in the trailer: 4, or others where more hosts or hooks stamp.
+    pub cap: u8,
+    /// The time to live or hop limit.
+    pub ttl: u8,
+    /// Tell one-way delays where the far end stamps in `CLOCK_TAI`, which is then known to agree with this host's.
+    pub one_way: bool,
+}
+
+impl RunOptions {
+    /// 100 probes a second by this transport, each reply awaited for a second.
+    pub fn new(transport: TransportOptions) -> Self {
+        Self {
+            transport,
+            source: None,
+            rate: NonZeroU64::new(100),
+            timeout: Duration::from_secs(1),
+            cap: DEFAULT_CAP,
+            ttl: 64,
+            one_way: false,
+        }
+    }
+}
+
+/// What the device turned out to offer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Facts {
+    /// The receive queues, each with a socket and a thread.
+    pub queues: usize,
+    /// Whether the device reads and writes the frames where they are.
+    pub zero_copy: bool,
+    /// Whether the card tells when probes leave it.
+    pub nic_tx: bool,
+    /// Whether replies are stamped and steered by the program of an attachment; else by one that goes with the run.
+    pub joins: bool,
+}
+
+/// What a worker leaves.
+#[derive(Debug)]
+pub struct Outcome<S> {
+    /// What took its reports.
+    pub sink: S,
+    /// What it has counted.
+    pub counts: Counts,
+    /// What its socket has lost, by the kernel's count.
+    pub socket: Statistics,
+}
+
+/// A run under way: a thread for each queue.
+#[derive(Debug)]
+pub struct StatelessRun<S> {
+    device: String,
+    facts: Facts,
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<io::Result<Outcome<S>>>>,
+    /// Given up when no worker receives any more.
+    _steering: Steering,
+}
+
+impl<S: Sink + Send + 'static> StatelessRun<S> {
+    /// Opens the device in the network namespace of the calling thread, and starts. `sink` makes what takes the reports of a queue.
+    ///
+    /// # Errors
+    ///
+    /// [`AfXdpError`] names the cause and the remedy.
+    pub fn start(
+        hooks: &Hooks,
+        options: &RunOptions,
+        plan: Plan,
+        mut sink: impl FnMut(u32) -> S,
+    ) -> Result<Self, AfXdpError> {
+        let device = &options.transport.device;
+        let mut random = StdRng::from_os_rng();
+        let run = run_key(&mut random);
+        let probes = Run::new(trailer_length(options.cap))?.with_cap(options.cap)?;
+        let clock = HostClock::new(MonotonicOffset::of_this_process()?);
+        let transport = Transport::open(hooks, &options.transport, run)?;
+        let facts = transport.facts();
+        let shared = Arc::new(Shared::new(
+            plan,
+            Cookie::new(random.random(), run),
+            random.random(),
+            u64::try_from(options.timeout.as_nanos()).unwrap_or(u64::MAX),
+            transport.site(),
+            Window::new(WINDOW),
+            facts.queues,
+        ));
+        let (steering, channels) = transport.into_parts();
+        let mut this = Self {
+            device: device.clone(),
+            facts,
+            shared: Arc::clone(&shared),
+            workers: Vec::new(),
+            _steering: steering,
+        };
+        let start_ns = clock.now_ns();
+        for channel in channels {
+            let queue = channel.queue();
+            let share = Share { first: u64::from(queue), stride: facts.queues as u64 };
+            let mut network =
+                Network::open(device).map_err(|source| AfXdpError::Network { device: device.clone(), source })?;
+            if let Some(source) = options.source {
+                network.set_source(source);
+            }
+            let nic_tx = facts.nic_tx.then(|| (NicTx::new(NIC_TX_TIMES), Card::of(Some(device), None)));
+            let worker = Worker::new(
+                channel,
+                network,
+                Arc::clone(&shared),
+                clock,
+                Templates::new(probes, options.ttl)?,
+                Pacer::new(options.rate, share.first, share.stride, start_ns),
+                Judge::new(Arc::clone(&shared), clock, nic_tx, options.one_way),
+                share,
+            );
+            let sink = sink(queue);
+            let spawned = thread::Builder::new().name(format!("queue {queue}")).spawn(move || worker.run(sink));
+            let handle = spawned.map_err(|source| AfXdpError::Thread { device: device.clone(), queue, source })?;
+            this.workers.push(handle);
+        }
+        Ok(this)
+    }
+
+    /// What the device turned out to offer.
+    pub fn facts(&self) -> Facts {
+        self.facts
+    }
+
+    /// Sends no more. What is outstanding is still waited for, at most for the timeout.
+    pub fn stop(&self) {
+        self.shared.wish(Wish::Stop);
+    }
+
+    /// Ends at once.
+    pub fn abort(&self) {
+        self.shared.wish(Wish::Abort);
+    }
+
+    /// Whether nothing is sent or waited for any more.
+    pub fn is_over(&self) -> bool {
+        self.workers.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// [`AfXdpError::Device`], of the first worker that failed: then the others have ended too.
+    ///
+    /// # Panics
+    ///
+    /// Where a sink has.
+    pub fn join(mut self) -> Result<Vec<Outcome<S>>, AfXdpError> {
+        let workers = mem::take(&mut self.workers);
+        let outcomes: Vec<_> = workers.into_iter().map(|worker| worker.join().expect("a worker ends")).collect();
+        let failed = |source| AfXdpError::Device { device: self.device.clone(), source };
+        outcomes.into_iter().map(|outcome| outcome.map_err(failed)).collect()
+    }
+}
+
+/// A key that no other run has, most likely.
+fn run_key(random: &mut StdRng) -> RunKey {
+    loop {
+        if let Some(key) = RunKey::new(random.random_range(..1 << 24)) {
+            return key;
+        }
+    }
+}
+
+impl<S> Drop for StatelessRun<S> {
+    /// A run that nobody waits for ends.
+    fn drop(&mut self) {
+        self.shared.wish(Wish::Abort);
+        for worker in self.workers.drain(..) {
+            // Its error has nobody to go to.
+            let _: thread::Result<_> = worker.join();
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What all workers of a run have in common: all of it is fixed, but for what atomics count.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+use instamp_trailer::{Bound, Clock, Hook, Phase, Record, Site};
+
+use crate::stateless::{Cookie, Plan, Window};
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) plan: Plan,
+    pub(super) cookie: Cookie,
+    /// To which the upper half of a probe's number on the wire is added.
+    pub(super) identifier: u16,
+    pub(super) timeout_ns: u64,
+    pub(super) site: Site,
+    /// The numbers of the probes that were answered in time.
+    pub(super) answered: Window,
+    /// Above the number of every probe that was sent.
+    next: AtomicU64,
+    /// How many workers have probes to send.
+    sending: AtomicUsize,
+    /// When the last probe was sent.
+    last_ns: AtomicU64,
+    wish: AtomicU8,
+}
+
+/// What the run is to do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub(super) enum Wish {
+    Go,
+    /// Send no more, and await what is under way.
+    Stop,
+    /// Await nothing.
+    Abort,
+}
+
+impl Shared {
+    pub(super) fn new(
+        plan: Plan,
+        cookie: Cookie,
+        identifier: u16,
+        timeout_ns: u64,
+        site: Site,
+        answered: Window,
+        workers: usize,
+    ) -> Self {
+        Self {
+            plan,
+            cookie,
+            identifier,
+            timeout_ns,
+            site,
+            answered,
+            next: AtomicU64::new(0),
+            sending: AtomicUsize::new(workers),
+            last_ns: AtomicU64::new(0),
+            wish: AtomicU8::new(Wish::Go as u8),
+        }
+    }
+
+    /// The stamp of a probe that is written at this time.
+    pub(super) fn app_tx(&self, sent_ns: u64) -> Record {
+        let bound = Bound::from_exponent(self.site.bound);
+        Record::new(Phase::Request, 0, Hook::APP_TX, self.site.node, Clock::MONOTONIC, bound, sent_ns)
+    }
+
+    /// Says, before it can be answered, that a probe of this number is about to leave.
+    pub(super) fn leaves(&self, index: u64) {
+        self.next.fetch_max(index + 1, Ordering::Relaxed);
+    }
+
+    /// No probe has had this number yet, nor any above it.
+    pub(super) fn next(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    /// Says that probes were sent.
+    pub(super) fn left(&self, now_ns: u64) {
+        self.last_ns.fetch_max(now_ns, Ordering::Relaxed);
+    }
+
+    /// Says, once for each worker, that it has no more to send.
+    pub(super) fn has_sent_all(&self) {
+        self.sending.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// When nothing can be in time any more, or `None` while some worker sends.
+    pub(super) fn end_ns(&self) -> Option<u64> {
+        (self.sending.load(Ordering::Acquire) == 0)
+            .then(|| self.last_ns.load(Ordering::Relaxed).saturating_add(self.timeout_ns))
+    }
+
+    pub(super) fn wish(&self, wish: Wish) {
+        self.wish.fetch_max(wish as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_wished(&self, wish: Wish) -> bool {
+        self.wish.load(Ordering::Relaxed) >= wish as u8
+    }
+}

@@ -1,0 +1,304 @@
+//! One queue's share of a run: sends its part of the plan, and takes what comes in by its queue.
+
+use std::{collections::VecDeque, io, net::IpAddr, sync::Arc, time::Duration};
+
+use instamp_xsk::Channel;
+
+use super::{
+    frame::{FrameError, Probe, Template, Version, wire_of},
+    judge::Judge,
+    network::{Network, NoHop},
+    report::Sink,
+    run::Outcome,
+    shared::{Shared, Wish},
+};
+use crate::{
+    Run,
+    host_clock::HostClock,
+    stateless::{Pacer, Wire},
+};
+
+/// As many probes are written before the kernel is told of them, where there is no rate to keep: as many as it takes at once in
+/// copy mode (`TX_BATCH_SIZE` of [`xsk.c`](https://github.com/torvalds/linux/blob/v6.12/net/xdp/xsk.c)).
+const BATCH: usize = 32;
+/// As many frames are taken from the queue before anything else gets its turn.
+const RECEIVED_AT_ONCE: usize = 64;
+/// The kernel's news of routes and neighbours are read as often.
+const NEWS_INTERVAL_NS: u64 = 2_000_000;
+/// The counts are told as often.
+const TICK_INTERVAL_NS: u64 = 100_000_000;
+/// The worker sleeps until so long before the next probe is due, and does not from then on: to wake up takes less, mostly.
+const AWAKE_NS: u64 = 60_000;
+/// The longest sleep: nobody waits longer for a worker to stop.
+const NAP_NS: u64 = 20_000_000;
+/// So many probes wait for the link-layer address of their next hop, so that the others need not.
+const WAITING: usize = 1024;
+/// Each is tried again as often, ...
+const RETRY_NS: u64 = 20_000_000;
+/// ... and for so long: the kernel asks three times, once a second.
+const GIVE_UP_NS: u64 = 3_500_000_000;
+
+/// The frames of a run, in both versions of IP.
+pub(super) struct Templates {
+    ipv4: Template,
+    ipv6: Template,
+    ttl: u8,
+}
+
+impl Templates {
+    pub(super) fn new(run: Run, ttl: u8) -> Result<Self, FrameError> {
+        Ok(Self { ipv4: Template::new(Version::V4, run)?, ipv6: Template::new(Version::V6, run)?, ttl })
+    }
+
+    fn of(&self, target: IpAddr) -> &Template {
+        match target {
+            IpAddr::V4(_) => &self.ipv4,
+            IpAddr::V6(_) => &self.ipv6,
+        }
+    }
+}
+
+/// Which of a run's probes a worker sends: every `stride`-th from `first` on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) first: u64,
+    pub(super) stride: u64,
+}
+
+pub(super) struct Worker {
+    pub(super) channel: Channel,
+    pub(super) network: Network,
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: HostClock,
+    pub(super) templates: Templates,
+    pub(super) pacer: Pacer,
+    pub(super) judge: Judge,
+    /// The number of the next probe, and how much further the one behind it is.
+    next: u64,
+    stride: u64,
+    waiting: VecDeque<Waiting>,
+}
+
+/// A probe whose next hop is being looked for.
+struct Waiting {
+    index: u64,
+    target: IpAddr,
+    since_ns: u64,
+    retry_ns: u64,
+}
+
+/// What became of the attempt to send a probe.
+enum Attempt {
+    Sent,
+    /// The device's queue is full: it is to be tried again.
+    Full,
+    NoHop(NoHop),
+}
+
+impl Worker {
+    pub(super) fn new(
+        channel: Channel,
+        network: Network,
+        shared: Arc<Shared>,
+        clock: HostClock,
+        templates: Templates,
+        pacer: Pacer,
+        judge: Judge,
+        share: Share,
+    ) -> Self {
+        let Share { first, stride } = share;
+        Self {
+            channel,
+            network,
+            shared,
+            clock,
+            templates,
+            pacer,
+            judge,
+            next: first,
+            stride,
+            waiting: VecDeque::with_capacity(WAITING),
+        }
+    }
+
+    /// Runs until all probes of the share have been sent and nothing can be in time any more, or the run is stopped.
+    pub(super) fn run<S: Sink>(mut self, mut sink: S) -> io::Result<Outcome<S>> {
+        let ended = self.work(&mut sink);
+        // The others need not wait for it.
+        ended.inspect_err(|_| self.shared.wish(Wish::Abort))?;
+        Ok(Outcome { sink, counts: self.judge.counts, socket: self.channel.statistics()? })
+    }
+
+    fn work(&mut self, sink: &mut impl Sink) -> io::Result<()> {
+        let (mut news_ns, mut tick_ns) = (0, 0);
+        let mut is_sending = true;
+        while !self.shared.is_wished(Wish::Abort) {
+            let now_ns = self.clock.now_ns();
+            if now_ns >= news_ns {
+                self.network.poll()?;
+                news_ns = now_ns + NEWS_INTERVAL_NS;
+            }
+            if now_ns >= tick_ns {
+                sink.tick(&self.judge.counts);
+                tick_ns = now_ns + TICK_INTERVAL_NS;
+            }
+            let sent = if is_sending { self.send(now_ns, sink)? } else { 0 };
+            let received = self.receive(sink);
+            if is_sending && self.due_ns().is_none() {
+                is_sending = false;
+                self.shared.has_sent_all();
+            }
+            let wake_ns = match (self.due_ns(), self.shared.end_ns()) {
+                (None, Some(end_ns)) if now_ns > end_ns => break,
+                (due_ns, end_ns) => [due_ns, end_ns].into_iter().flatten().min(),
+            };
+            if sent + received == 0 {
+                self.rest(wake_ns.unwrap_or(u64::MAX))?;
+            }
+        }
+        sink.tick(&self.judge.counts);
+        Ok(())
+    }
+
+    /// When the next probe is to be sent, or `None` if there is none.
+    fn due_ns(&self) -> Option<u64> {
+        if self.shared.is_wished(Wish::Stop) {
+            return None;
+        }
+        let retry_ns = self.waiting.front().map(|waiting| waiting.retry_ns);
+        let due_ns = (self.next < self.shared.plan.total()).then(|| self.pacer.due_ns());
+        [retry_ns, due_ns].into_iter().flatten().min()
+    }
+
+    /// Sleeps until shortly before `wake_ns`, or until something comes in.
+    fn rest(&mut self, wake_ns: u64) -> io::Result<()> {
+        let rest_ns = wake_ns.saturating_sub(self.clock.now_ns()).saturating_sub(AWAKE_NS).min(NAP_NS);
+        if rest_ns > 0 {
+            self.channel.wait(Duration::from_nanos(rest_ns))?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is due. Returns how many probes the device got.
+    fn send(&mut self, now_ns: u64, sink: &mut impl Sink) -> io::Result<usize> {
+        self.collect_sent();
+        let mut written = self.send_waiting(now_ns, sink);
+        let total = self.shared.plan.total();
+        for _ in 0..BATCH {
+            if self.next >= total || self.pacer.due_ns() > self.clock.now_ns() {
+                break;
+            }
+            let (index, target) = (self.next, self.shared.plan.at(self.next).target);
+            match self.attempt(index, target) {
+                Attempt::Full => break,
+                Attempt::Sent => {
+                    written += 1;
+                    sink.sent(target);
+                }
+                Attempt::NoHop(NoHop::Unresolved { .. }) => self.await_hop(index, target, sink),
+                Attempt::NoHop(reason) => self.leave_out(target, reason, sink),
+            }
+            self.next += self.stride;
+            self.pacer.sent(self.clock.now_ns());
+        }
+        if written > 0 {
+            self.shared.left(self.clock.now_ns());
+        }
+        self.channel.submit()?;
+        Ok(written)
+    }
+
+    fn attempt(&mut self, index: u64, target: IpAddr) -> Attempt {
+        let Self { channel, network, shared, clock, templates, .. } = self;
+        let hop = match network.resolve(target) {
+            Ok(hop) => hop,
+            Err(reason) => return Attempt::NoHop(reason),
+        };
+        if channel.free() == 0 {
+            return Attempt::Full;
+        }
+        shared.leaves(index);
+        let Wire { identifier, sequence } = Wire::of(index, shared.identifier);
+        let template = templates.of(target);
+        let sent_ns = clock.now_ns();
+        let nonce = shared.cookie.nonce(target, index, sent_ns);
+        let record = shared.app_tx(sent_ns);
+        let probe = Probe { hop: &hop, target, ttl: templates.ttl, identifier, sequence, nonce, record: &record };
+        let is_written = channel.write(template.length(), |frame| {
+            let written = template.write(frame, &probe);
+            debug_assert_eq!(written, Ok(frame.len()), "source and target are of one version of IP");
+        });
+        if !is_written {
+            return Attempt::Full;
+        }
+        self.judge.counts.sent += 1;
+        if let Some((times, _)) = &mut self.judge.nic_tx {
+            times.sent(index + 1);
+        }
+        Attempt::Sent
+    }
+
+    /// Tries again what waits for a next hop.
+    fn send_waiting(&mut self, now_ns: u64, sink: &mut impl Sink) -> usize {
+        let mut written = 0;
+        while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.retry_ns <= now_ns) {
+            match self.attempt(waiting.index, waiting.target) {
+                Attempt::Sent => {
+                    written += 1;
+                    sink.sent(waiting.target);
+                }
+                Attempt::Full => {
+                    self.waiting.push_front(waiting);
+                    break;
+                }
+                Attempt::NoHop(NoHop::Unresolved { .. }) if now_ns - waiting.since_ns < GIVE_UP_NS => {
+                    self.waiting.push_back(Waiting { retry_ns: now_ns + RETRY_NS, ..waiting });
+                }
+                Attempt::NoHop(reason) => self.leave_out(waiting.target, reason, sink),
+            }
+        }
+        written
+    }
+
+    /// Has a probe wait; if too many do, the one that has waited longest is left out.
+    fn await_hop(&mut self, index: u64, target: IpAddr, sink: &mut impl Sink) {
+        if self.waiting.len() == WAITING
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            self.leave_out(oldest.target, NoHop::Failed { next_hop: oldest.target }, sink);
+        }
+        let now_ns = self.clock.now_ns();
+        self.waiting.push_back(Waiting { index, target, since_ns: now_ns, retry_ns: now_ns + RETRY_NS });
+    }
+
+    fn leave_out(&mut self, target: IpAddr, reason: NoHop, sink: &mut impl Sink) {
+        match reason {
+            NoHop::Unresolved { .. } | NoHop::Failed { .. } => self.judge.counts.unresolved += 1,
+            _ => self.judge.counts.unroutable += 1,
+        }
+        sink.unsent(target, reason);
+    }
+
+    /// Takes the card's transmit times of what has left.
+    fn collect_sent(&mut self) {
+        let Self { channel, judge, shared, clock, .. } = self;
+        let Some((times, card)) = &mut judge.nic_tx else { return };
+        channel.completed(|frame, time| {
+            if let Some((phc_ns, wire)) = time.zip(wire_of(frame))
+                && let Some(index) = wire.index(shared.identifier, shared.next())
+            {
+                times.stamped(index + 1, card.time(phc_ns, clock.now_ns()));
+            }
+        });
+    }
+
+    fn receive(&mut self, sink: &mut impl Sink) -> usize {
+        let Self { channel, judge, clock, .. } = self;
+        // All frames were there when the first of them was looked at.
+        let mut received_ns = None;
+        channel.receive(RECEIVED_AT_ONCE, |received| {
+            let received_ns = *received_ns.get_or_insert_with(|| clock.now_ns());
+            judge.take(received.frame, received_ns, sink);
+        })
+    }
+}
