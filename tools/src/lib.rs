@@ -6,9 +6,16 @@ mod clock;
 mod clock_names;
 mod decode;
 mod detach;
+mod distribution;
 mod json_lines;
 mod lab;
+mod one_way;
 mod ping;
+#[cfg(feature = "afxdp")]
+mod probe;
+mod resolve;
+#[cfg(feature = "afxdp")]
+mod route;
 mod signals;
 mod stamp;
 mod status;
@@ -55,6 +62,8 @@ enum Command {
     Status(status::Options),
     Caps(caps::Options),
     Ping(ping::Options),
+    #[cfg(feature = "afxdp")]
+    Probe(probe::Options),
     Sync(sync::Options),
     Clock(clock::Options),
     Decode(decode::Options),
@@ -69,6 +78,8 @@ pub fn main() -> ExitCode {
         Command::Status(options) => status::run(options),
         Command::Caps(options) => caps::run(options),
         Command::Ping(options) => ping::run(options),
+        #[cfg(feature = "afxdp")]
+        Command::Probe(options) => probe::run(&options),
         Command::Sync(options) => sync::run(options),
         Command::Clock(options) => clock::run(options),
         Command::Decode(options) => decode::run(options),

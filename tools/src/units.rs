@@ -101,6 +101,16 @@ fn thousandths(value: i64, thousandth: u64) -> String {
     format!("{sign}{}.{:03}", rounded / 1000, rounded % 1000)
 }
 
+/// A share as a percentage of up to six digits, as ping prints its loss: `0%`, `33.3333%`, `100%`.
+pub(crate) struct Percent(pub(crate) f64);
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = format!("{:.4}", self.0 * 100.0);
+        write!(f, "{}%", digits.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,17 +2,17 @@
 
 use std::{io, net::IpAddr, time::Duration};
 
-use instamp::{
-    OneWay,
-    prober::{Event, NicTxCounts, Reply},
-};
+use instamp::prober::{Event, NicTxCounts, Reply};
 use serde::Serialize;
 
-use super::{
+use super::tally::Tally;
+use crate::{
     distribution::{Distribution, Statistics},
-    tally::Tally,
+    json_lines,
+    one_way::OneWayMembers,
+    stamp::Stamp,
+    units::whole_nanoseconds,
 };
-use crate::{json_lines, stamp::Stamp, units::whole_nanoseconds};
 
 /// The members are the output's schema, and so is their order. A member that goes or changes its meaning means a new number.
 const SCHEMA: u32 = 1;
@@ -77,24 +77,6 @@ enum Line<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         nic_tx: Option<NicTx>,
     },
-}
-
-/// What is known of the ways of a probe: `null` where the far end has not told.
-#[derive(Serialize, Default)]
-struct OneWayMembers {
-    forward_ns: Option<i64>,
-    backward_ns: Option<i64>,
-    one_way_bound_ns: Option<u64>,
-}
-
-impl From<Option<OneWay>> for OneWayMembers {
-    fn from(one_way: Option<OneWay>) -> Self {
-        one_way.map_or_else(Self::default, |OneWay { forward_ns, backward_ns, bound_ns }| Self {
-            forward_ns: Some(forward_ns),
-            backward_ns: Some(backward_ns),
-            one_way_bound_ns: bound_ns,
-        })
-    }
 }
 
 /// What became of the card's transmit times.
@@ -197,7 +179,7 @@ pub(super) fn summary(
 
 #[cfg(test)]
 mod tests {
-    use instamp::{Clock, Uncorrected, prober::ErrorKind};
+    use instamp::{Clock, OneWay, Uncorrected, prober::ErrorKind};
 
     use super::*;
     use crate::ping::samples::{self, text};

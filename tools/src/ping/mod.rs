@@ -1,12 +1,10 @@
 //! `instamp ping`.
 
-mod distribution;
 mod hints;
 mod json;
 mod options;
 mod picture;
 mod report;
-mod resolve;
 #[cfg(test)]
 mod samples;
 mod source;
@@ -20,7 +18,8 @@ use anyhow::Context as _;
 use instamp::prober::Prober;
 
 pub(crate) use self::options::Options;
-use self::{report::Report, resolve::resolve};
+use self::report::Report;
+use crate::resolve::resolve;
 use crate::signals::{Signals, Wish};
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {

@@ -9,7 +9,8 @@ use instamp::{
     trailer::wire::{DEFAULT_CAP, trailer_length},
 };
 
-use super::{resolve::Family, source::Source, text::Style};
+use super::{source::Source, text::Style};
+use crate::resolve::Family;
 use crate::units::{parse_duration, parse_positive_duration};
 
 /// Pings a host and says, for every reply, how much of the round trip was network and how much this host.

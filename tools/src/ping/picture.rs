@@ -5,10 +5,8 @@ use std::{
     io::IsTerminal as _,
 };
 
-use super::{
-    distribution::Distribution,
-    stages::{Domain, Group, Place, Stages},
-};
+use super::stages::{Domain, Group, Place, Stages};
+use crate::distribution::Distribution;
 use crate::units::Nanoseconds;
 
 /// The width of the bars in characters: all columns together are 79.

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, net::IpAddr, str::FromStr};
 
-use super::resolve::{Family, split_interface};
+use crate::resolve::{Family, split_interface};
 
 /// From where to send.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use instamp::{Clock, Correction, Hook, NetSource, Phase, Record, local_node, prober::Reply};
 
-use super::distribution::Distribution;
+use crate::distribution::Distribution;
 
 /// Replies whose stamps differ from this many others are counted, not kept: the far end can send any stamps.
 const MAX_GROUPS: usize = 4;

@@ -2,7 +2,7 @@
 
 use instamp::prober::Event;
 
-use super::distribution::Distribution;
+use crate::distribution::Distribution;
 
 pub(super) struct Tally {
     pub(super) sent: u64,

@@ -12,8 +12,11 @@ use instamp::{
     prober::{ErrorKind, Event, NicTxCounts, Reply},
 };
 
-use super::{distribution::Distribution, tally::Tally};
-use crate::units::{Milliseconds, Nanoseconds};
+use super::tally::Tally;
+use crate::{
+    distribution::Distribution,
+    units::{Milliseconds, Nanoseconds, Percent},
+};
 
 /// Lengths of the headers in front of the payload.
 const ICMP_HEADER: usize = 8;
@@ -244,16 +247,6 @@ impl fmt::Display for Corrected<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Tally { corrected, received, .. } = self.0;
         write!(f, "corrected {corrected} of {received}")
-    }
-}
-
-/// A share as a percentage of up to six digits, as ping prints its loss: `0%`, `33.3333%`, `100%`.
-struct Percent(f64);
-
-impl fmt::Display for Percent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = format!("{:.4}", self.0 * 100.0);
-        write!(f, "{}%", digits.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 

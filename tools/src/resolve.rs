@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 
 /// Which addresses will do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Family {
+pub(crate) enum Family {
     Any,
     V4,
     V6,
@@ -35,7 +35,7 @@ impl Family {
 /// # Errors
 ///
 /// Why there is none, and what to do.
-pub(super) async fn resolve(destination: &str, family: Family) -> anyhow::Result<(IpAddr, Option<String>)> {
+pub(crate) async fn resolve(destination: &str, family: Family) -> anyhow::Result<(IpAddr, Option<String>)> {
     let (host, interface) = split_interface(destination);
     let addresses: Vec<IpAddr> = match host.parse() {
         Ok(address) => vec![address],
@@ -54,7 +54,7 @@ pub(super) async fn resolve(destination: &str, family: Family) -> anyhow::Result
 }
 
 /// A host and the interface that is named after a `%`, as in `fe80::1%eth0`.
-pub(super) fn split_interface(text: &str) -> (&str, Option<String>) {
+pub(crate) fn split_interface(text: &str) -> (&str, Option<String>) {
     match text.split_once('%') {
         Some((host, interface)) => (host, Some(interface.to_owned())),
         None => (text, None),

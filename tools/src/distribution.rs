@@ -10,7 +10,7 @@ const FEW: usize = 8192;
 ///
 /// Minimum, maximum, mean and standard deviation are exact. So are quantiles of up to 8192 samples; those of more are exact
 /// below 32 us and to 0.007 % above. The memory depends on the largest sample, not on their number: 1.5 MB for ten seconds.
-pub(super) struct Distribution {
+pub(crate) struct Distribution {
     count: u64,
     min: i64,
     max: i64,
@@ -32,23 +32,23 @@ struct Histograms {
 
 /// What a [`Distribution`] comes to, in nanoseconds.
 #[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Statistics {
-    pub(super) min: i64,
-    pub(super) mean: i64,
-    pub(super) p50: i64,
-    pub(super) p90: i64,
-    pub(super) p99: i64,
-    pub(super) max: i64,
+pub(crate) struct Statistics {
+    pub(crate) min: i64,
+    pub(crate) mean: i64,
+    pub(crate) p50: i64,
+    pub(crate) p90: i64,
+    pub(crate) p99: i64,
+    pub(crate) max: i64,
     /// Of the samples, not of the population that they were taken from: ping's mdev.
-    pub(super) stddev: i64,
+    pub(crate) stddev: i64,
 }
 
 impl Distribution {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { count: 0, min: i64::MAX, max: i64::MIN, sum: 0, sum_of_squares: 0, samples: Samples::Few(Vec::new()) }
     }
 
-    pub(super) fn record(&mut self, sample: i64) {
+    pub(crate) fn record(&mut self, sample: i64) {
         self.count += 1;
         self.min = self.min.min(sample);
         self.max = self.max.max(sample);
@@ -57,12 +57,31 @@ impl Distribution {
         self.samples.record(sample);
     }
 
-    pub(super) fn count(&self) -> u64 {
+    /// Adds all samples of another.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.sum += other.sum;
+        self.sum_of_squares = self.sum_of_squares.saturating_add(other.sum_of_squares);
+        self.samples.merge(&other.samples);
+    }
+
+    /// The samples that are not negative, and how many others there are.
+    pub(crate) fn histogram(&self) -> (Histogram<u32>, u64) {
+        let histograms = match &self.samples {
+            Samples::Few(samples) => &Histograms::of(samples),
+            Samples::Many(histograms) => &**histograms,
+        };
+        (histograms.positive.clone(), histograms.negative.len())
+    }
+
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// `None` without a sample.
-    pub(super) fn statistics(&self) -> Option<Statistics> {
+    pub(crate) fn statistics(&self) -> Option<Statistics> {
         if self.count == 0 {
             return None;
         }
@@ -98,11 +117,25 @@ impl Samples {
         match self {
             Self::Few(samples) if samples.len() < FEW => samples.push(sample),
             Self::Few(samples) => {
-                let mut histograms = Histograms::new();
-                samples.iter().chain([&sample]).for_each(|sample| histograms.record(*sample));
+                let mut histograms = Histograms::of(samples);
+                histograms.record(sample);
                 *self = Self::Many(Box::new(histograms));
             }
             Self::Many(histograms) => histograms.record(sample),
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        match other {
+            Self::Few(samples) => samples.iter().for_each(|sample| self.record(*sample)),
+            Self::Many(others) => {
+                if let Self::Few(samples) = self {
+                    *self = Self::Many(Box::new(Histograms::of(samples)));
+                }
+                if let Self::Many(histograms) = self {
+                    histograms.merge(others);
+                }
+            }
         }
     }
 
@@ -124,6 +157,18 @@ impl Histograms {
         const DIGITS: u8 = 4;
         let histogram = || Histogram::new(DIGITS).expect("at most 5 digits");
         Self { negative: histogram(), positive: histogram() }
+    }
+
+    fn of(samples: &[i64]) -> Self {
+        let mut histograms = Self::new();
+        samples.iter().for_each(|sample| histograms.record(*sample));
+        histograms
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (own, other) in [(&mut self.negative, &other.negative), (&mut self.positive, &other.positive)] {
+            own.add(other).expect("it grows as needed");
+        }
     }
 
     fn record(&mut self, sample: i64) {
@@ -219,6 +264,20 @@ mod tests {
         fn few_samples_are_exact(samples in proptest::collection::vec(-3_000_000_000_i64..20_000_000_000, 1..300)) {
             let statistics = statistics(&samples).expect("samples");
             sorted_agrees(samples, statistics, |_| 0);
+        }
+
+        #[test]
+        fn merged_is_as_recorded_together(
+            some in proptest::collection::vec(-300_000_i64..20_000_000, 1..50),
+            others in proptest::collection::vec(-300_000_i64..20_000_000, 1..50),
+            repeats in prop_oneof![Just((1, 1)), Just((1, FEW)), Just((FEW, 1)), Just((FEW, FEW))],
+        ) {
+            let [mut parts, mut together] = [(); 2].map(|()| Distribution::new());
+            let mut part = Distribution::new();
+            some.iter().cycle().take(some.len() * repeats.0).for_each(|sample| { parts.record(*sample); together.record(*sample); });
+            others.iter().cycle().take(others.len() * repeats.1).for_each(|sample| { part.record(*sample); together.record(*sample); });
+            parts.merge(&part);
+            prop_assert_eq!(parts.statistics(), together.statistics());
         }
 
         #[test]

@@ -1,0 +1,80 @@
+//! Distributions as an HDR histogram log, which the tools of that family read and merge.
+
+use std::{fs::File, io::Write, path::Path, time::SystemTime};
+
+use anyhow::Context as _;
+use hdrhistogram::serialization::{
+    V2DeflateSerializer,
+    interval_log::{IntervalLogWriterBuilder, Tag},
+};
+
+use super::{summary::Summary, tally::Tally};
+
+pub(super) fn write_to_file(path: &Path, summary: &Summary) -> anyhow::Result<()> {
+    let write =
+        || write(&mut File::create(path)?, &summary.tally, SystemTime::now() - summary.elapsed, summary.elapsed);
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// One line for each distribution that is not empty, tagged by its name: values are nanoseconds.
+fn write(out: &mut impl Write, tally: &Tally, started: SystemTime, elapsed: std::time::Duration) -> anyhow::Result<()> {
+    let mut serializer = V2DeflateSerializer::new();
+    let mut log = IntervalLogWriterBuilder::new()
+        .add_comment("nanoseconds; the format has no place for negative ones: of these the comments tell")
+        .with_start_time(started)
+        .with_max_value_divisor(1.0)
+        .begin_log_with(out, &mut serializer)?;
+    for (name, distribution) in tally.named() {
+        let (histogram, negative) = distribution.histogram();
+        if negative > 0 {
+            log.write_comment(&format!("{name}: {negative} negative ones left out"))?;
+        }
+        if !histogram.is_empty() {
+            log.write_histogram(&histogram, std::time::Duration::ZERO, elapsed, Tag::new(name))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use hdrhistogram::{
+        Histogram,
+        serialization::{
+            Deserializer,
+            interval_log::{IntervalLogIterator, LogEntry},
+        },
+    };
+
+    use super::*;
+    use crate::probe::samples;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut log = Vec::new();
+        let mut tally = Tally::new();
+        tally.count(&samples::reply());
+        tally.net.record(-5);
+        write(&mut log, &tally, SystemTime::UNIX_EPOCH, Duration::from_secs(2)).expect("memory");
+        let text = String::from_utf8(log.clone()).expect("text");
+        assert!(text.contains("#net: 1 negative ones left out"), "{text}");
+        let found: Vec<(String, u64, u64)> = IntervalLogIterator::new(&log)
+            .filter_map(|entry| match entry.expect("a log") {
+                LogEntry::Interval(interval) => {
+                    let bytes = STANDARD.decode(interval.encoded_histogram()).expect("base64");
+                    let histogram: Histogram<u64> =
+                        Deserializer::new().deserialize(&mut &bytes[..]).expect("a histogram");
+                    Some((interval.tag().expect("a tag").as_str().to_owned(), histogram.len(), histogram.max()))
+                }
+                LogEntry::StartTime(_) | LogEntry::BaseTime(_) => None,
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [("rtt".to_owned(), 1, 9_131), ("net".to_owned(), 1, 7_000), ("rx_stack".to_owned(), 1, 2_131)]
+        );
+    }
+}
