@@ -24,10 +24,9 @@ pub(crate) async fn device_towards(target: IpAddr) -> anyhow::Result<String> {
     connection.abort();
     let remedy = || format!("no route to {target}: see `ip route get {target}`, or name the device with --dev");
     let route = route.with_context(remedy)?.with_context(remedy)?;
-    let index = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Oif(index) => Some(*index),
-        _ => None,
-    });
+    let device =
+        |attribute: &RouteAttribute| if let RouteAttribute::Oif(index) = attribute { Some(*index) } else { None };
+    let index = route.attributes.iter().find_map(device);
     let name = if_indextoname(index.with_context(remedy)?).with_context(remedy)?;
     let name = name.to_string_lossy().into_owned();
     if name == "lo" {

@@ -73,7 +73,7 @@ fn every_probe_is_answered_on_every_kind_of_socket() {
     in_own_network(|| async {
         for (target, socket) in EVERY_WAY {
             let mut prober = Prober::new(Config { socket, count: Some(50), ..fast(target) }).expect("a prober");
-            assert_eq!(prober.socket_kind(), socket);
+            assert_eq!(prober.socket_kind(), Some(socket));
             let mut seen = BTreeMap::<u64, (u32, u32)>::new();
             while let Some(event) = prober.next().await {
                 match event {
@@ -305,7 +305,7 @@ fn refusals_name_cause_and_remedy() {
             let text = error.to_string();
             assert!(text.contains("net.ipv4.ping_group_range") && text.contains("CAP_NET_RAW"), "{text}");
             let prober = Prober::new(Config::new(target)).expect("raw instead");
-            assert_eq!(prober.socket_kind(), SocketKind::Raw);
+            assert_eq!(prober.socket_kind(), Some(SocketKind::Raw));
         }
     });
 }

@@ -16,10 +16,16 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use instamp::prober::Prober;
+#[cfg(feature = "afxdp")]
+use instamp::{afxdp::TransportOptions, prober::Config};
 
 pub(crate) use self::options::Options;
+#[cfg(feature = "afxdp")]
+use self::options::Transport;
 use self::report::Report;
 use crate::resolve::resolve;
+#[cfg(feature = "afxdp")]
+use crate::route::device_towards;
 use crate::signals::{Signals, Wish};
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
@@ -30,7 +36,10 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
 
 async fn ping(options: &Options) -> anyhow::Result<ExitCode> {
     let (address, interface) = resolve(&options.destination, options.family()).await?;
-    let mut prober = Prober::new(options.config(address, interface))?;
+    let config = options.config(address, interface);
+    #[cfg(feature = "afxdp")]
+    let config = by_transport(options, config).await?;
+    let mut prober = Prober::new(config)?;
     let mut signals = Signals::new().context("cannot listen to signals")?;
     let mut report = Report::start(options, address)?;
     let mut interrupted = false;
@@ -54,4 +63,17 @@ async fn ping(options: &Options) -> anyhow::Result<ExitCode> {
     let nic_tx = options.hw.then(|| prober.nic_tx().unwrap_or_default());
     let answered = report.end(nic_tx)?;
     Ok(ExitCode::from(u8::from(!answered)))
+}
+
+/// With the device to be used past the kernel's stack, if one is.
+#[cfg(feature = "afxdp")]
+async fn by_transport(options: &Options, mut config: Config) -> anyhow::Result<Config> {
+    if options.transport == Transport::Afxdp {
+        let device = match &config.interface {
+            Some(device) => device.clone(),
+            None => device_towards(config.target).await?,
+        };
+        config.afxdp = Some(TransportOptions::new(&device));
+    }
+    Ok(config)
 }

@@ -86,6 +86,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "KIND", default_value = "auto")]
     socket: Socket,
 
+    /// The way of requests and replies: the kernel's, by a socket; or past its stack, by AF_XDP through the device of -I, or of
+    /// the route to DEST, as `instamp probe` goes: that needs root
+    #[cfg(feature = "afxdp")]
+    #[arg(long, value_enum, value_name = "WAY", default_value_t)]
+    pub(super) transport: Transport,
+
     /// Ask the network card for the times at which requests leave it. It tells them where `instamp attach --hw` has set it. The
     /// payload is larger, to have room for the stamps of all stages: some far ends truncate it, and then -s 64 helps
     #[arg(long)]
@@ -139,6 +145,14 @@ Examples:
   instamp ping --json example.net | jq 'select(.type == \"reply\") | .net_ns'
 
 Exit status: 0 where at least one reply came, 1 where none came, 2 on an error.";
+
+#[cfg(feature = "afxdp")]
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Transport {
+    #[default]
+    Socket,
+    Afxdp,
+}
 
 #[derive(ValueEnum, Clone, Copy)]
 enum Socket {

@@ -22,6 +22,7 @@ const SCHEMA: u32 = 1;
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "made for one line, and written at once")]
 enum Line<'a> {
     Start {
         schema: u32,

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context as _, bail};
@@ -74,7 +74,7 @@ async fn prefix_of(text: &str, family: Family) -> anyhow::Result<IpNet> {
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {
-    if *file == PathBuf::from("-") {
+    if file.as_os_str() == "-" {
         let mut text = String::new();
         io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
         return Ok(text);

@@ -1,6 +1,7 @@
 //! A stateless run: many targets, nothing remembered of any.
 
 use std::{
+    collections::VecDeque,
     io, mem,
     net::IpAddr,
     num::NonZeroU64,
@@ -10,10 +11,7 @@ use std::{
 };
 
 use instamp_hooks::{Hooks, Steering};
-use instamp_trailer::{
-    RunKey,
-    wire::{DEFAULT_CAP, trailer_length},
-};
+use instamp_trailer::wire::{DEFAULT_CAP, trailer_length};
 use instamp_xsk::Statistics;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
@@ -23,6 +21,7 @@ use super::{
     network::Network,
     report::{Counts, Sink},
     shared::{Shared, Wish},
+    transport::run_key,
     worker::{Share, Templates, Worker},
 };
 use crate::{
@@ -146,23 +145,24 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
         let start_ns = clock.now_ns();
         for channel in channels {
             let queue = channel.queue();
-            let share = Share { first: u64::from(queue), stride: facts.queues as u64 };
+            let share = Share { next: u64::from(queue), stride: facts.queues as u64 };
             let mut network =
                 Network::open(device).map_err(|source| AfXdpError::Network { device: device.clone(), source })?;
             if let Some(source) = options.source {
                 network.set_source(source);
             }
             let nic_tx = facts.nic_tx.then(|| (NicTx::new(NIC_TX_TIMES), Card::of(Some(device), None)));
-            let worker = Worker::new(
+            let worker = Worker {
                 channel,
                 network,
-                Arc::clone(&shared),
+                shared: Arc::clone(&shared),
                 clock,
-                Templates::new(probes, options.ttl)?,
-                Pacer::new(options.rate, share.first, share.stride, start_ns),
-                Judge::new(Arc::clone(&shared), clock, nic_tx, options.one_way),
+                templates: Templates::new(probes, options.ttl)?,
+                pacer: Pacer::new(options.rate, share.next, share.stride, start_ns),
+                judge: Judge::new(Arc::clone(&shared), clock, nic_tx, options.one_way),
                 share,
-            );
+                waiting: VecDeque::new(),
+            };
             let sink = sink(queue);
             let spawned = thread::Builder::new().name(format!("queue {queue}")).spawn(move || worker.run(sink));
             let handle = spawned.map_err(|source| AfXdpError::Thread { device: device.clone(), queue, source })?;
@@ -205,15 +205,6 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
         let outcomes: Vec<_> = workers.into_iter().map(|worker| worker.join().expect("a worker ends")).collect();
         let failed = |source| AfXdpError::Device { device: self.device.clone(), source };
         outcomes.into_iter().map(|outcome| outcome.map_err(failed)).collect()
-    }
-}
-
-/// A key that no other run has, most likely.
-fn run_key(random: &mut StdRng) -> RunKey {
-    loop {
-        if let Some(key) = RunKey::new(random.random_range(..1 << 24)) {
-            return key;
-        }
     }
 }
 

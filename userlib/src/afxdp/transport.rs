@@ -6,6 +6,8 @@ use instamp_hooks::{Hooks, Objects, Settings, Site, Steering, XdpMode};
 use instamp_trailer::RunKey;
 use instamp_xsk::{BusyPoll, Channel, Config, Mode};
 
+use rand::{Rng as _, rngs::StdRng};
+
 use super::{AfXdpError, Facts};
 
 /// How a device is used.
@@ -89,5 +91,14 @@ impl Transport {
 
     pub(crate) fn into_parts(self) -> (Steering, Vec<Channel>) {
         (self.steering, self.channels)
+    }
+}
+
+/// A key that no other run has, most likely.
+pub(crate) fn run_key(random: &mut StdRng) -> RunKey {
+    loop {
+        if let Some(key) = RunKey::new(random.random_range(..1 << 24)) {
+            return key;
+        }
     }
 }

@@ -58,10 +58,11 @@ impl Templates {
     }
 }
 
-/// Which of a run's probes a worker sends: every `stride`-th from `first` on.
+/// Which of a run's probes a worker sends: every `stride`-th.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
-    pub(super) first: u64,
+    /// The number of the next one.
+    pub(super) next: u64,
     pub(super) stride: u64,
 }
 
@@ -73,14 +74,13 @@ pub(super) struct Worker {
     pub(super) templates: Templates,
     pub(super) pacer: Pacer,
     pub(super) judge: Judge,
-    /// The number of the next probe, and how much further the one behind it is.
-    next: u64,
-    stride: u64,
-    waiting: VecDeque<Waiting>,
+    pub(super) share: Share,
+    /// Sorted by when they are tried again.
+    pub(super) waiting: VecDeque<Waiting>,
 }
 
 /// A probe whose next hop is being looked for.
-struct Waiting {
+pub(super) struct Waiting {
     index: u64,
     target: IpAddr,
     since_ns: u64,
@@ -96,31 +96,6 @@ enum Attempt {
 }
 
 impl Worker {
-    pub(super) fn new(
-        channel: Channel,
-        network: Network,
-        shared: Arc<Shared>,
-        clock: HostClock,
-        templates: Templates,
-        pacer: Pacer,
-        judge: Judge,
-        share: Share,
-    ) -> Self {
-        let Share { first, stride } = share;
-        Self {
-            channel,
-            network,
-            shared,
-            clock,
-            templates,
-            pacer,
-            judge,
-            next: first,
-            stride,
-            waiting: VecDeque::with_capacity(WAITING),
-        }
-    }
-
     /// Runs until all probes of the share have been sent and nothing can be in time any more, or the run is stopped.
     pub(super) fn run<S: Sink>(mut self, mut sink: S) -> io::Result<Outcome<S>> {
         let ended = self.work(&mut sink);
@@ -166,7 +141,7 @@ impl Worker {
             return None;
         }
         let retry_ns = self.waiting.front().map(|waiting| waiting.retry_ns);
-        let due_ns = (self.next < self.shared.plan.total()).then(|| self.pacer.due_ns());
+        let due_ns = (self.share.next < self.shared.plan.total()).then(|| self.pacer.due_ns());
         [retry_ns, due_ns].into_iter().flatten().min()
     }
 
@@ -185,10 +160,10 @@ impl Worker {
         let mut written = self.send_waiting(now_ns, sink);
         let total = self.shared.plan.total();
         for _ in 0..BATCH {
-            if self.next >= total || self.pacer.due_ns() > self.clock.now_ns() {
+            if self.share.next >= total || self.pacer.due_ns() > self.clock.now_ns() {
                 break;
             }
-            let (index, target) = (self.next, self.shared.plan.at(self.next).target);
+            let (index, target) = (self.share.next, self.shared.plan.at(self.share.next).target);
             match self.attempt(index, target) {
                 Attempt::Full => break,
                 Attempt::Sent => {
@@ -198,7 +173,7 @@ impl Worker {
                 Attempt::NoHop(NoHop::Unresolved { .. }) => self.await_hop(index, target, sink),
                 Attempt::NoHop(reason) => self.leave_out(target, reason, sink),
             }
-            self.next += self.stride;
+            self.share.next += self.share.stride;
             self.pacer.sent(self.clock.now_ns());
         }
         if written > 0 {
@@ -274,7 +249,9 @@ impl Worker {
     fn leave_out(&mut self, target: IpAddr, reason: NoHop, sink: &mut impl Sink) {
         match reason {
             NoHop::Unresolved { .. } | NoHop::Failed { .. } => self.judge.counts.unresolved += 1,
-            _ => self.judge.counts.unroutable += 1,
+            NoHop::Down | NoHop::NoRoute | NoHop::NoSource | NoHop::Local | NoHop::Broadcast | NoHop::Multicast => {
+                self.judge.counts.unroutable += 1;
+            }
         }
         sink.unsent(target, reason);
     }

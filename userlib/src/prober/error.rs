@@ -72,6 +72,10 @@ pub enum ProberError {
         /// Why not.
         source: io::Error,
     },
+    /// The way past the stack could not be set up.
+    #[cfg(feature = "afxdp")]
+    #[error(transparent)]
+    AfXdp(#[from] crate::afxdp::AfXdpError),
     /// The timer could not be set up.
     #[error("cannot make a timer (is the limit of open files reached?)")]
     Timer(#[source] io::Error),

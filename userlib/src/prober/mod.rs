@@ -4,11 +4,12 @@ pub(crate) mod card;
 #[cfg(test)]
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod endpoint;
 mod error;
 mod error_kind;
 mod error_queue;
 mod event;
-mod looped;
+pub(crate) mod looped;
 mod message;
 pub(crate) mod nic_tx;
 mod pace;
@@ -28,11 +29,14 @@ pub use nic_tx::NicTxCounts;
 
 use self::{
     card::Card,
+    endpoint::Endpoint,
     message::Version,
     session::Session,
-    socket::{Buffer, EchoSocket, Endpoint},
+    socket::{Buffer, EchoSocket, SocketEndpoint},
     timer::Timer,
 };
+#[cfg(feature = "afxdp")]
+use crate::afxdp::{AfXdpEndpoint, TransportOptions, run_key};
 use crate::{DEFAULT_PAYLOAD_LENGTH, host_clock::HostClock, time_namespace::MonotonicOffset};
 
 /// The kind of ICMP socket.
@@ -69,6 +73,10 @@ pub struct Config {
     pub source: Option<IpAddr>,
     /// Through which kind of socket.
     pub socket: SocketKind,
+    /// Past the kernel's stack by this device instead: then neither `interface` nor `socket` counts. Errors from the way do not come
+    /// back here, nor do truncated replies.
+    #[cfg(feature = "afxdp")]
+    pub afxdp: Option<TransportOptions>,
     /// The length of the payload, its trailer included, in bytes.
     pub payload_bytes: usize,
     /// The number of records in the trailer; by default 4, or as many as fit into a shorter payload.
@@ -104,6 +112,8 @@ impl Config {
             interface: None,
             source: None,
             socket: SocketKind::Auto,
+            #[cfg(feature = "afxdp")]
+            afxdp: None,
             payload_bytes: DEFAULT_PAYLOAD_LENGTH,
             cap: None,
             count: None,
@@ -163,17 +173,15 @@ impl Prober {
     pub fn new(config: Config) -> Result<Self, ProberError> {
         check(&config)?;
         let clock = HostClock::new(MonotonicOffset::of_this_process()?);
-        let mut random = StdRng::from_os_rng();
-        let socket = EchoSocket::open(&config, random.random())?;
-        let mut session = Session::new(&config, socket.identifier(), clock, random)?;
-        if config.nic_tx {
-            let address = socket.local_address().ok().flatten();
-            if session.expect_nic_tx(Card::of(config.interface.as_deref(), address)) {
-                socket.ask_for_nic_tx()?;
-            }
-        }
-        let [replies, errors] = [(); 2].map(|()| Buffer::new(config.payload_bytes));
-        let watched = watch(Endpoint { socket, replies, errors }, Interest::READABLE | Interest::ERROR);
+        let random = StdRng::from_os_rng();
+        #[cfg(feature = "afxdp")]
+        let (endpoint, session) = match &config.afxdp {
+            Some(options) => open_afxdp(&config, options, clock, random)?,
+            None => open_socket(&config, clock, random)?,
+        };
+        #[cfg(not(feature = "afxdp"))]
+        let (endpoint, session) = open_socket(&config, clock, random)?;
+        let watched = watch(endpoint, Interest::READABLE | Interest::ERROR);
         let timer = Timer::new().and_then(|timer| watch(timer, Interest::READABLE));
         Ok(Self {
             endpoint: watched.map_err(|source| ProberError::Socket { action: "watch", source })?,
@@ -183,14 +191,18 @@ impl Prober {
         })
     }
 
-    /// The kind of the socket that was opened: never [`SocketKind::Auto`].
-    pub fn socket_kind(&self) -> SocketKind {
-        self.endpoint.get_ref().socket.kind()
+    /// The kind of the socket that was opened: never [`SocketKind::Auto`]. `None` where requests go past the kernel's stack.
+    pub fn socket_kind(&self) -> Option<SocketKind> {
+        match self.endpoint.get_ref() {
+            Endpoint::Socket(endpoint) => Some(endpoint.socket.kind()),
+            #[cfg(feature = "afxdp")]
+            Endpoint::AfXdp(_) => None,
+        }
     }
 
     /// The identifier of the requests, as this host sends them: NAT may change it on the way.
     pub fn identifier(&self) -> u16 {
-        self.endpoint.get_ref().socket.identifier()
+        self.endpoint.get_ref().identifier()
     }
 
     /// What became of the network card's transmit times so far, or `None` where they are not asked for: by
@@ -266,6 +278,37 @@ impl fmt::Debug for Prober {
             .field("identifier", &self.identifier())
             .finish_non_exhaustive()
     }
+}
+
+fn open_socket(config: &Config, clock: HostClock, mut random: StdRng) -> Result<(Endpoint, Session), ProberError> {
+    let socket = EchoSocket::open(config, random.random())?;
+    let mut session = Session::new(config, socket.identifier(), clock, random)?;
+    if config.nic_tx {
+        let address = socket.local_address().ok().flatten();
+        if session.expect_nic_tx(Card::of(config.interface.as_deref(), address)) {
+            socket.ask_for_nic_tx()?;
+        }
+    }
+    let [replies, errors] = [(); 2].map(|()| Buffer::new(config.payload_bytes));
+    Ok((Endpoint::Socket(SocketEndpoint { socket, replies, errors }), session))
+}
+
+#[cfg(feature = "afxdp")]
+fn open_afxdp(
+    config: &Config,
+    options: &TransportOptions,
+    clock: HostClock,
+    mut random: StdRng,
+) -> Result<(Endpoint, Session), ProberError> {
+    let options = TransportOptions { nic_tx: config.nic_tx, ..options.clone() };
+    let (identifier, run) = (random.random(), run_key(&mut random));
+    let probes = session::run_with(config, identifier)?;
+    let endpoint = AfXdpEndpoint::open(&options, config.target, config.source, config.ttl, probes, identifier, run)?;
+    let mut session = Session::new(config, identifier, clock, random)?;
+    if endpoint.has_nic_tx() {
+        session.expect_nic_tx(Card::of(Some(&options.device), None));
+    }
+    Ok((Endpoint::AfXdp(Box::new(endpoint)), session))
 }
 
 /// Registers a socket or timer, which keeps its descriptor until it is dropped, with the runtime.

@@ -9,12 +9,13 @@ use rand::{Rng, rngs::StdRng};
 use super::{
     Config, ErrorKind, Event, NicTxCounts, Reply, Stamps,
     card::Card,
+    endpoint::Endpoint,
     error_queue::{Queued, ReceivedError},
     looped::Looped,
     message::{HEADER_LENGTH, Version, request_header},
     nic_tx::NicTx,
     pace::Pace,
-    socket::{Buffer, EchoSocket, Endpoint, ReceivedReply},
+    socket::{Buffer, EchoSocket, ReceivedReply, SocketEndpoint},
 };
 use crate::{
     Correction, ReserveError, Run, Uncorrected, correct,
@@ -65,11 +66,7 @@ impl Session {
         nonces: StdRng,
     ) -> Result<Self, ReserveError> {
         let version = Version::of(config.target);
-        let run = run(config)?;
-        let run = match version {
-            Version::V4 => run.with_checksum(version.request(), 0, identifier, CHECKSUM)?,
-            Version::V6 => run,
-        };
+        let run = run_with(config, identifier)?;
         let (interval_ns, timeout_ns) = (nanoseconds(config.interval), nanoseconds(config.timeout));
         // Twice as many as are under way at the same time.
         let probes = timeout_ns.saturating_mul(2).checked_div(interval_ns).unwrap_or(u64::MAX).max(MIN_TABLE);
@@ -140,8 +137,32 @@ impl Session {
         self.pace.stop();
     }
 
-    /// Takes replies from the socket. Whether it has been emptied.
-    pub(super) fn receive(&mut self, Endpoint { socket, replies, errors }: &mut Endpoint) -> bool {
+    /// Takes replies. Whether there are no more.
+    pub(super) fn receive(&mut self, endpoint: &mut Endpoint) -> bool {
+        match endpoint {
+            Endpoint::Socket(endpoint) => self.receive_from_socket(endpoint),
+            #[cfg(feature = "afxdp")]
+            Endpoint::AfXdp(endpoint) => {
+                endpoint.take_sent(|request, phc_ns| self.take_nic_tx(request, phc_ns));
+                let clock = self.clock;
+                let emptied = endpoint.receive(
+                    || clock.now_ns(),
+                    |received_ns, reply| {
+                        let echo = super::message::Echo {
+                            identifier: reply.identifier,
+                            sequence: reply.sequence,
+                            payload: reply.payload,
+                        };
+                        self.take_reply(received_ns, &ReceivedReply { echo, from: reply.source, ttl: Some(reply.ttl) });
+                    },
+                );
+                self.unread &= !emptied;
+                emptied
+            }
+        }
+    }
+
+    fn receive_from_socket(&mut self, SocketEndpoint { socket, replies, errors }: &mut SocketEndpoint) -> bool {
         let clock = self.clock;
         for _ in 0..BATCH {
             match socket.receive(replies, || clock.now_ns()) {
@@ -165,8 +186,15 @@ impl Session {
     }
 
     /// Takes the messages of the socket's error queue. Whether there were any but transmit times.
-    pub(super) fn receive_errors(&mut self, Endpoint { socket, errors, .. }: &mut Endpoint) -> bool {
-        self.take_queued(socket, errors)
+    pub(super) fn receive_errors(&mut self, endpoint: &mut Endpoint) -> bool {
+        match endpoint {
+            Endpoint::Socket(SocketEndpoint { socket, errors, .. }) => self.take_queued(socket, errors),
+            #[cfg(feature = "afxdp")]
+            Endpoint::AfXdp(endpoint) => {
+                endpoint.take_sent(|request, phc_ns| self.take_nic_tx(request, phc_ns));
+                false
+            }
+        }
     }
 
     fn take_queued(&mut self, socket: &EchoSocket, buffer: &mut Buffer) -> bool {
@@ -242,11 +270,16 @@ impl Session {
         if let Some(seq) = self.in_flight.make_room() {
             self.events.push_back(Event::Timeout { seq });
         }
-        let nonce = self.nonces.random();
-        self.prepare(wire_sequence(self.in_flight.next_seq()), nonce);
+        let (sequence, nonce) = (wire_sequence(self.in_flight.next_seq()), endpoint.nonce(self.nonces.random()));
+        self.prepare(sequence, nonce);
         for tries_left in (0..SEND_TRIES).rev() {
             let sent_ns = self.clock.now_ns();
-            match endpoint.socket.send(&self.request) {
+            let sent = match endpoint {
+                Endpoint::Socket(endpoint) => endpoint.socket.send(&self.request),
+                #[cfg(feature = "afxdp")]
+                Endpoint::AfXdp(endpoint) => endpoint.send(sequence, nonce, sent_ns),
+            };
+            match sent {
                 Ok(()) => {
                     let seq = self.in_flight.sent(sent_ns, nonce);
                     if let Some((times, _)) = &mut self.nic_tx {
@@ -290,6 +323,15 @@ impl Session {
 pub(super) fn run(config: &Config) -> Result<Run, ReserveError> {
     let run = Run::new(config.payload_bytes)?;
     config.cap.map_or(Ok(run), |cap| run.with_cap(cap))
+}
+
+/// The same, with the checksum of requests with this identifier.
+pub(super) fn run_with(config: &Config, identifier: u16) -> Result<Run, ReserveError> {
+    let (version, run) = (Version::of(config.target), run(config)?);
+    match version {
+        Version::V4 => run.with_checksum(version.request(), 0, identifier, CHECKSUM),
+        Version::V6 => Ok(run),
+    }
 }
 
 /// What a reply's payload says.

@@ -51,16 +51,10 @@ impl Buffer {
 }
 
 /// A socket with its buffers: what is read from one of its queues stays while the other is read.
-pub(crate) struct Endpoint {
+pub(crate) struct SocketEndpoint {
     pub(crate) socket: EchoSocket,
     pub(crate) replies: Buffer,
     pub(crate) errors: Buffer,
-}
-
-impl AsRawFd for Endpoint {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
 }
 
 /// An echo reply.
