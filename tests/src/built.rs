@@ -13,6 +13,8 @@ pub struct Built {
 pub const CLOCK: Built = Built { name: "clock", in_tree: include_bytes!("../bpf/clock.o") };
 /// Both ends of the metadata area.
 pub const METADATA: Built = Built { name: "metadata", in_tree: include_bytes!("../bpf/metadata.o") };
+/// The least that a program for AF_XDP does.
+pub const REDIRECT: Built = Built { name: "redirect", in_tree: include_bytes!("../bpf/redirect.o") };
 /// Witnesses of driver-tx.
 pub const WITNESS: Built = Built { name: "witness", in_tree: include_bytes!("../bpf/witness.o") };
 /// The program that hands on the card's receive times.

@@ -1,4 +1,4 @@
-//! What `instamp ping --json` says.
+//! What `instamp ping --json` and `instamp probe --json` say.
 
 use std::process::{Command, Output};
 
@@ -24,6 +24,15 @@ impl Run {
     /// It cannot be started.
     pub fn new(lab: &Lab, role: &str, options: &[&str]) -> Self {
         Self::of(lab.instamp(role).args(["ping", "--json"]).args(options))
+    }
+
+    /// Probes from the namespace of the host through the lab's card with these options, the targets among them.
+    ///
+    /// # Panics
+    ///
+    /// It cannot be started.
+    pub fn probe(lab: &Lab, options: &[&str]) -> Self {
+        Self::of(lab.instamp("host").args(["probe", "--json", "--special", "--dev", Lab::NIC]).args(options))
     }
 
     /// Runs a command that ends in `instamp ping --json` and its options.
@@ -63,6 +72,28 @@ impl Run {
     #[track_caller]
     pub fn count(&self, name: &str) -> u64 {
         self.summary()[name].as_u64().unwrap_or_else(|| panic!("no {name}: {}", self.summary()))
+    }
+
+    /// Asserts that `count` probes were sent, and that every one was answered once, in time, and corrected.
+    ///
+    /// # Panics
+    ///
+    /// It is not so.
+    #[track_caller]
+    pub fn all_probed(&self, count: u64) {
+        let names = [
+            "sent",
+            "received",
+            "corrected",
+            "duplicates",
+            "late",
+            "forged",
+            "from_others",
+            "unroutable",
+            "unresolved",
+        ];
+        let expected = [count, count, count, 0, 0, 0, 0, 0, 0];
+        assert_eq!(names.map(|name| self.count(name)), expected, "{names:?}: {}", self.messages);
     }
 
     /// Asserts that `count` requests were sent, and that every one was answered once, in time, and corrected.

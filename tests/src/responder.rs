@@ -29,11 +29,22 @@ pub struct Answer {
     pub delay: Duration,
     /// Behind the answer to the next request, whenever that is.
     pub behind_next: bool,
+    /// By the other of the responder's addresses.
+    pub by_other: bool,
+    /// What is done to the payload before.
+    pub alter: fn(&mut [u8]),
 }
 
 impl Answer {
     /// As the kernel answers.
-    pub const PLAIN: Self = Self { copies: 1, payload: usize::MAX, delay: Duration::ZERO, behind_next: false };
+    pub const PLAIN: Self = Self {
+        copies: 1,
+        payload: usize::MAX,
+        delay: Duration::ZERO,
+        behind_next: false,
+        by_other: false,
+        alter: |_| {},
+    };
 }
 
 /// Answers in the namespace of the remote until it is dropped.
@@ -54,16 +65,29 @@ impl Responder {
     ///
     /// The remote has no such address.
     pub fn start(lab: &Lab, address: &str, behaviour: impl Fn(u16) -> Answer + Send + 'static) -> Self {
-        let address: IpAddr = address.parse().expect("an address");
-        let socket = lab.enter("remote", || {
+        Self::start_with_other(lab, [address, address], behaviour)
+    }
+
+    /// Likewise, with another address that it can answer by.
+    ///
+    /// # Panics
+    ///
+    /// The remote does not have both.
+    pub fn start_with_other(
+        lab: &Lab,
+        addresses: [&str; 2],
+        behaviour: impl Fn(u16) -> Answer + Send + 'static,
+    ) -> Self {
+        let addresses = addresses.map(|address| address.parse::<IpAddr>().expect("an address"));
+        let [socket, other] = lab.enter("remote", || {
             for version in ["ipv4/icmp_echo_ignore_all", "ipv6/icmp/echo_ignore_all"] {
                 fs::write(format!("/proc/sys/net/{version}"), "1").expect("a setting");
             }
-            open(address).expect("a raw socket")
+            addresses.map(|address| open(address).expect("a raw socket"))
         });
         let is_done = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&is_done);
-        let mut session = Session { socket, delayed: Vec::new(), held: Vec::new() };
+        let mut session = Session { socket, other, delayed: Vec::new(), held: Vec::new() };
         let thread = thread::spawn(move || {
             while !until.load(Ordering::Relaxed) {
                 session.turn(&behaviour);
@@ -97,11 +121,13 @@ fn open(address: IpAddr) -> io::Result<UdpSocket> {
 struct Reply {
     due: Instant,
     to: SocketAddr,
+    by_other: bool,
     message: Vec<u8>,
 }
 
 struct Session {
     socket: UdpSocket,
+    other: UdpSocket,
     delayed: Vec<Reply>,
     /// Those that are sent behind the next.
     held: Vec<Reply>,
@@ -138,6 +164,7 @@ impl Session {
         }
         let answer = behaviour(u16::from_be_bytes([header[6], header[7]]));
         let mut message = [&[reply, 0, 0, 0], &header[4..], &payload[..payload.len().min(answer.payload)]].concat();
+        (answer.alter)(&mut message[8..]);
         if from.is_ipv4() {
             // Of ICMPv6 the kernel computes it.
             let checksum = !sum_bytes(&message);
@@ -146,7 +173,12 @@ impl Session {
 
         let released = mem::take(&mut self.held);
         for _ in 0..answer.copies {
-            let reply = Reply { due: Instant::now() + answer.delay, to: from, message: message.clone() };
+            let reply = Reply {
+                due: Instant::now() + answer.delay,
+                to: from,
+                by_other: answer.by_other,
+                message: message.clone(),
+            };
             if answer.behind_next {
                 self.held.push(reply);
             } else if answer.delay.is_zero() {
@@ -159,6 +191,7 @@ impl Session {
     }
 
     fn send(&self, reply: &Reply) {
-        self.socket.send_to(&reply.message, reply.to).expect("send a reply");
+        let socket = if reply.by_other { &self.other } else { &self.socket };
+        socket.send_to(&reply.message, reply.to).expect("send a reply");
     }
 }
