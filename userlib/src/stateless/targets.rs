@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::ranges::{Range, Ranges};
 
-/// Addresses by position. They are kept as ranges, with 24 bytes for each, however many addresses are in it.
+/// Addresses by position. They are kept as ranges, with at most 40 bytes for each, however many addresses are in it.
 ///
 /// ```
 /// use instamp::stateless::{Targets, parse_prefix};
@@ -23,8 +23,8 @@ use super::ranges::{Range, Ranges};
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Targets {
-    ipv4: Positions,
-    ipv6: Positions,
+    ipv4: Positions<u32>,
+    ipv6: Positions<u128>,
 }
 
 /// More addresses than a run can have.
@@ -87,10 +87,13 @@ impl Targets {
     pub fn get(&self, position: u64) -> Option<IpAddr> {
         match position.checked_sub(self.ipv4.len()) {
             None => {
-                let bits = u32::try_from(self.ipv4.get(position)?).ok()?;
-                Some(IpAddr::V4(Ipv4Addr::from_bits(bits)))
+                let (first, behind) = self.ipv4.get(position)?;
+                Some(IpAddr::V4(Ipv4Addr::from_bits(first + u32::try_from(behind).ok()?)))
             }
-            Some(position) => Some(IpAddr::V6(Ipv6Addr::from_bits(self.ipv6.get(position)?))),
+            Some(position) => {
+                let (first, behind) = self.ipv6.get(position)?;
+                Some(IpAddr::V6(Ipv6Addr::from_bits(first + u128::from(behind))))
+            }
         }
     }
 }
@@ -120,33 +123,54 @@ impl Split {
 
 /// Ranges whose numbers can be found by their position.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Positions {
-    first: Box<[u128]>,
-    /// The position behind the range's last number.
-    end: Box<[u64]>,
+struct Positions<A> {
+    ranges: Box<[Placed<A>]>,
+    /// For every 2^`shift` positions, where the search for their ranges begins: so it is short, and touches few places in memory.
+    hints: Box<[usize]>,
+    shift: u32,
 }
 
-impl Positions {
-    /// Of at most 2^64 - 1 numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Placed<A> {
+    first: A,
+    /// The position behind the range's last number.
+    end: u64,
+}
+
+impl<A: TryFrom<u128> + Copy> Positions<A> {
+    /// Of at most 2^64 - 1 numbers, each of which is an `A`.
     fn of(ranges: &Ranges) -> Self {
-        let first = ranges.iter().map(|range| range.first).collect();
-        let mut behind = 0;
-        let end = ranges.iter().map(|range| {
-            behind += u64::try_from(range.last - range.first).expect("the caller has counted them") + 1;
-            behind
+        let mut end = 0;
+        let placed = ranges.iter().map(|range| {
+            end += u64::try_from(range.last - range.first).expect("the caller has counted them") + 1;
+            let Ok(first) = A::try_from(range.first) else { unreachable!("the caller has made them of such") };
+            Placed { first, end }
         });
-        let end = end.collect();
-        Self { first, end }
+        let ranges: Box<[Placed<A>]> = placed.collect();
+        let shift = (end / (ranges.len() as u64).max(1)).max(1).ilog2() + 1;
+        let mut hints = Vec::with_capacity(ranges.len());
+        for (range, placed) in ranges.iter().enumerate() {
+            // Up to the last of the parts that begin in this range.
+            let begun = (placed.end - 1) >> shift;
+            while hints.len() as u64 <= begun {
+                hints.push(range);
+            }
+        }
+        Self { ranges, hints: hints.into(), shift }
     }
 
     fn len(&self) -> u64 {
-        self.end.last().copied().unwrap_or(0)
+        self.ranges.last().map_or(0, |range| range.end)
     }
 
-    fn get(&self, position: u64) -> Option<u128> {
-        let range = self.end.partition_point(|end| *end <= position);
-        let begin = range.checked_sub(1).map_or(0, |before| self.end[before]);
-        Some(self.first.get(range)? + u128::from(position - begin))
+    /// The first number of a position's range, and how far behind that its own is.
+    fn get(&self, position: u64) -> Option<(A, u64)> {
+        let hint = usize::try_from(position >> self.shift).ok()?;
+        let from = *self.hints.get(hint)?;
+        let to = self.hints.get(hint + 1).map_or(self.ranges.len(), |range| range + 1);
+        let range = from + self.ranges.get(from..to)?.partition_point(|range| range.end <= position);
+        let begin = range.checked_sub(1).map_or(0, |before| self.ranges[before].end);
+        Some((self.ranges.get(range)?.first, position - begin))
     }
 }
 
@@ -270,6 +294,33 @@ mod tests {
         {
             assert_eq!(parse_prefix(text), Err(PrefixError::Length(text.to_owned(), most)));
         }
+    }
+
+    /// Ranges of all sizes, the small ones in heaps.
+    #[test]
+    fn every_position_is_found() {
+        let ipv6 =
+            (0..500_u128).map(|number| IpNet::from(IpAddr::V6((number * 3).into()))).chain([net("2001:db8::/81")]);
+        let singles = (0..3_000_u32).map(|number| 0x0900_0000 + number * 2);
+        let ipv4 =
+            singles.map(|bits| IpNet::from(IpAddr::V4(bits.into()))).chain([net("8.0.0.0/20"), net("9.1.0.0/16")]);
+        let targets = Targets::new(&ipv4.chain(ipv6).collect::<Vec<_>>(), &[]).expect("not too many");
+        assert_eq!(targets.ipv4_len(), (1 << 12) + 3_000 + (1 << 16));
+        for (ranges, hints) in [
+            (targets.ipv4.ranges.len(), targets.ipv4.hints.len()),
+            (targets.ipv6.ranges.len(), targets.ipv6.hints.len()),
+        ] {
+            assert!(hints <= ranges, "{hints} hints for {ranges} ranges");
+        }
+        let mut last = None;
+        for position in (0..targets.ipv4_len() + 1_000).chain(targets.len() - 1_000..targets.len()) {
+            let address = targets.get(position);
+            assert!(address > last, "{position}: {address:?} behind {last:?}");
+            last = address;
+        }
+        assert_eq!(targets.get((1 << 12) + 2_999), Some("9.0.23.110".parse().expect("an address")));
+        assert_eq!(last, Some("2001:db8::7fff:ffff:ffff".parse().expect("an address")));
+        assert_eq!(targets.get(targets.len()), None);
     }
 
     fn near() -> impl Strategy<Value = Vec<IpNet>> {
