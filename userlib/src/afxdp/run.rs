@@ -32,10 +32,18 @@ use crate::{
     time_namespace::MonotonicOffset,
 };
 
-/// Duplicates are recognized among the last 4 million probes at least, in 8 MB.
-const WINDOW: u64 = 1 << 22;
+/// Answers are known of the last 4 million probes at least, in 2 MB, ...
+const LEAST_WINDOW: u64 = 1 << 22;
+/// ... and of no more than 500 million, in 256 MB.
+const MOST_WINDOW: u64 = 1 << 29;
 /// The card's transmit times wait for the replies of so many probes of a queue.
 const NIC_TX_TIMES: u64 = 1 << 16;
+
+/// How many probes may be under way in time: of fewer, replies in time would be too old to be told from repeated ones.
+fn window(rate: Option<NonZeroU64>, timeout: Duration) -> u64 {
+    let under_way = rate.map_or(0, |rate| u128::from(rate.get()).saturating_mul(timeout.as_millis()) / 1_000);
+    u64::try_from(under_way).unwrap_or(u64::MAX).clamp(LEAST_WINDOW, MOST_WINDOW)
+}
 
 /// What a run does.
 #[derive(Clone, Debug)]
@@ -131,7 +139,7 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
             random.random(),
             u64::try_from(options.timeout.as_nanos()).unwrap_or(u64::MAX),
             transport.site(),
-            Window::new(WINDOW),
+            Window::new(window(options.rate, options.timeout)),
             facts.queues,
         ));
         let (steering, channels) = transport.into_parts();
@@ -216,5 +224,19 @@ impl<S> Drop for StatelessRun<S> {
             // Its error has nobody to go to.
             let _: thread::Result<_> = worker.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_has_room_for_what_is_under_way() {
+        let of = |rate, seconds| window(NonZeroU64::new(rate), Duration::from_secs(seconds));
+        assert_eq!(of(0, 3_600), LEAST_WINDOW);
+        assert_eq!(of(100_000, 1), LEAST_WINDOW);
+        assert_eq!(of(1_000_000, 10), 10_000_000);
+        assert_eq!(of(u64::MAX, u64::MAX), MOST_WINDOW);
     }
 }
