@@ -41,10 +41,11 @@ impl Lengths {
     }
 }
 
-/// The most groups: with some 15 KB for each, all of them take 60 MB.
+/// The most groups: with some 15 KB for each, all of them take 60 MB, once for each queue.
 const MOST: usize = 4096;
 
-/// All groups, and one more for what has no group of its own since there are too many.
+/// All groups, and one more for what has no group of its own since there are too many: those are of the highest prefixes, whoever comes
+/// first. So a group that one worker has left is complete, whatever the others have seen.
 pub(super) struct Groups {
     lengths: Lengths,
     groups: BTreeMap<IpNet, Group>,
@@ -101,13 +102,21 @@ impl Groups {
     }
 
     fn of(&mut self, target: IpAddr) -> &mut Group {
-        let is_full = self.groups.len() >= MOST;
-        match self.lengths.prefix_of(target) {
-            Some(prefix) if !is_full || self.groups.contains_key(&prefix) => {
-                self.groups.entry(prefix).or_insert_with(Group::new)
+        let Some(prefix) = self.lengths.prefix_of(target) else { return self.others() };
+        if !self.groups.contains_key(&prefix) && self.groups.len() >= MOST {
+            match self.groups.last_entry() {
+                Some(highest) if *highest.key() > prefix => {
+                    let left_out = highest.remove();
+                    self.others().merge(&left_out);
+                }
+                _ => return self.others(),
             }
-            _ => self.others.get_or_insert_with(Group::new),
         }
+        self.groups.entry(prefix).or_insert_with(Group::new)
+    }
+
+    fn others(&mut self) -> &mut Group {
+        self.others.get_or_insert_with(Group::new)
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
@@ -115,7 +124,7 @@ impl Groups {
             self.of(prefix.addr()).merge(group);
         }
         if let Some(others) = &other.others {
-            self.others.get_or_insert_with(Group::new).merge(others);
+            self.others().merge(others);
         }
     }
 
@@ -168,12 +177,27 @@ mod tests {
     #[test]
     fn there_are_not_more_than_the_most() {
         let mut groups = groups("32");
-        for number in 0..u32::try_from(MOST).expect("few") + 3 {
+        let most = u32::try_from(MOST).expect("few");
+        for number in (0..most + 3).rev() {
             groups.sent(IpAddr::V4(number.into()));
         }
         groups.sent(IpAddr::V4(0.into()));
         let sent = sent(&groups);
         assert_eq!((sent.len(), sent[0].1), (MOST + 1, 2));
+        assert_eq!(sent[MOST - 1], (format!("{}/32", std::net::Ipv4Addr::from(most - 1)), 1));
         assert_eq!(sent[MOST], ("others".to_owned(), 3));
+    }
+
+    #[test]
+    fn however_workers_share_the_probes_groups_are_complete() {
+        let all = u32::try_from(2 * MOST).expect("few");
+        // Each address twice, once by each of two workers that begin at different ends.
+        let [mut one, mut other] = [(); 2].map(|()| groups("32"));
+        (0..all).for_each(|number| one.sent(IpAddr::V4(number.into())));
+        (0..all).rev().for_each(|number| other.sent(IpAddr::V4(number.into())));
+        one.merge(&other);
+        let sent = sent(&one);
+        assert!(sent[..MOST].iter().all(|(_, sent)| *sent == 2));
+        assert_eq!(sent[MOST], ("others".to_owned(), u64::from(all)));
     }
 }
