@@ -1,6 +1,6 @@
 //! One JSON object a line, as users' programs read it.
 
-use std::{io, net::IpAddr};
+use std::{collections::BTreeMap, io, net::IpAddr};
 
 use instamp::{
     afxdp::{Counts, Facts, Reply, Verdict},
@@ -75,6 +75,8 @@ enum Line<'a> {
         sent: u64,
         received: u64,
         corrected: u64,
+        /// By the reason.
+        uncorrected: &'a BTreeMap<&'static str, u64>,
         duplicates: u64,
         forged: u64,
         late: u64,
@@ -187,6 +189,7 @@ pub(super) fn summary(out: &mut impl io::Write, summary: &Summary) -> io::Result
             sent,
             received,
             corrected,
+            uncorrected: &tally.uncorrected,
             duplicates,
             forged,
             late,
@@ -255,7 +258,7 @@ mod tests {
     fn summary_line() {
         let line = line(|out| summary(out, &samples::summary()));
         let expected = concat!(
-            r#"{"type":"summary","sent":4,"received":3,"corrected":2,"duplicates":1,"forged":5,"late":1,"from_others":0,"#,
+            r#"{"type":"summary","sent":4,"received":3,"corrected":2,"uncorrected":{"no-reply-stamp":1},"duplicates":1,"forged":5,"late":1,"from_others":0,"#,
             r#""unroutable":2,"unresolved":0,"dropped":7,"loss":0.25,"elapsed_ns":1500000000,"#,
         );
         assert!(line.starts_with(expected), "{line}");

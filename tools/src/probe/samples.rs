@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use instamp::{
-    Bound, Clock, Hook, Phase, Record,
+    Bound, Clock, Hook, Phase, Record, Uncorrected,
     afxdp::{Counts, Reply, Verdict},
     prober::Stamps,
 };
@@ -44,6 +44,7 @@ pub(super) fn summary() -> Summary {
         groups.sent(reply().target);
         groups.count(&reply());
     }
+    tally.count(&Reply { correction: Err(Uncorrected::NoReplyStamp), ..reply() });
     let counts = Counts {
         sent: 4,
         received: 3,

@@ -1,11 +1,15 @@
 //! What came of the probes, as one worker has seen it.
 
+use std::collections::BTreeMap;
+
 use instamp::afxdp::{Reply, Verdict};
 
 use crate::distribution::Distribution;
 
 /// Over first answers in time.
 pub(super) struct Tally {
+    /// Those that could not be corrected, by the reason.
+    pub(super) uncorrected: BTreeMap<&'static str, u64>,
     pub(super) rtt: Distribution,
     /// Of corrected ones, like those that follow.
     pub(super) net: Distribution,
@@ -20,7 +24,7 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new() -> Self {
         let [rtt, net, rx_stack, remote, forward, backward] = [(); 6].map(|()| Distribution::new());
-        Self { rtt, net, rx_stack, remote, forward, backward }
+        Self { uncorrected: BTreeMap::new(), rtt, net, rx_stack, remote, forward, backward }
     }
 
     pub(super) fn count(&mut self, reply: &Reply) {
@@ -28,7 +32,10 @@ impl Tally {
             return;
         }
         self.rtt.record(reply.rtt_ns);
-        let Ok(correction) = &reply.correction else { return };
+        let correction = match &reply.correction {
+            Ok(correction) => correction,
+            Err(reason) => return *self.uncorrected.entry(reason.name()).or_default() += 1,
+        };
         self.net.record(correction.net_ns);
         self.rx_stack.record(correction.rx_stack_ns);
         if let Some(remote) = correction.remote_ns.filter(|remote| *remote != 0) {
@@ -41,6 +48,9 @@ impl Tally {
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
+        for (reason, count) in &other.uncorrected {
+            *self.uncorrected.entry(reason).or_default() += count;
+        }
         self.rtt.merge(&other.rtt);
         self.net.merge(&other.net);
         self.rx_stack.merge(&other.rx_stack);

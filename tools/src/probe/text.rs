@@ -51,7 +51,11 @@ pub(super) fn summary(out: &mut impl Write, summary: &Summary) -> io::Result<()>
             writeln!(out, "{name} p50/p90/p99 = {p50}/{p90}/{p99}")?;
         }
     }
-    writeln!(out, "corrected {corrected} of {received}")
+    write!(out, "corrected {corrected} of {received}")?;
+    for (reason, count) in &tally.uncorrected {
+        write!(out, ", {reason} {count}")?;
+    }
+    writeln!(out)
 }
 
 /// What is counted apart.
