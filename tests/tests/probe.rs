@@ -88,11 +88,7 @@ fn replies_that_are_late_doubled_forged_or_of_others_are_counted_apart() {
         let _responder = Responder::start_with_other(&lab, [Lab::REMOTE, "10.99.0.3"], hostile);
         let run = Run::probe(&lab, &["-c", "100", "-r", "100", "-W", "0.5", Lab::REMOTE]);
         let counts = ["sent", "received", "corrected", "duplicates", "forged", "late", "from_others", "dropped"];
-        assert_eq!(
-            counts.map(|name| run.count(name)),
-            [100, 65, 65, 20, 30, 5, 10, 0],
-            "attached: {attached}"
-        );
+        assert_eq!(counts.map(|name| run.count(name)), [100, 65, 65, 20, 30, 5, 10, 0], "attached: {attached}");
         for reply in run.replies() {
             let index = u16::try_from(number(reply, "index")).expect("small");
             let kind = index % 10;

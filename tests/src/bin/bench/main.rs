@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod added;
+mod afxdp;
 mod clock;
 mod cost;
 mod driver_tx;
@@ -22,7 +23,7 @@ use instamp_tests::privilege;
 #[derive(Parser)]
 struct Cli {
     /// What to measure
-    #[arg(value_enum, default_values_t = [Part::Cost, Part::Accuracy, Part::Added, Part::Flood, Part::Clock])]
+    #[arg(value_enum, default_values_t = [Part::Cost, Part::Accuracy, Part::Added, Part::Flood, Part::Clock, Part::Afxdp])]
     parts: Vec<Part>,
 }
 
@@ -36,6 +37,10 @@ enum Part {
     Added,
     /// Share of replies corrected, and exactness, beside flooding containers
     Flood,
+    /// Probing past the stack: round trips a second and what they take beside other tools, evenness, exactness
+    Afxdp,
+    /// The same for ten million probes: a minute or two
+    Endurance,
     /// Time to convert a hardware time, to publish the model that it is done with, and to make it
     Clock,
 }
@@ -55,6 +60,8 @@ fn main() -> ExitCode {
             Part::Accuracy => accuracy::measure(),
             Part::Added => added::measure(),
             Part::Flood => flood::measure(),
+            Part::Afxdp => afxdp::measure(),
+            Part::Endurance => afxdp::endure(),
             Part::Clock => {
                 clock::measure();
                 sync::measure();
