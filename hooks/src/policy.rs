@@ -133,8 +133,7 @@ impl From<Key> for Prefix {
     }
 }
 
-/// For what the user has named a network. The map keeps this too, in bits at which the programs do not look: by standing
-/// alone, an update could not tell what was named from the host's addresses, nor from what a network has of another.
+/// For what the user has named a network. The map keeps this too, in bits of their own: by standing alone, an update could not tell what was named from the host's addresses, nor from what a network has of another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Named {
     Source,
@@ -146,7 +145,7 @@ impl Named {
 
     const fn bit(self) -> u32 {
         match self {
-            Self::Source => 1 << 8,
+            Self::Source => Standing::MEASURED_FOR,
             Self::Respond => 1 << 9,
         }
     }

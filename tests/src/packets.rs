@@ -204,15 +204,27 @@ impl<R: Rng> Generator<R> {
     ///
     /// There are none, or none of the addresses is of the same version.
     pub fn reply(&mut self, probers: &[IpAddr]) -> Vec<u8> {
-        let prober = *probers.choose(&mut self.random).expect("a prober");
-        let same: Vec<_> = self.addresses.iter().filter(|address| address.is_ipv4() == prober.is_ipv4()).collect();
-        let target = **same.choose(&mut self.random).expect("an address");
+        self.whole(probers, Phase::Reply)
+    }
+
+    /// The next whole request to one of `targets`, likewise.
+    ///
+    /// # Panics
+    ///
+    /// As above.
+    pub fn request(&mut self, targets: &[IpAddr]) -> Vec<u8> {
+        self.whole(targets, Phase::Request)
+    }
+
+    fn whole(&mut self, destinations: &[IpAddr], phase: Phase) -> Vec<u8> {
+        let destination = *destinations.choose(&mut self.random).expect("a destination");
+        let same: Vec<_> = self.addresses.iter().filter(|address| address.is_ipv4() == destination.is_ipv4()).collect();
+        let source = **same.choose(&mut self.random).expect("an address");
         let mut frame = self.probe();
         frame.application.truncate(frame.application.len() / 2 * 2);
         // Those that are no fragments.
         frame.extras.ipv6_extensions.retain(|(kind, _)| matches!(kind, 0 | 43 | 60));
-        let reply = Frame { source: target, destination: prober, phase: Phase::Reply, ..frame };
-        let mut bytes = reply.bytes();
+        let mut bytes = Frame { source, destination, phase, ..frame }.bytes();
         bytes.resize(bytes.len().max(*self.lengths.start()), 0);
         bytes
     }

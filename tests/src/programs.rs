@@ -13,7 +13,7 @@ use aya::{
 use instamp_clockmap::Writer;
 use instamp_hooks::Objects;
 use instamp_trailer::{
-    Address, Clock, Hook, Refusal, Run as ProbingRun, RunKey, Sent, SentKey, Site, Standing,
+    Address, Clock, Hook, Reflect, Reflection, Refusal, Run as ProbingRun, RunKey, Sent, SentKey, Site, Standing,
     in_flight::{Entry, Set},
 };
 use object::{
@@ -137,9 +137,13 @@ impl Loaded {
 
     /// Says how an address stands.
     pub fn set_standing(&mut self, address: IpAddr, standing: Standing) {
+        self.set_policy(address, standing.bits());
+    }
+
+    fn set_policy(&mut self, address: IpAddr, bits: u32) {
         let mut map: LpmTrie<_, [u8; 16], u32> =
             self.ebpf.map_mut("POLICY").expect("POLICY").try_into().expect("an LPM trie");
-        map.insert(&Key::new(128, Address::from(address).bytes()), standing.bits(), 0).expect("write POLICY");
+        map.insert(&Key::new(128, Address::from(address).bytes()), bits, 0).expect("write POLICY");
     }
 
     /// Has replies of a run that come in by a receive queue steered to its socket, if there is one.
@@ -155,6 +159,34 @@ impl Loaded {
     pub fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) {
         let mut map: XskMap<_> = self.ebpf.map_mut("SOCKETS").expect("SOCKETS").try_into().expect("of sockets");
         map.set(queue, socket, 0).expect("write SOCKETS");
+    }
+
+    /// Says who reflects, until when, and how much.
+    pub fn set_reflect(&mut self, reflect: Reflect) {
+        let mut map: Array<_, [u8; size_of::<Reflect>()]> =
+            self.ebpf.map_mut("REFLECT").expect("REFLECT").try_into().expect("an array");
+        let bytes: [u8; size_of::<Reflect>()] = reflect.as_bytes().try_into().expect("of its size");
+        map.set(0, bytes, 0).expect("write REFLECT");
+    }
+
+    /// Allows an address to have its requests reflected.
+    pub fn allow(&mut self, address: IpAddr) {
+        let mut map: LpmTrie<_, [u8; 16], u32> =
+            self.ebpf.map_mut("ALLOW").expect("ALLOW").try_into().expect("an LPM trie");
+        map.insert(&Key::new(128, Address::from(address).bytes()), 1, 0).expect("write ALLOW");
+    }
+
+    /// Says that the host only measures for an address.
+    pub fn measure_for(&mut self, address: IpAddr) {
+        self.set_policy(address, Standing::OWN.bits() | Standing::MEASURED_FOR);
+    }
+
+    /// What became of requests to the host.
+    pub fn reflections(&self) -> Vec<(Reflection, u64)> {
+        let map: PerCpuArray<_, u64> =
+            self.ebpf.map("REFLECTED").expect("REFLECTED").try_into().expect("a per-CPU array");
+        let count = |reflection: Reflection| map.get(&(reflection as u32), 0).expect("read REFLECTED").iter().sum();
+        Reflection::ALL.map(|reflection| (reflection, count(reflection))).into()
     }
 
     /// Packets stamped, and packets refused by reason.

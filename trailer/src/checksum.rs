@@ -48,6 +48,13 @@ pub fn absorb(complement: u16, old: u16, new: u16) -> u16 {
     }
 }
 
+/// The checksum that takes the place of `checksum` when a word that it covers changes from `old` to `new`
+/// ([RFC 1624](https://www.rfc-editor.org/rfc/rfc1624), equation 3).
+#[inline(always)]
+pub fn replace(checksum: u16, old: u16, new: u16) -> u16 {
+    !fold(u32::from(!checksum) + u32::from(!old) + u32::from(new))
+}
+
 /// Folds the carries of up to 65,536 words back in.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "two folds leave at most 0xffff")]
@@ -83,9 +90,20 @@ mod tests {
         }
 
         #[test]
+
         fn bytes_sum_as_their_words_one_by_one(bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0xff)], 0..3_000)) {
             let word = |pair: &[u8]| u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]);
             prop_assert_eq!(sum_bytes(&bytes), bytes.chunks(2).fold(0, |total, pair| add(total, word(pair))));
+        }
+
+        #[test]
+        fn a_checksum_stays_right_when_a_word_changes(words: [u16; 6], new: u16) {
+            let checksum = !sum(words);
+            let mut changed = words;
+            changed[3] = new;
+            let replaced = replace(checksum, words[3], new);
+            // 0 and 0xffff are the same number.
+            prop_assert_eq!(add(sum(changed), replaced) % 0xffff, 0);
         }
 
         #[test]

@@ -41,6 +41,9 @@ impl Standing {
     /// Its requests to this host, and the replies to them, may be stamped.
     pub const RESPOND: Self = Self(2);
 
+    /// The bit by which the programs' policy map tells the networks for which this host only measures.
+    pub const MEASURED_FOR: u32 = 1 << 8;
+
     /// The standing that the programs' policy map holds as this number.
     #[inline(always)]
     pub const fn from_bits(bits: u32) -> Self {
@@ -71,6 +74,12 @@ pub trait Host {
 
     /// What its policy says about `address`.
     fn standing(&self, address: Address) -> Standing;
+
+    /// Whether `address` is the host's own, so that it answers for it: not one of those for which it only measures. By default all of
+    /// [`Standing::OWN`] are.
+    fn answers_for(&self, address: Address) -> bool {
+        self.standing(address).is(Standing::OWN)
+    }
 
     /// The time by `clock` in nanoseconds, or `None` where the host does not have that clock.
     fn now_ns(&self, clock: Clock) -> Option<u64>;

@@ -12,6 +12,7 @@
 //! | [`wire`] | the records and the footer, byte by byte |
 //! | [`locate()`] | from the frame to the trailer, or the reason why there is none |
 //! | [`stamp()`] | who may be stamped, where there is room, what is written |
+//! | [`reflect()`] | requests that become replies where they arrive, with both stamps |
 //! | [`RunKey`] | of which run of a stateless prober a probe is, and which replies go past the stack |
 //! | [`in_flight`] | the table of requests that have left, for what becomes known of them only then |
 //! | [`checksum`] | one's-complement sums, and the complement that keeps a message's sum what it was |
@@ -25,6 +26,7 @@ mod host;
 pub mod in_flight;
 mod locate;
 mod packet;
+mod reflect;
 mod refusal;
 mod run;
 mod stamp;
@@ -35,6 +37,7 @@ pub use host::{Host, Site, Standing};
 pub use in_flight::{Sent, SentKey};
 pub use locate::{End, Probe, locate, locate_network};
 pub use packet::{Packet, View};
+pub use reflect::{Mirror, Reflect, Reflection, reflect};
 pub use refusal::Refusal;
 pub use run::{Run, RunKey, is_steered};
 pub use stamp::{Allowed, Passage, stamp, stamp_located, stamp_nic_rx};

@@ -68,20 +68,22 @@ pub struct Run {
 /// its first record, which is of the application.
 #[inline(always)]
 pub fn is_steered<P: Packet + ?Sized>(packet: &P, probe: &Probe, run: RunKey) -> bool {
-    probe.phase == Phase::Reply && is_of_run(packet, probe, run) == Some(true)
+    probe.phase == Phase::Reply && is_of_run(packet, probe.footer_offset, run) == Some(true)
 }
 
 /// `None` where the packet ends before.
-#[inline(always)]
-fn is_of_run<P: Packet + ?Sized>(packet: &P, probe: &Probe, run: RunKey) -> Option<bool> {
+///
+/// A function of its own, so that other replies do not share its stack.
+#[inline(never)]
+fn is_of_run<P: Packet + ?Sized>(packet: &P, footer_offset: u32, run: RunKey) -> Option<bool> {
     // The key, and the first byte of what is below it.
-    let upper = packet.view::<U32>(probe.footer_offset)?.get();
+    let upper = packet.view::<U32>(footer_offset)?.get();
     if upper >> (u32::BITS - RunKey::BITS) != run.number() {
         return Some(false);
     }
-    let state = *packet.view::<State>(probe.footer_offset + STATE_OFFSET)?;
+    let state = *packet.view::<State>(footer_offset + STATE_OFFSET)?;
     let records = u32::from(state.cap()) * RECORD;
-    let place = *packet.view::<u8>(probe.footer_offset.checked_sub(records)?)?;
+    let place = *packet.view::<u8>(footer_offset.checked_sub(records)?)?;
     Some(state.used() != 0 && place & Hook::BITS == Hook::APP_TX.number())
 }
 

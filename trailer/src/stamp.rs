@@ -18,21 +18,19 @@ pub struct Passage {
     pub passed_ns: Option<u64>,
     /// When the card received it, by the card's clock; 0 where it has not told. `None` at hooks that do not ask.
     pub nic_rx_ns: Option<u64>,
-    /// Whether it is a reply that goes past the stack, as its request did: of that the kernel knows nothing.
-    pub is_steered: bool,
 }
 
 impl From<Hook> for Passage {
     /// At this hook, now.
     #[inline(always)]
     fn from(hook: Hook) -> Self {
-        Self { hook, passed_ns: None, nic_rx_ns: None, is_steered: false }
+        Self { hook, passed_ns: None, nic_rx_ns: None }
     }
 }
 
 /// Whose probe it is, seen from the stamping host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Owner {
+pub(crate) enum Owner {
     Local,
     Remote,
 }
@@ -110,11 +108,54 @@ impl Allowed {
         host: &H,
         passage: impl Into<Passage>,
     ) -> Result<(), Refusal> {
+        self.stamp_and_steer(packet, host, passage, |_| false).0
+    }
+
+    /// Likewise, and says whether it goes past the stack: a reply of the host's own that was stamped, or had no room for that, and of
+    /// which `is_steered` says so. Its request has gone past the stack too: nothing is looked for that the kernel knows of it.
+    #[inline(always)]
+    pub fn stamp_and_steer<P: Packet + ?Sized, H: Host>(
+        &self,
+        packet: &mut P,
+        host: &H,
+        passage: impl Into<Passage>,
+        is_steered: impl FnOnce(&P) -> bool,
+    ) -> (Result<(), Refusal>, bool) {
         let Self { probe, site, owner } = self;
         let passage = passage.into();
+        let records = self.stamp_passage(packet, host, passage);
+        // A reply that goes out is on its way to a container: its request has come in here.
+        let is_arrival = passage.hook != Hook::TC_EGRESS;
+        if !is_arrival || probe.phase != Phase::Reply || *owner != Owner::Local {
+            return (records.map(drop), false);
+        }
+        let mut records = match records {
+            Ok(records) => records,
+            Err(refusal) => return (Err(refusal), refusal == Refusal::Full && is_steered(packet)),
+        };
+        if is_steered(packet) {
+            return (Ok(()), true);
+        }
+        if site.keeps_sent != 0 {
+            add_sent(packet, host, site, probe, &mut records);
+        }
+        if let Some(nic_rx_ns) = passage.nic_rx_ns {
+            add_nic_rx(packet, host, site, &mut records, nic_rx_ns);
+        }
+        (Ok(()), false)
+    }
+
+    /// Writes the stamp of the passage itself.
+    #[inline(always)]
+    fn stamp_passage<P: Packet + ?Sized, H: Host>(
+        &self,
+        packet: &mut P,
+        host: &H,
+        passage: Passage,
+    ) -> Result<Records, Refusal> {
+        let Self { probe, site, owner } = self;
         let mut records = Records::of(packet, probe, *owner)?;
         records.require_room(packet)?;
-
         let clock = Clock::from_number(match owner {
             Owner::Local => site.own_clock,
             Owner::Remote => site.respond_clock,
@@ -122,18 +163,7 @@ impl Allowed {
         let time_ns = passed_ns(host, clock, passage.passed_ns).ok_or(Refusal::Policy)?;
         let bound = Bound::from_exponent(site.bound);
         records.append(packet, Record::new(probe.phase, site.point, passage.hook, site.node, clock, bound, time_ns))?;
-
-        // A reply that goes out is on its way to a container: its request has come in here.
-        let is_arrival = passage.hook != Hook::TC_EGRESS;
-        if is_arrival && probe.phase == Phase::Reply && *owner == Owner::Local {
-            if site.keeps_sent != 0 && !passage.is_steered {
-                add_sent(packet, host, site, probe, &mut records);
-            }
-            if let Some(nic_rx_ns) = passage.nic_rx_ns {
-                add_nic_rx(packet, host, site, &mut records, nic_rx_ns);
-            }
-        }
-        Ok(())
+        Ok(records)
     }
 }
 
@@ -246,7 +276,7 @@ fn nic_record<H: Host>(host: &H, site: &Site, phase: Phase, hook: Hook, device_n
 }
 
 /// The records of a probe, for a host to write to.
-struct Records {
+pub(crate) struct Records {
     footer_offset: u32,
     state: State,
     /// How many free records are left alone.
@@ -255,7 +285,7 @@ struct Records {
 
 impl Records {
     #[inline(always)]
-    fn of<P: Packet + ?Sized>(packet: &P, probe: &Probe, owner: Owner) -> Result<Self, Refusal> {
+    pub(crate) fn of<P: Packet + ?Sized>(packet: &P, probe: &Probe, owner: Owner) -> Result<Self, Refusal> {
         let footer_offset = probe.footer_offset;
         let state = *packet.view::<State>(footer_offset + STATE_OFFSET).ok_or(Refusal::Truncated)?;
         // The last free record belongs to the local ingress, without which there is no network time.
@@ -271,22 +301,33 @@ impl Records {
         self.state.cap().saturating_sub(self.state.used())
     }
 
-    /// Where there is no room, the footer says so from then on.
+    #[inline(always)]
+    pub(crate) fn has_room_for(&self, records: u8) -> bool {
+        self.free() >= self.kept + records
+    }
+
     #[inline(always)]
     fn require_room<P: Packet + ?Sized>(&mut self, packet: &mut P) -> Result<(), Refusal> {
-        if self.free() > self.kept {
+        if self.has_room_for(1) {
             return Ok(());
         }
+        self.say_full(packet)?;
+        Err(Refusal::Full)
+    }
+
+    /// Has the footer say from now on that there was no room.
+    #[inline(always)]
+    pub(crate) fn say_full<P: Packet + ?Sized>(&mut self, packet: &mut P) -> Result<(), Refusal> {
         if let Some(full) = self.state.into_full() {
             packet.write(self.footer_offset + STATE_OFFSET, full.with_end()).ok_or(Refusal::Unwritable)?;
             self.state = full;
         }
-        Err(Refusal::Full)
+        Ok(())
     }
 
     /// Writes `new` to the first free record.
     #[inline(always)]
-    fn append<P: Packet + ?Sized>(&mut self, packet: &mut P, new: Record) -> Result<(), Refusal> {
+    pub(crate) fn append<P: Packet + ?Sized>(&mut self, packet: &mut P, new: Record) -> Result<(), Refusal> {
         self.require_room(packet)?;
         let state_offset = self.footer_offset + STATE_OFFSET;
         let record_offset = self.footer_offset - u32::from(self.free()) * RECORD;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use instamp_trailer::{
-    Address, Bound, Clock, Hook, Host, Passage, Phase, Record, Refusal, Sent, SentKey, Site, Standing, Trailer, stamp,
-    stamp_nic_rx,
+    Address, Allowed, Bound, Clock, Hook, Host, Passage, Phase, Record, Refusal, Sent, SentKey, Site, Standing,
+    Trailer, locate, stamp, stamp_nic_rx,
 };
 
 /// A host with a table of addresses, on which time stands still.
@@ -313,13 +313,24 @@ fn everything_else_passes_untouched() {
 }
 
 #[test]
-fn a_reply_that_goes_past_the_stack_looks_for_no_request() {
+fn own_replies_are_steered_and_look_for_no_request() {
     let mut desk = desk();
     desk.site = desk.site.map(|site| Site { keeps_sent: 1, ..site });
-    let passage = Passage { is_steered: true, ..Hook::XDP_INGRESS.into() };
-    assert_eq!(stamped_by(&desk, &reply(STRANGER, OWN), passage).expect("stamped").len(), 3);
+    let steer = |frame: &Frame, hook| {
+        let mut bytes = frame.bytes();
+        let probe = locate(bytes.as_slice()).expect("a probe");
+        let allowed = Allowed::by(bytes.as_slice(), &desk, &probe, hook).expect("allowed");
+        allowed.stamp_and_steer(bytes.as_mut_slice(), &desk, hook, |_| true)
+    };
+    let own = reply(STRANGER, OWN);
+    let full = Frame { counts: 0x44, ..own.clone() };
+    assert_eq!(steer(&own, Hook::XDP_INGRESS), (Ok(()), true));
+    assert_eq!(steer(&full, Hook::XDP_INGRESS), (Err(Refusal::Full), true));
+    assert_eq!(steer(&request(OWN, STRANGER), Hook::XDP_INGRESS), (Ok(()), false));
+    assert_eq!(steer(&reply(OWN, RESPONDED), Hook::XDP_INGRESS), (Ok(()), false), "another's");
+    assert_eq!(steer(&own, Hook::TC_EGRESS), (Ok(()), false), "on its way to a container");
     assert_eq!(desk.counts.take(), []);
-    stamped_by(&desk, &reply(STRANGER, OWN), Hook::XDP_INGRESS).expect("stamped");
+    stamped_by(&desk, &own, Hook::XDP_INGRESS).expect("stamped");
     assert_eq!(desk.counts.take(), [(Hook::DRIVER_TX, Err(Refusal::Absent))]);
 }
 

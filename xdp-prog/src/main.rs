@@ -2,18 +2,20 @@
 #![no_std]
 #![no_main]
 
+mod reflect;
 mod steer;
 
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::xdp_action::XDP_PASS,
+    bindings::xdp_action::{XDP_PASS, XDP_TX},
     helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes},
     macros::xdp,
     programs::XdpContext,
 };
-use instamp_bpf_common::{Buffer, run_steered, run_steering};
+use instamp_bpf_common::{Buffer, Way, run_reflecting, run_steered, run_steering};
 use instamp_trailer::Hook;
+use reflect::Lease;
 
 /// Stamps probes, and passes every packet but the replies that are steered to a socket.
 #[xdp(frags)]
@@ -29,6 +31,19 @@ pub(crate) fn xdp_steer(context: XdpContext) -> u32 {
     match steer::run(&frame.0) {
         Some(run) if run_steered(&frame, Hook::XDP_INGRESS, run) => steer::redirect(&frame.0),
         _ => XDP_PASS,
+    }
+}
+
+/// Turns requests to this host round while a process asks for that. What it does not, it treats as `xdp_ingress` does; or passes, where it
+/// is not in the place of that.
+#[xdp(frags)]
+pub(crate) fn xdp_reflect(context: XdpContext) -> u32 {
+    let frame = Frame(context);
+    let run = || steer::run(&frame.0);
+    match run_reflecting(&frame, Hook::XDP_INGRESS, run, Lease::now, reflect::count, reflect::stamps()) {
+        Way::Stack => XDP_PASS,
+        Way::Socket => steer::redirect(&frame.0),
+        Way::Back => XDP_TX,
     }
 }
 

@@ -6,8 +6,7 @@ use hwtstamp::{Monotonic, SystemClock as _};
 use instamp_clockmap::{Model, State};
 use instamp_hooks::Objects;
 use instamp_trailer::{
-    Allowed, Hook, Passage, Refusal, RunKey, Sent, SentKey, Site, is_steered, locate, stamp, stamp_located,
-    stamp_nic_rx,
+    Allowed, Hook, Passage, Refusal, RunKey, Sent, SentKey, Site, is_steered, locate, stamp, stamp_nic_rx,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
@@ -228,16 +227,16 @@ impl Comparison {
     /// Where steered replies look for no request.
     fn native_steering(&self, frame: &mut [u8]) -> Result<(), Refusal> {
         let probe = locate(frame)?;
-        let is_steered = is_steered(frame, &probe, run());
-        let passage = Passage { is_steered, ..Hook::XDP_INGRESS.into() };
-        stamp_located(frame, &self.twin, &probe, passage)
+        let allowed = Allowed::by(frame, &self.twin, &probe, Hook::XDP_INGRESS)?;
+        let is_steered = |frame: &[u8]| is_steered(frame, &probe, run());
+        allowed.stamp_and_steer(frame, &self.twin, Hook::XDP_INGRESS, is_steered).0
     }
 
     /// Where all others are passed.
     fn native_steered(&self, frame: &mut [u8]) -> Option<Result<(), Refusal>> {
         let probe = locate(frame).ok().filter(|probe| is_steered(frame, probe, run()))?;
         let allowed = Allowed::by(frame, &self.twin, &probe, Hook::XDP_INGRESS).ok().filter(Allowed::is_own)?;
-        Some(allowed.stamp(frame, &self.twin, Passage { is_steered: true, ..Hook::XDP_INGRESS.into() }))
+        Some(allowed.stamp(frame, &self.twin, Hook::XDP_INGRESS))
     }
 
     /// Requests that have left, to some of which this frame may be the reply.

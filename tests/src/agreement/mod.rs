@@ -1,11 +1,13 @@
 //! The loaded programs and the native routine do the same to the same packets, byte for byte.
 
 mod late;
+mod reflecting;
 mod twin;
 
 use std::{collections::HashMap, net::IpAddr, ops::RangeInclusive};
 
 pub use late::{LateProgram, compare_late};
+pub use reflecting::compare_reflecting;
 
 use instamp_hooks::Objects;
 use instamp_trailer::{Hook, Record, Refusal, Site, Standing, locate, stamp, wire::RECORD_LENGTH};

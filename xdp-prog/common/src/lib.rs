@@ -10,7 +10,10 @@ mod packet;
 pub use buffer::Buffer;
 
 use host::{Kernel, count};
-use instamp_trailer::{Allowed, Hook, Passage, Phase, Refusal, RunKey, is_steered, locate, stamp, stamp_nic_rx};
+use instamp_trailer::{
+    Allowed, Hook, Mirror, Passage, Phase, Probe, Reflection, Refusal, RunKey, is_steered, locate, reflect, stamp,
+    stamp_nic_rx,
+};
 use packet::{Copying, InPlace};
 
 /// Stamps the packet with this place and time if it is a probe that may be, and counts what came of it.
@@ -26,13 +29,54 @@ pub fn run<B: Buffer>(buffer: &B, hook: Hook) {
 /// Likewise, and says whether the packet, in one piece, is a steered reply of a run, which is looked for where that can be.
 #[inline(always)]
 pub fn run_steering<B: Buffer>(buffer: &B, hook: Hook, run: impl FnOnce() -> Option<RunKey>) -> bool {
-    let (outcome, is_steered) = match steering(buffer, hook, run) {
-        Err(Refusal::Truncated) if buffer.is_fragmented() => (run_copying(buffer, hook), false),
-        Err(refusal) => (Err(refusal), false),
-        Ok(steered) => steered,
-    };
-    count(hook, outcome);
-    is_steered && is_seen(outcome)
+    steer_located(buffer, hook, run, locate(&InPlace(buffer)))
+}
+
+/// Likewise, but for requests to this host, which it turns round while there is a mirror. What it does not turn round it stamps only
+/// if `stamps`.
+#[inline(always)]
+pub fn run_reflecting<B: Buffer, M: Mirror>(
+    buffer: &B,
+    hook: Hook,
+    run: impl FnOnce() -> Option<RunKey>,
+    mirror: impl Fn() -> Option<M>,
+    count: impl Fn(Reflection),
+    stamps: bool,
+) -> Way {
+    let located = locate(&InPlace(buffer));
+    if let Ok(probe) = &located
+        && probe.phase == Phase::Request
+        && is_turned(buffer, probe, &mirror, &count)
+    {
+        return Way::Back;
+    }
+    if stamps && steer_located(buffer, hook, run, located) { Way::Socket } else { Way::Stack }
+}
+
+/// Turns a request round, and counts what came of it. A function of its own, so that the rest does not share its stack.
+#[inline(never)]
+fn is_turned<B: Buffer, M: Mirror>(
+    buffer: &B,
+    probe: &Probe,
+    mirror: &impl Fn() -> Option<M>,
+    count: &impl Fn(Reflection),
+) -> bool {
+    let Some(mirror) = mirror() else { return false };
+    let is_whole = || !buffer.is_fragmented();
+    let Some(reflection) = reflect(&mut InPlace(buffer), &Kernel, &mirror, probe, is_whole) else { return false };
+    count(reflection);
+    reflection.is_turned()
+}
+
+/// Where a packet goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To the stack.
+    Stack,
+    /// To the socket of its queue.
+    Socket,
+    /// Back to where it came from.
+    Back,
 }
 
 /// Stamps and counts such a reply, and no other packet. Says whether it is one.
@@ -44,37 +88,44 @@ pub fn run_steered<B: Buffer>(buffer: &B, hook: Hook, run: RunKey) -> bool {
         return false;
     }
     let Ok(allowed) = Allowed::by(packet, &Kernel, &probe, hook) else { return false };
-    if !allowed.is_own() {
-        return false;
-    }
-    let outcome = allowed.stamp(packet, &Kernel, Passage { is_steered: true, ..hook.into() });
-    if is_seen(outcome) {
+    let (outcome, is_steered) = allowed.stamp_and_steer(packet, &Kernel, hook, |_| true);
+    if is_steered {
         count(hook, outcome);
     }
-    is_seen(outcome)
+    is_steered
 }
 
-/// What comes of stamping the packet, and whether it is steered; or why it is no probe that may be stamped.
+/// Stamps what was located in place, counts what came of it, and says whether it is steered.
 #[inline(always)]
-fn steering<B: Buffer>(
+fn steer_located<B: Buffer>(
     buffer: &B,
     hook: Hook,
     run: impl FnOnce() -> Option<RunKey>,
-) -> Result<(Result<(), Refusal>, bool), Refusal> {
-    let packet = &mut InPlace(buffer);
-    let probe = locate(packet)?;
-    let allowed = Allowed::by(packet, &Kernel, &probe, hook)?;
-    let is_steered = probe.phase == Phase::Reply
-        && allowed.is_own()
-        && run().is_some_and(|run| is_steered(packet, &probe, run))
-        && !buffer.is_fragmented();
-    Ok((allowed.stamp(packet, &Kernel, Passage { is_steered, ..hook.into() }), is_steered))
+    located: Result<Probe, Refusal>,
+) -> bool {
+    let (outcome, is_steered) = match located.and_then(|probe| stamp_steering(buffer, hook, run, &probe)) {
+        Err(Refusal::Truncated) if buffer.is_fragmented() => (run_copying(buffer, hook), false),
+        Err(refusal) => (Err(refusal), false),
+        Ok(stamped) => stamped,
+    };
+    count(hook, outcome);
+    is_steered
 }
 
-/// Whether it has passed the hook, though there may have been no room to tell so.
+/// What comes of stamping the packet, and whether it is steered; or why it may not be stamped.
 #[inline(always)]
-fn is_seen(outcome: Result<(), Refusal>) -> bool {
-    matches!(outcome, Ok(()) | Err(Refusal::Full))
+fn stamp_steering<B: Buffer>(
+    buffer: &B,
+    hook: Hook,
+    run: impl FnOnce() -> Option<RunKey>,
+    probe: &Probe,
+) -> Result<(Result<(), Refusal>, bool), Refusal> {
+    let packet = &mut InPlace(buffer);
+    let allowed = Allowed::by(packet, &Kernel, probe, hook)?;
+    let is_steered = |packet: &InPlace<'_, B>| {
+        run().is_some_and(|run| is_steered(packet, probe, run)) && !buffer.is_fragmented()
+    };
+    Ok(allowed.stamp_and_steer(packet, &Kernel, hook, is_steered))
 }
 
 /// A function of its own, so that the common case does not share its stack.
