@@ -6,7 +6,6 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{Program, ProgramError, SchedClassifier, Xdp, XdpMode as AyaXdpMode, links::FdLink, loaded_programs},
 };
-use instamp_clockmap::Device;
 use instamp_trailer::{Clock, Site, Standing};
 use nix::errno::Errno;
 
@@ -16,12 +15,14 @@ use crate::{
     card::{self, Offer},
     device::{Here, namespace_number},
     error::{Context as _, cause, errno, failed},
+    loader,
     maps::require_listing,
     netlink::route::{Link, Route},
     nic_rx,
-    pins::{Directory, MAPS, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
+    pins::{Directory, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
     policy::Named,
-    sent::{Requests, SHARED},
+    reflector::{self, XDP_REFLECT},
+    sent::Requests,
     site,
     steering::XDP_STEER,
     sweep::dismantle,
@@ -31,8 +32,6 @@ use crate::{
 /// TC programs that take the place of that for the way in, where the card's times are taken.
 const TC_INGRESS_HANDED: &str = "tc_ingress_handed";
 const TC_INGRESS_NIC_RX: &str = "tc_ingress_nic_rx";
-/// The map with which programs convert times of a card.
-const CLOCK: &str = "CLOCK";
 
 /// The point at which the probes of a host leave it.
 const UPLINK: u8 = 0;
@@ -278,27 +277,13 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Loads objects: the first one makes the maps in the directory, the next one shares them.
     fn loader(&self, sent: &Requests, offer: Option<Offer>) -> Result<EbpfLoader<'static>, Error> {
-        let mut loader = EbpfLoader::new();
-        for name in MAPS {
-            loader.map_pin_path(name, self.directory.pin(name));
-        }
-        for name in SHARED {
-            match sent.shared(name) {
-                Some(pin) => loader.map_pin_path(name, pin),
-                // Nothing writes to it.
-                None => loader.map_max_entries(name, 1),
-            };
-        }
-        if let Some(phc) = offer.and_then(|offer| offer.phc) {
-            match self.pins.clocks().readers(Device::Phc(phc)) {
-                Ok(pin) => _ = loader.map_pin_path(CLOCK, pin),
-                Err(error @ Error::WeakOrder { .. }) => {
-                    (self.announce)(Notice::NoConversion { device: self.device(), words: error.to_string() });
-                }
-                Err(error) => return Err(error),
-            }
+        let mut loader = loader::sharing(self.directory, Some(sent));
+        loader::without_sources(&mut loader);
+        if let Some(phc) = offer.and_then(|offer| offer.phc)
+            && let Err(words) = loader::convert(&mut loader, self.pins, phc)?
+        {
+            (self.announce)(Notice::NoConversion { device: self.device(), words });
         }
         Ok(loader)
     }
@@ -389,8 +374,7 @@ fn ingress_program(ingress: Ingress, nic_rx: NicRx) -> Option<&'static str> {
 
 /// Attaches the XDP program `name` of an object, for as long as there is the link.
 pub(crate) fn attach_xdp(object: &mut Ebpf, name: &str, link: &Link, mode: XdpMode) -> Result<FdLink, Error> {
-    let program: &mut Xdp = program(object, name).context("load the XDP program for", &link.name)?;
-    verified(|| program.load()).context("load the XDP program for", &link.name)?;
+    let program = load_xdp(object, name).context("load the XDP program for", &link.name)?;
     let aya_mode = match mode {
         XdpMode::Native => AyaXdpMode::Driver,
         XdpMode::Generic => AyaXdpMode::Skb,
@@ -400,6 +384,15 @@ pub(crate) fn attach_xdp(object: &mut Ebpf, name: &str, link: &Link, mode: XdpMo
         .and_then(|id| program.take_link(id))
         .map_err(|error| xdp_error(error, link, mode))?;
     FdLink::try_from(attached).context("attach the XDP program to", &link.name)
+}
+
+/// Loads the XDP program `name` of an object, unless it is.
+pub(crate) fn load_xdp<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, ProgramError> {
+    let program: &mut Xdp = program(object, name)?;
+    match verified(|| program.load()) {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
+        Err(error) => Err(error),
+    }
 }
 
 /// How often a program is handed to the verifier.
@@ -443,7 +436,13 @@ pub(crate) fn refuse_foreign_xdp(link: &Link) -> Result<(), Error> {
     let device = link.name.clone();
     let info = loaded_programs().filter_map(Result::ok).find(|info| info.id() == xdp.id);
     let name = info.and_then(|info| info.name_as_str().map(str::to_owned)).unwrap_or_default();
-    Err(if name == XDP_STEER { Error::Occupied { device } } else { Error::ForeignXdp { device, id: xdp.id, name } })
+    Err(match name.as_str() {
+        XDP_STEER => Error::Occupied { device },
+        XDP_REFLECT if let Some(holder) = reflector::holder_of(xdp.id) => {
+            Error::Reflecting { device, process: holder.process, command: holder.command }
+        }
+        _ => Error::ForeignXdp { device, id: xdp.id, name },
+    })
 }
 
 #[cfg(test)]

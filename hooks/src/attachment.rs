@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, fmt};
 use instamp_trailer::{Hook, Refusal, Site, Standing};
 
 use crate::{
-    Error, Prefix, SentCounts, TcMode, Tracing, XdpMode,
+    Error, Prefix, Reflecting, SentCounts, TcMode, Tracing, XdpMode,
     device::Here,
     error::Context as _,
     netlink::route::{Filter, Link},
-    pins::{Directory, PROGRAMS, Pins, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
+    pins::{Directory, PROGRAMS, Pins, REFLECT, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
     policy::Named,
+    reflector::reflecting,
     sys,
 };
 
@@ -34,6 +35,8 @@ pub struct Attachment {
     pub respond: Vec<Prefix>,
     /// What became of its requests on their way out; `None` where the kernel does not tell.
     pub sent: Option<SentCounts>,
+    /// Who answers probes at this device in the place of the stack, by the attachment's XDP program; `None` where nobody does.
+    pub reflector: Option<Reflecting>,
 }
 
 /// A program on a hook.
@@ -111,6 +114,7 @@ impl Attachment {
             site,
             sent: watched.map(|watched| watched.counts.with_replies(&hooks)),
             hooks,
+            reflector: directory.has(REFLECT).then(|| reflecting(directory)).transpose()?,
             sources: named(Named::Source),
             respond: named(Named::Respond),
             policy: policy.iter().map(|(&prefix, &value)| (prefix, Standing::from_bits(value))).collect(),
@@ -194,6 +198,12 @@ pub(crate) fn hooks(here: &Here, directory: &Directory) -> Result<Vec<Found>, Er
             Ok(Found { program, link, mechanism })
         })
         .collect()
+}
+
+/// Whether the attachment's XDP program is on the device.
+pub(crate) fn stamps_by_xdp(here: &Here, directory: &Directory) -> Result<bool, Error> {
+    let is_it = |found: &Found| found.program == XDP_INGRESS && found.mechanism.is_some();
+    Ok(hooks(here, directory)?.iter().any(is_it))
 }
 
 fn held_by_link(device: &Link, program: &str, link: sys::Attached) -> Result<Option<Mechanism>, Error> {

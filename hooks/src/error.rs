@@ -112,9 +112,33 @@ pub enum Error {
         /// The device.
         device: String,
     },
-    /// The XDP program of the attachment is the one that asks the card for its receive times: it steers nothing.
+    /// Another process reflects on the device.
     #[error(
-        "the XDP program on {device} hands on the card's receive times (`--hw`), and no replies to AF_XDP sockets: attach without them (`instamp detach --dev {device}`, then `instamp attach --ingress xdp --dev {device}`)"
+        "process {process}{} answers probes on {device} already: stop that one first (`kill {process}`)",
+        named(command)
+    )]
+    Reflecting {
+        /// The device.
+        device: String,
+        /// The number of the process.
+        process: u32,
+        /// What it runs; empty where that is not known.
+        command: String,
+    },
+    /// The program that reflects is not on its device any more.
+    #[error(
+        "probes on {device} are not answered any more: its XDP program was taken off or exchanged, as by `instamp detach`, or after this process had slept for more than three seconds: start it anew"
+    )]
+    NotReflecting {
+        /// The device.
+        device: String,
+    },
+    /// Nobody's probes are to be answered.
+    #[error("nobody is allowed to have probes answered: name networks, as `--allow 192.0.2.0/24`")]
+    NothingAllowed,
+    /// The XDP program of the attachment is the one that asks the card for its receive times: it does nothing else.
+    #[error(
+        "the XDP program on {device} hands on the card's receive times (`--hw`), and neither gives replies to AF_XDP sockets nor answers probes: attach without them (`instamp detach --dev {device}`, then `instamp attach --ingress xdp --dev {device}`)"
     )]
     HandsOn {
         /// The device.
@@ -122,7 +146,7 @@ pub enum Error {
     },
     /// The attachment lacks what this version needs of it.
     #[error(
-        "{device} was attached by an older version, whose XDP program hands no replies to AF_XDP sockets: attach it anew (`instamp detach --dev {device}`, then `instamp attach --ingress xdp --dev {device}`)"
+        "{device} was attached by an older version, whose XDP program neither gives replies to AF_XDP sockets nor answers probes: attach it anew (`instamp detach --dev {device}`, then `instamp attach --ingress xdp --dev {device}`)"
     )]
     OlderAttachment {
         /// The device.
@@ -184,6 +208,10 @@ pub enum Error {
         /// What came of it.
         source: Cause,
     },
+}
+
+fn named(command: &str) -> String {
+    if command.is_empty() { String::new() } else { format!(" ({command})") }
 }
 
 fn list(names: &[String]) -> String {

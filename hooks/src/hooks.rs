@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    Attachment, Error, Notice, Objects, Request, Settings, Steering, XdpMode,
+    Attachment, Error, Notice, Objects, ReflectRequest, Reflector, Request, Settings, Steering, XdpMode,
     attach::attach,
     device::Here,
     kernel,
@@ -139,6 +139,24 @@ impl Hooks {
         Steering::start(&pins, &here, objects, device, mode, settings)
     }
 
+    /// Answers probes at a device in the place of the stack, for as long as the process does [renew](Reflector::renew) that: by the XDP
+    /// program of the device's attachment, if it has one; else by one of its own, in this `mode`, which stamps no replies.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NothingAllowed`], [`Error::UnknownDevice`], [`Error::NotEthernet`], [`Error::Reflecting`], [`Error::ForeignXdp`],
+    /// [`Error::Occupied`], [`Error::NativeXdp`], [`Error::HandsOn`], [`Error::OlderAttachment`] and [`Error::PolicyTooLarge`].
+    pub fn reflect(
+        &self,
+        objects: &Objects,
+        device: &str,
+        mode: XdpMode,
+        request: &ReflectRequest,
+    ) -> Result<Reflector, Error> {
+        let (pins, here) = self.enter()?;
+        Reflector::start(&pins, &here, &self.bpffs, objects, (device, mode), request, &self.announce)
+    }
+
     /// Becomes the publisher of a clock's model to the BPF map that programs convert with. The map is made where there is none,
     /// and stays as long as it is published to or a program uses it.
     ///
@@ -162,7 +180,7 @@ impl Hooks {
     fn enter(&self) -> Result<(Pins, Here), Error> {
         let pins = Pins::lock(&self.bpffs, &self.announce)?;
         let here = Here::look()?;
-        sweep(&pins, &here, &self.announce)?;
+        let here = if sweep(&pins, &here, &self.announce)? { Here::look()? } else { here };
         Ok((pins, here))
     }
 }

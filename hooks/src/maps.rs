@@ -3,6 +3,7 @@
 use std::{borrow::BorrowMut, collections::BTreeMap, path::Path};
 
 use aya::{
+    Ebpf,
     maps::{
         Array, Map, MapData, MapError, MapInfo, PerCpuArray,
         lpm_trie::{Key as TrieKey, LpmTrie},
@@ -120,6 +121,33 @@ pub(crate) fn set_policy<M: BorrowMut<MapData>>(
         Ok::<(), MapError>(())
     };
     write().context("write", name)
+}
+
+/// Writes what a program of its own stamps with, for the device of this name.
+pub(crate) fn write_own(ebpf: &mut Ebpf, site: Site, policy: &Policy, device: &str) -> Result<(), Error> {
+    let maps = format!("the maps of the XDP program for {device}");
+    let map = found(ebpf, POLICY).and_then(|map| map.try_into()).context("open", &maps)?;
+    set_policy(map, policy, &maps)?;
+    found(ebpf, SITE).and_then(|map| set_site(map.try_into()?, site)).context("write", maps)
+}
+
+fn missing(name: &str) -> MapError {
+    MapError::InvalidName { name: name.to_owned() }
+}
+
+/// A map of an object.
+pub(crate) fn found<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map, MapError> {
+    ebpf.map_mut(name).ok_or_else(|| missing(name))
+}
+
+/// A map of loaded programs: they could not be loaded without it.
+pub(crate) fn taken<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, MapError> {
+    ebpf.take_map(name).ok_or_else(|| missing(name))?.try_into()
+}
+
+/// A pinned map of this kind.
+pub(crate) fn open<M: TryFrom<Map, Error = MapError>>(pin: &Path, kind: fn(MapData) -> Map) -> Result<M, MapError> {
+    kind(MapData::from_pin(pin)?).try_into()
 }
 
 /// The programs that use the map at a pin, by the kernel's numbers.

@@ -30,6 +30,11 @@ pub enum Notice {
         /// The device.
         device: String,
     },
+    /// The device is a veth whose other end may drop what an XDP program sends back.
+    PeerWithoutNapi {
+        /// The device.
+        device: String,
+    },
     /// This kernel does not tell when it hands packets to drivers.
     NoDriverTx {
         /// The device.
@@ -108,6 +113,11 @@ impl fmt::Display for Notice {
             Self::LinkReset { device } => {
                 write!(f, "{device}: attaching native XDP, for which many drivers take the link down for some seconds")
             }
+            Self::PeerWithoutNapi { device } => write!(
+                f,
+                "{device} is a veth: its other end takes what is sent back only with an XDP program of its own, or with GRO: where no \
+                 replies arrive, run `ethtool -K DEVICE gro on` there"
+            ),
             Self::NoDriverTx { device, words } => write!(
                 f,
                 "{device}: no driver-tx: the times at net_dev_start_xmit cannot be had ({words}): the queueing discipline's stays \

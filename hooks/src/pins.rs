@@ -5,6 +5,7 @@
 //! instamp/<inode of the network namespace>/<ifindex>_partial   one that is being made or taken apart
 //!     SITE, POLICY, COUNTERS              the maps, shared by the programs
 //!     SOCKETS, RUNS                       likewise, of the XDP program: where replies go that pass the stack by
+//!     REFLECT, REFLECTED, ALLOW           likewise, while xdp_ingress runs the program that reflects: see `reflector.rs`
 //!     xdp_ingress, tc_ingress, tc_egress  the links; none for filters of `clsact`, which need no pins to stay
 //!     clsact                              a directory: the queueing discipline is ours to remove
 //!     setting_<tx>_<rx>_<tx>_<rx>         a directory: what the card stamped before, and what it was set to
@@ -59,6 +60,12 @@ pub(crate) const COUNTERS: &str = "COUNTERS";
 pub(crate) const SOCKETS: &str = "SOCKETS";
 pub(crate) const RUNS: &str = "RUNS";
 pub(crate) const MAPS: [&str; 5] = [SITE, POLICY, COUNTERS, SOCKETS, RUNS];
+
+pub(crate) const REFLECT: &str = "REFLECT";
+pub(crate) const REFLECTED: &str = "REFLECTED";
+pub(crate) const ALLOW: &str = "ALLOW";
+/// The last tells who reflects: it goes last.
+pub(crate) const REFLECT_MAPS: [&str; 3] = [REFLECTED, ALLOW, REFLECT];
 
 /// The names of the programs, in the objects and as pins of their links.
 pub(crate) const XDP_INGRESS: &str = "xdp_ingress";
@@ -282,8 +289,14 @@ impl Directory {
         gone(fs::remove_file(self.pin(name))).context("remove", self.pin(name).display())
     }
 
+    /// Removes the pins of what reflects.
+    pub(crate) fn unpin_reflector(&self) -> Result<(), Error> {
+        REFLECT_MAPS.iter().try_for_each(|name| self.unpin(name))
+    }
+
     /// Removes the pins of the maps, and what says that the queueing discipline is ours.
     pub(crate) fn unpin_maps(&self) -> Result<(), Error> {
+        self.unpin_reflector()?;
         MAPS.iter().try_for_each(|name| self.unpin(name))?;
         self.disown_clsact()
     }

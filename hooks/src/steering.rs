@@ -1,14 +1,8 @@
 //! Steering: the way of replies past the stack, to the `AF_XDP` sockets of a stateless prober.
 
-use std::{
-    fmt, mem,
-    os::fd::BorrowedFd,
-    path::{Path, PathBuf},
-    process,
-};
+use std::{fmt, mem, os::fd::BorrowedFd, path::Path, process};
 
 use aya::{
-    Ebpf, EbpfLoader,
     maps::{Array, Map, MapData, MapError, XskMap},
     programs::links::FdLink,
 };
@@ -16,15 +10,16 @@ use instamp_trailer::{Run, RunKey, Site};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::{
-    Attachment, Error, Objects, Policy, Settings, XdpMode,
+    Attachment, Error, Objects, Settings, XdpMode,
     attach::{attach_xdp, refuse_foreign_xdp},
-    attachment::{Found, hooks},
+    attachment::stamps_by_xdp,
     device::Here,
     error::Context as _,
     holders::{Holder, afxdp_holders, holder},
-    maps::{set_policy, set_site},
+    loader::{alone, without_sources},
+    maps::{open, taken, write_own},
     netlink::route::Link,
-    pins::{Directory, POLICY, Pins, RUNS, SITE, SOCKETS, State, XDP_INGRESS},
+    pins::{Directory, Pins, RUNS, SOCKETS, State},
 };
 
 /// The program that looks at steered replies alone, where probes are not stamped by XDP.
@@ -61,7 +56,7 @@ impl Steering {
         link.require_ethernet()?;
         let directory = pins.directory(here.namespace, link.ifindex, State::Whole);
         if directory.exists() {
-            if is_stamped_by_xdp(here, &directory)? {
+            if stamps_by_xdp(here, &directory)? {
                 return Self::join(link, &directory);
             }
             // Its probes are then the same host's, at the same point.
@@ -94,8 +89,10 @@ impl Steering {
     fn alone(here: &Here, link: &Link, objects: &Objects, mode: XdpMode, settings: &Settings) -> Result<Self, Error> {
         refuse_foreign_xdp(link)?;
         let (site, policy) = settings.resolve(here, link)?;
-        let mut ebpf = loader().load(&objects.xdp).context("load the XDP program for", &link.name)?;
-        write(&mut ebpf, site, &policy, link)?;
+        let mut loader = alone();
+        without_sources(&mut loader);
+        let mut ebpf = loader.load(&objects.xdp).context("load the XDP program for", &link.name)?;
+        write_own(&mut ebpf, site, &policy, &link.name)?;
         let program = attach_xdp(&mut ebpf, XDP_STEER, link, mode)?;
         let sockets = taken(&mut ebpf, SOCKETS).context("open", SOCKETS)?;
         let runs = taken(&mut ebpf, RUNS).context("open", RUNS)?;
@@ -177,45 +174,4 @@ impl Drop for Steering {
             }
         }
     }
-}
-
-/// A loader of the XDP object for a program that shares nothing with attachments.
-fn loader() -> EbpfLoader<'static> {
-    let mut loader = EbpfLoader::new();
-    for name in crate::sent::SHARED {
-        // Nothing writes to it.
-        loader.map_max_entries(name, 1);
-    }
-    loader
-}
-
-/// Whether the attachment's XDP program is on the device.
-fn is_stamped_by_xdp(here: &Here, directory: &Directory) -> Result<bool, Error> {
-    let is_it = |found: &Found| found.program == XDP_INGRESS && found.mechanism.is_some();
-    Ok(hooks(here, directory)?.iter().any(is_it))
-}
-
-/// Writes what a program stamps with.
-fn write(ebpf: &mut Ebpf, site: Site, policy: &Policy, link: &Link) -> Result<(), Error> {
-    let maps = format!("the maps of the XDP program for {}", link.name);
-    let map = found(ebpf, POLICY).and_then(|map| map.try_into()).context("open", &maps)?;
-    set_policy(map, policy, &maps)?;
-    found(ebpf, SITE).and_then(|map| set_site(map.try_into()?, site)).context("write", maps)
-}
-
-fn missing(name: &str) -> MapError {
-    MapError::InvalidName { name: name.to_owned() }
-}
-
-fn found<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map, MapError> {
-    ebpf.map_mut(name).ok_or_else(|| missing(name))
-}
-
-/// A map of loaded programs: they could not be loaded without it.
-fn taken<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, MapError> {
-    ebpf.take_map(name).ok_or_else(|| missing(name))?.try_into()
-}
-
-fn open<M: TryFrom<Map, Error = MapError>>(pin: &PathBuf, kind: fn(MapData) -> Map) -> Result<M, MapError> {
-    kind(MapData::from_pin(pin)?).try_into()
 }

@@ -9,6 +9,7 @@ use crate::{
     device::Here,
     error::{Context as _, cause},
     pins::{Directory, PROGRAMS, Pins, State},
+    reflector::sweep_reflector,
     sys,
 };
 
@@ -29,8 +30,10 @@ struct Held {
     inside: bool,
 }
 
-/// Removes what is dead or half made, in all network namespaces, as far as it can be reached from this one.
-pub(crate) fn sweep(pins: &Pins, here: &Here, announce: &dyn Fn(Notice)) -> Result<(), Error> {
+/// Removes what is dead or half made, in all network namespaces, as far as it can be reached from this one. Returns whether devices
+/// have other programs since.
+pub(crate) fn sweep(pins: &Pins, here: &Here, announce: &dyn Fn(Notice)) -> Result<bool, Error> {
+    let mut changed = false;
     for directory in pins.directories()? {
         let is_here = directory.namespace == here.namespace;
         let held = match if is_here { held_here(here, &directory) } else { held_elsewhere(here, &directory) } {
@@ -38,7 +41,14 @@ pub(crate) fn sweep(pins: &Pins, here: &Here, announce: &dyn Fn(Notice)) -> Resu
             Err(Error::Privilege { .. }) => continue,
             held => held?,
         };
-        if verdict(directory.state, is_here, held) == Verdict::Remove {
+        let verdict = verdict(directory.state, is_here, held);
+        if verdict == Verdict::Keep && directory.state == State::Whole {
+            match sweep_reflector(pins, &directory) {
+                Err(Error::Privilege { .. }) => {}
+                swept => changed |= swept?,
+            }
+        }
+        if verdict == Verdict::Remove {
             // What cannot be put back now, as of a card that is down, is in nobody's way: it alone stays.
             if let Err(error) = card::restore(here, &directory, announce) {
                 announce(Notice::CardNotRestored { words: format!("{error}: {}", cause(&error)) });
@@ -52,7 +62,8 @@ pub(crate) fn sweep(pins: &Pins, here: &Here, announce: &dyn Fn(Notice)) -> Resu
             dismantle(here, directory, announce)?;
         }
     }
-    pins.prune()
+    pins.prune()?;
+    Ok(changed)
 }
 
 fn verdict(state: State, is_here: bool, held: Held) -> Verdict {

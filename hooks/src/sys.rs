@@ -3,13 +3,16 @@
 //! A pin is removed by unlinking its file, but the kernel then detaches the link some time later. A command that says
 //! "detached" must be able to say it truthfully, hence [`Link::detach`].
 
-#![expect(unsafe_code, reason = "bpf(2) has no safe interface for detaching a pinned link")]
+#![expect(
+    unsafe_code,
+    reason = "bpf(2) has no safe interface for detaching a pinned link, or for exchanging its program"
+)]
 
 use std::{
     ffi::CString,
     io,
     os::{
-        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
@@ -17,6 +20,7 @@ use std::{
 
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_LINK_UPDATE: libc::c_long = 29;
 const BPF_LINK_DETACH: libc::c_long = 34;
 
 /// The kind of the links of programs that watch the kernel's functions by trampolines.
@@ -45,6 +49,15 @@ struct LinkDetach {
     descriptor: u32,
 }
 
+#[repr(C)]
+#[derive(Default)]
+struct LinkUpdate {
+    descriptor: u32,
+    new_program: u32,
+    flags: u32,
+    old_program: u32,
+}
+
 /// The beginning of `struct bpf_link_info`: what XDP and TCX links have in common.
 #[repr(C)]
 #[derive(Default)]
@@ -62,6 +75,7 @@ trait Attributes {}
 impl Attributes for ObjectGet {}
 impl Attributes for ObjectInfo {}
 impl Attributes for LinkDetach {}
+impl Attributes for LinkUpdate {}
 
 fn bpf<A: Attributes>(command: libc::c_long, attributes: &mut A) -> io::Result<libc::c_long> {
     let attributes: *mut A = attributes;
@@ -116,6 +130,13 @@ impl Link {
     /// Takes the program off its device. When this returns, it is off.
     pub(crate) fn detach(&self) -> io::Result<()> {
         bpf(BPF_LINK_DETACH, &mut LinkDetach { descriptor: self.number() })?;
+        Ok(())
+    }
+
+    /// Has the link run another program, from one packet to the next.
+    pub(crate) fn update(&self, program: impl AsFd) -> io::Result<()> {
+        let new_program = program.as_fd().as_raw_fd().unsigned_abs();
+        bpf(BPF_LINK_UPDATE, &mut LinkUpdate { descriptor: self.number(), new_program, ..LinkUpdate::default() })?;
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use instamp_hooks::{Attachment, Clock, Prefix, SentCounts, Standing};
+use instamp_hooks::{Attachment, Clock, Prefix, ReflectCounts, Reflecting, SentCounts, Standing};
 use instamp_trailer::Bound;
 use serde::Serialize;
 
@@ -56,7 +56,15 @@ Requests that left, and whose times wait for their replies:
               or the driver was busy and got the request again
   refused     not kept, as somebody else was at that place of the table
 Of the kept ones, the card was asked for its time, told it, told it late, when
-the reply had come, or has skipped it: some cards time one packet at once.";
+the reply had come, or has skipped it: some cards time one packet at once.
+
+A reflector answers probes in the place of the stack. Of requests to this host
+it has stamped the answer, or left the request to the stack:
+  full        answered without stamps, as there were no free records for both
+  not-allowed its sender is in none of the networks that are allowed
+  limited     its source had sent more than it may
+  unfit       it takes more than to swap addresses: IP options, addresses of
+              groups, packets in several buffers";
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let attachments = crate::hooks()?.status()?;
@@ -97,6 +105,9 @@ fn write_text(out: &mut impl io::Write, attachment: &Attachment) -> io::Result<(
     if let Some(sent) = &attachment.sent {
         write_sent(out, sent)?;
     }
+    if let Some(reflecting) = &attachment.reflector {
+        write_reflector(out, reflecting)?;
+    }
     let Attachment { policy, sources, respond, .. } = attachment;
     let is_own = |prefix: &&Prefix| has(policy[*prefix], Standing::OWN) && !sources.contains(prefix);
     write_prefixes(out, "own", policy.keys().filter(is_own))?;
@@ -118,6 +129,26 @@ fn write_sent(out: &mut impl io::Write, sent: &SentCounts) -> io::Result<()> {
         writeln!(out, "  {:<11}  asked {nic_asked}, told {nic_kept}, late {nic_late}, skipped {nic_skipped}", "card")?;
     }
     Ok(())
+}
+
+fn write_reflector(out: &mut impl io::Write, reflecting: &Reflecting) -> io::Result<()> {
+    let Reflecting { holder, allow, clock, counts, .. } = reflecting;
+    write!(
+        out,
+        "  {:<11}  process {} ({}), in {clock}: stamped {}",
+        "reflector", holder.process, holder.command, counts.stamped
+    )?;
+    let others = [
+        (counts.full, "full"),
+        (counts.not_allowed, "not-allowed"),
+        (counts.limited, "limited"),
+        (counts.unfit, "unfit"),
+    ];
+    for (count, name) in others.into_iter().filter(|(count, _)| *count > 0) {
+        write!(out, ", {name} {count}")?;
+    }
+    writeln!(out)?;
+    write_prefixes(out, "allow", allow)
 }
 
 fn write_prefixes<'a>(
@@ -148,7 +179,39 @@ struct Device {
     hooks: Vec<Hook>,
     /// `null` where the kernel does not tell when requests leave.
     sent: Option<Sent>,
+    /// `null` where nobody answers probes in the place of the stack by the attachment's XDP program.
+    reflector: Option<Reflector>,
     policy: Vec<Network>,
+}
+
+#[derive(Serialize)]
+struct Reflector {
+    process: u32,
+    command: String,
+    clock: Option<&'static str>,
+    allow: Vec<String>,
+    stamped: u64,
+    full: u64,
+    not_allowed: u64,
+    limited: u64,
+    unfit: u64,
+}
+
+impl From<&Reflecting> for Reflector {
+    fn from(reflecting: &Reflecting) -> Self {
+        let ReflectCounts { stamped, full, not_allowed, limited, unfit, .. } = reflecting.counts;
+        Self {
+            process: reflecting.holder.process,
+            command: reflecting.holder.command.clone(),
+            clock: reflecting.clock.name(),
+            allow: reflecting.allow.iter().map(Prefix::to_string).collect(),
+            stamped,
+            full,
+            not_allowed,
+            limited,
+            unfit,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -217,6 +280,7 @@ impl From<&Attachment> for Device {
             respond_clock: Clock::from_number(site.respond_clock).name(),
             hooks: hooks.collect(),
             sent: attachment.sent.map(Sent::from),
+            reflector: attachment.reflector.as_ref().map(Reflector::from),
             policy: attachment.policy.iter().map(Network::from).collect(),
         }
     }

@@ -74,11 +74,11 @@ impl Mirror for Desk {
     }
 
     fn admit(&self, source: Address) -> Result<(), Reflection> {
-        match IpAddr::from(source) {
-            EAGER => Err(Reflection::Limited),
-            ALLOWED4 | ALLOWED6 => Ok(()),
-            _ => Err(Reflection::NotAllowed),
+        let source = IpAddr::from(source);
+        if source == EAGER {
+            return Err(Reflection::Limited);
         }
+        if [ALLOWED4, ALLOWED6].contains(&source) { Ok(()) } else { Err(Reflection::NotAllowed) }
     }
 }
 

@@ -14,7 +14,7 @@ use instamp_trailer::{Address, Clock, Mirror, Reflect, Reflection};
 #[btf_map]
 static REFLECT: Array<Reflect, 1> = Array::new();
 
-/// Prefixes of IPv6 addresses, IPv4 ones mapped, whose requests are reflected.
+/// Prefixes of IPv6 addresses, IPv4 ones mapped, and whether their requests are reflected: 0 where not.
 #[btf_map]
 static ALLOW: LpmTrie<[u32; 4], u32, 1024> = LpmTrie::new();
 
@@ -58,7 +58,7 @@ impl Mirror for Lease {
     /// Processors that admit requests of one source at the same time may admit one each.
     #[inline(always)]
     fn admit(&self, source: Address) -> Result<(), Reflection> {
-        if ALLOW.get(&Key::new(128, source.words())).is_none() {
+        if ALLOW.get(&Key::new(128, source.words())).is_none_or(|allowed| *allowed == 0) {
             return Err(Reflection::NotAllowed);
         }
         let source = source_of(source);

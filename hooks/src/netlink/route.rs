@@ -110,6 +110,19 @@ impl Route {
         }
     }
 
+    /// The XDP program of a device in another network namespace.
+    pub(crate) fn xdp_of(peer: Peer) -> io::Result<Option<XdpProgram>> {
+        let netlink = Netlink::open(NETLINK_ROUTE)?;
+        let mut message = LinkMessage::default();
+        message.header.index = peer.ifindex;
+        message.attributes.push(LinkAttribute::IfNetnsId(peer.namespace));
+        let answers = netlink.request(RouteNetlinkMessage::GetLink(message), 0)?;
+        Ok(answers.into_iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(message) => Link::from(message).xdp,
+            _ => None,
+        }))
+    }
+
     /// Whether the device has a `clsact` queueing discipline.
     pub(crate) fn has_clsact(&self, ifindex: u32) -> io::Result<bool> {
         let answers = self.netlink.dump(RouteNetlinkMessage::GetQueueDiscipline(tc_message(ifindex)?))?;
