@@ -13,6 +13,7 @@ mod one_way;
 mod ping;
 #[cfg(feature = "afxdp")]
 mod probe;
+mod reflect;
 mod resolve;
 #[cfg(feature = "afxdp")]
 mod route;
@@ -64,6 +65,7 @@ enum Command {
     Ping(ping::Options),
     #[cfg(feature = "afxdp")]
     Probe(probe::Options),
+    Reflect(reflect::Options),
     Sync(sync::Options),
     Clock(clock::Options),
     Decode(decode::Options),
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Ping(options) => ping::run(options),
         #[cfg(feature = "afxdp")]
         Command::Probe(options) => probe::run(&options),
+        Command::Reflect(options) => reflect::run(options),
         Command::Sync(options) => sync::run(options),
         Command::Clock(options) => clock::run(options),
         Command::Decode(options) => decode::run(options),

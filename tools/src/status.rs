@@ -6,11 +6,11 @@ use std::{
     process::ExitCode,
 };
 
-use instamp_hooks::{Attachment, Clock, Prefix, ReflectCounts, Reflecting, SentCounts, Standing};
+use instamp_hooks::{Attachment, Clock, Holder, Prefix, ReflectCounts, Reflecting, SentCounts, Standing};
 use instamp_trailer::Bound;
 use serde::Serialize;
 
-use crate::json_lines;
+use crate::{json_lines, reflect::Counted};
 
 /// Shows what is attached, and what it has counted.
 ///
@@ -133,21 +133,8 @@ fn write_sent(out: &mut impl io::Write, sent: &SentCounts) -> io::Result<()> {
 
 fn write_reflector(out: &mut impl io::Write, reflecting: &Reflecting) -> io::Result<()> {
     let Reflecting { holder, allow, clock, counts, .. } = reflecting;
-    write!(
-        out,
-        "  {:<11}  process {} ({}), in {clock}: stamped {}",
-        "reflector", holder.process, holder.command, counts.stamped
-    )?;
-    let others = [
-        (counts.full, "full"),
-        (counts.not_allowed, "not-allowed"),
-        (counts.limited, "limited"),
-        (counts.unfit, "unfit"),
-    ];
-    for (count, name) in others.into_iter().filter(|(count, _)| *count > 0) {
-        write!(out, ", {name} {count}")?;
-    }
-    writeln!(out)?;
+    let Holder { process, command, .. } = holder;
+    writeln!(out, "  {:<11}  process {process} ({command}), in {clock}: {}", "reflector", Counted(*counts))?;
     write_prefixes(out, "allow", allow)
 }
 

@@ -42,6 +42,8 @@ fn programs() -> Result<()> {
     packages::install(&[
         Package::new("iputils-ping", "is the prober that the tests compare with"),
         Package::new("iproute2", "looks at devices independently in the tests"),
+        Package::new("fping", "is what probing past the stack is compared with"),
+        Package::new("zmap", "is likewise"),
         Package::new("tcpdump", "is the tests' witness of what is on the wire"),
         Package::new("bpftool", "shows the tests how the kernel has translated a program"),
         Package::new("xz-utils", "unpacks the modules of the kernels that the tests boot"),
