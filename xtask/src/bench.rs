@@ -11,13 +11,13 @@ use crate::{
 /// What is measured.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Of cost, accuracy, added, flood and clock: all by default
+    /// Of cost, accuracy, added, flood, clock and afxdp: all of these by default; and endurance
     parts: Vec<String>,
 }
 
 /// Builds for release, measures in a lab of its own, and prints a JSON object on a line for each result.
 pub(crate) fn bench(options: &Options) -> Result<()> {
-    setup::testing()?;
+    setup::measuring()?;
     run(cargo().args(["build", "--release", "--quiet", "--package", "instamp-tools", "--package", "instamp-tests"]))?;
     let folder = target().join("release");
     run(as_root("env")

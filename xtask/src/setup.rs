@@ -31,6 +31,15 @@ pub(crate) fn testing() -> Result<()> {
     Ok(())
 }
 
+/// What the benchmarks run, and compare with.
+pub(crate) fn measuring() -> Result<()> {
+    programs()?;
+    packages::install(&[
+        Package::new("fping", "is what probing past the stack is compared with"),
+        Package::new("zmap", "is likewise"),
+    ])
+}
+
 /// What the tests in virtual machines run.
 pub(crate) fn testing_in_machines() -> Result<()> {
     programs()?;
@@ -42,8 +51,6 @@ fn programs() -> Result<()> {
     packages::install(&[
         Package::new("iputils-ping", "is the prober that the tests compare with"),
         Package::new("iproute2", "looks at devices independently in the tests"),
-        Package::new("fping", "is what probing past the stack is compared with"),
-        Package::new("zmap", "is likewise"),
         Package::new("tcpdump", "is the tests' witness of what is on the wire"),
         Package::new("bpftool", "shows the tests how the kernel has translated a program"),
         Package::new("xz-utils", "unpacks the modules of the kernels that the tests boot"),
