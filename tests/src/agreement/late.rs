@@ -236,7 +236,7 @@ impl Comparison {
     fn native_steered(&self, frame: &mut [u8]) -> Option<Result<(), Refusal>> {
         let probe = locate(frame).ok().filter(|probe| is_steered(frame, probe, run()))?;
         let allowed = Allowed::by(frame, &self.twin, &probe, Hook::XDP_INGRESS).ok().filter(Allowed::is_own)?;
-        Some(allowed.stamp(frame, &self.twin, Hook::XDP_INGRESS))
+        Some(allowed.stamp_and_steer(frame, &self.twin, Hook::XDP_INGRESS, |_| true).0)
     }
 
     /// Requests that have left, to some of which this frame may be the reply.
