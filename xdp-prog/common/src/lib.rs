@@ -88,6 +88,9 @@ pub fn run_steered<B: Buffer>(buffer: &B, hook: Hook, run: RunKey) -> bool {
         return false;
     }
     let Ok(allowed) = Allowed::by(packet, &Kernel, &probe, hook) else { return false };
+    if !allowed.is_own() {
+        return false;
+    }
     let (outcome, is_steered) = allowed.stamp_and_steer(packet, &Kernel, hook, |_| true);
     if is_steered {
         count(hook, outcome);
