@@ -31,7 +31,7 @@ const TICK_INTERVAL_NS: u64 = 100_000_000;
 const AWAKE_NS: u64 = 60_000;
 /// The longest sleep: nobody waits longer for a worker to stop.
 const NAP_NS: u64 = 20_000_000;
-/// So many probes wait for the link-layer address of their next hop, so that the others need not.
+/// So many probes wait for the link-layer address of their next hop, so that the others need not; then those do, too.
 const WAITING: usize = 1024;
 /// Each is tried again as often, ...
 const RETRY_NS: u64 = 20_000_000;
@@ -141,8 +141,8 @@ impl Worker {
             return None;
         }
         let retry_ns = self.waiting.front().map(|waiting| waiting.retry_ns);
-        let due_ns = (self.share.next < self.shared.plan.total()).then(|| self.pacer.due_ns());
-        [retry_ns, due_ns].into_iter().flatten().min()
+        let next_ns = if self.has_next() { Some(0) } else { retry_ns };
+        Some(next_ns?.max(self.pacer.due_ns()))
     }
 
     /// Sleeps until shortly before `wake_ns`, or until something comes in.
@@ -154,26 +154,35 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends what is due. Returns how many probes the device got.
+    /// Sends what is due, those first that had to wait. Returns how many probes the device got.
     fn send(&mut self, now_ns: u64, sink: &mut impl Sink) -> io::Result<usize> {
         self.collect_sent();
-        let mut written = self.send_waiting(now_ns, sink);
-        let total = self.shared.plan.total();
+        let mut written = 0;
         for _ in 0..BATCH {
-            if self.share.next >= total || self.pacer.due_ns() > self.clock.now_ns() {
+            if self.pacer.due_ns() > self.clock.now_ns() {
                 break;
             }
-            let (index, target) = (self.share.next, self.shared.plan.at(self.share.next).target);
-            match self.attempt(index, target) {
-                Attempt::Full => break,
+            let waiting = self.waiting.pop_front_if(|waiting| waiting.retry_ns <= now_ns);
+            let Some(probe) = waiting.or_else(|| self.next(now_ns)) else { break };
+            let is_new = probe.retry_ns > now_ns;
+            match self.attempt(probe.index, probe.target) {
+                Attempt::Full => {
+                    self.waiting.push_front(Waiting { retry_ns: now_ns, ..probe });
+                    break;
+                }
                 Attempt::Sent => {
                     written += 1;
-                    sink.sent(target);
+                    sink.sent(probe.target);
                 }
-                Attempt::NoHop(NoHop::Unresolved { .. }) => self.await_hop(index, target, sink),
-                Attempt::NoHop(reason) => self.leave_out(target, reason, sink),
+                Attempt::NoHop(NoHop::Unresolved { .. }) if now_ns - probe.since_ns < GIVE_UP_NS => {
+                    self.waiting.push_back(Waiting { retry_ns: now_ns + RETRY_NS, ..probe });
+                    // To ask for a next hop is a packet, too; to look whether it has answered is none.
+                    if !is_new {
+                        continue;
+                    }
+                }
+                Attempt::NoHop(reason) => self.leave_out(probe.target, reason, sink),
             }
-            self.share.next += self.share.stride;
             self.pacer.sent(self.clock.now_ns());
         }
         if written > 0 {
@@ -181,6 +190,21 @@ impl Worker {
         }
         self.channel.submit()?;
         Ok(written)
+    }
+
+    /// The next probe that has not been tried; none while too many wait.
+    fn next(&mut self, now_ns: u64) -> Option<Waiting> {
+        if !self.has_next() {
+            return None;
+        }
+        let index = self.share.next;
+        self.share.next += self.share.stride;
+        let target = self.shared.plan.at(index).target;
+        Some(Waiting { index, target, since_ns: now_ns, retry_ns: now_ns + RETRY_NS })
+    }
+
+    fn has_next(&self) -> bool {
+        self.share.next < self.shared.plan.total() && self.waiting.len() < WAITING
     }
 
     fn attempt(&mut self, index: u64, target: IpAddr) -> Attempt {
@@ -211,39 +235,6 @@ impl Worker {
             times.sent(index + 1);
         }
         Attempt::Sent
-    }
-
-    /// Tries again what waits for a next hop.
-    fn send_waiting(&mut self, now_ns: u64, sink: &mut impl Sink) -> usize {
-        let mut written = 0;
-        while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.retry_ns <= now_ns) {
-            match self.attempt(waiting.index, waiting.target) {
-                Attempt::Sent => {
-                    written += 1;
-                    sink.sent(waiting.target);
-                }
-                Attempt::Full => {
-                    self.waiting.push_front(waiting);
-                    break;
-                }
-                Attempt::NoHop(NoHop::Unresolved { .. }) if now_ns - waiting.since_ns < GIVE_UP_NS => {
-                    self.waiting.push_back(Waiting { retry_ns: now_ns + RETRY_NS, ..waiting });
-                }
-                Attempt::NoHop(reason) => self.leave_out(waiting.target, reason, sink),
-            }
-        }
-        written
-    }
-
-    /// Has a probe wait; if too many do, the one that has waited longest is left out.
-    fn await_hop(&mut self, index: u64, target: IpAddr, sink: &mut impl Sink) {
-        if self.waiting.len() == WAITING
-            && let Some(oldest) = self.waiting.pop_front()
-        {
-            self.leave_out(oldest.target, NoHop::Failed { next_hop: oldest.target }, sink);
-        }
-        let now_ns = self.clock.now_ns();
-        self.waiting.push_back(Waiting { index, target, since_ns: now_ns, retry_ns: now_ns + RETRY_NS });
     }
 
     fn leave_out(&mut self, target: IpAddr, reason: NoHop, sink: &mut impl Sink) {

@@ -84,11 +84,13 @@ impl Neighbours {
         };
         let Some(entry) = self.entries.get_mut(place) else { return (Knowledge::Nothing, place) };
         entry.touch();
-        if entry.knowledge == Knowledge::Nothing && self.asked < MAX_ASKED {
+        // That it did not answer when another has asked says little of now.
+        let failed_others = entry.knowledge == Knowledge::Failed && entry.asked_at.is_zero();
+        if (entry.knowledge == Knowledge::Nothing || failed_others) && self.asked < MAX_ASKED {
             entry.knowledge = Knowledge::Asked;
             entry.asked_at = now;
             self.asked += 1;
-            self.questions.push(Question { next_hop, again: false });
+            self.questions.push(Question { next_hop, again: failed_others });
         }
         (entry.knowledge, place)
     }

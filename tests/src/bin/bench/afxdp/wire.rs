@@ -54,7 +54,7 @@ pub(super) struct Reflector(Child);
 impl Reflector {
     pub(super) fn start(lab: &Lab) -> Self {
         let mut command = lab.instamp("remote");
-        command.args(["reflect", "--dev", REMOTE_DEVICE, "--allow", "10.99.0.0/24", "--rate", "0"]);
+        command.args(["reflect", "--dev", REMOTE_DEVICE, "--allow", "10.99.0.0/24", "--rate", "0", "--node", "9"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("instamp reflect");
         let mut first = String::new();
         let stdout = child.stdout.as_mut().expect("a pipe");
