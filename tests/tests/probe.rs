@@ -53,9 +53,9 @@ fn many_targets_of_both_versions_are_probed_in_another_order_each_round() {
     }
 }
 
-/// Early ones: they come back while the run still waits for those in time.
+/// An early one: it comes back while the run still waits for those in time.
 fn is_late(number: u16) -> bool {
-    number % 10 == 5 && number < 50
+    number == 5
 }
 
 /// What each probe, by its number, comes back as.
@@ -69,7 +69,7 @@ fn hostile(number: u16) -> Answer {
     };
     Answer {
         copies: if number % 10 == 1 { 3 } else { 1 },
-        delay: if is_late(number) { Duration::from_millis(700) } else { Duration::ZERO },
+        delay: if is_late(number) { Duration::from_millis(2_400) } else { Duration::ZERO },
         by_other: number % 10 == 6,
         alter,
         ..Answer::PLAIN
@@ -86,9 +86,9 @@ fn replies_that_are_late_doubled_forged_or_of_others_are_counted_apart() {
             lab.attach("host", &["--dev", Lab::NIC, "--ingress", "xdp"]);
         }
         let _responder = Responder::start_with_other(&lab, [Lab::REMOTE, "10.99.0.3"], hostile);
-        let run = Run::probe(&lab, &["-c", "100", "-r", "100", "-W", "0.5", Lab::REMOTE]);
+        let run = Run::probe(&lab, &["-c", "100", "-r", "100", "-W", "2", Lab::REMOTE]);
         let counts = ["sent", "received", "corrected", "duplicates", "forged", "late", "from_others", "dropped"];
-        assert_eq!(counts.map(|name| run.count(name)), [100, 65, 65, 20, 30, 5, 10, 0], "attached: {attached}");
+        assert_eq!(counts.map(|name| run.count(name)), [100, 69, 69, 20, 30, 1, 10, 0], "attached: {attached}");
         for reply in run.replies() {
             let index = u16::try_from(number(reply, "index")).expect("small");
             let kind = index % 10;
@@ -125,19 +125,22 @@ fn whoever_else_uses_the_device_is_not_disturbed() {
         let probe = probe.stdout(Stdio::piped()).spawn().expect("instamp probe");
         let pings: Vec<Run> =
             (0..2).map(|_| Run::new(&lab, "host", &["-c", "200", "-i", "5ms", Lab::REMOTE])).collect();
-        let flood = lab.run("host", "ping", &["-f", "-q", "-c", "2000", "-s", "64", Lab::REMOTE]);
-        assert!(flood.contains("2000 received"), "{flood}");
+        // A full queue loses packets of all alike; what would be taken away from others is all of it.
+        let ping = lab.run("host", "ping", &["-q", "-c", "200", "-i", "0.002", "-s", "64", Lab::REMOTE]);
+        let lost = ping.split("% packet loss").next().and_then(|text| text.rsplit(' ').next());
+        assert!(lost.and_then(|lost| lost.parse::<f64>().ok()).is_some_and(|lost| lost <= 5.0), "{ping}");
         for ping in pings {
-            assert_eq!((ping.count("received"), ping.count("duplicates")), (200, 0), "{ping:?}");
-            if attached {
-                ping.all_corrected(200);
-            }
+            let [received, corrected, duplicates] =
+                ["received", "corrected", "duplicates"].map(|name| ping.count(name));
+            assert!(received >= 190 && duplicates == 0, "{ping:?}");
+            assert_eq!(corrected, if attached { received } else { 0 }, "{ping:?}");
         }
         kill(Pid::from_raw(probe.id().cast_signed()), Signal::SIGINT).expect("its own process");
         let output = probe.wait_with_output().expect("its end");
         let run = Run::from(output);
-        assert_eq!((run.code, run.count("sent")), (0, run.count("received")), "{run:?}");
-        assert!(run.count("sent") > 0 && run.count("forged") == 0, "{run:?}");
+        let [sent, received, corrected] = ["sent", "received", "corrected"].map(|name| run.count(name));
+        assert!(run.code == 0 && corrected == received && received * 20 >= sent * 19, "{run:?}");
+        assert_eq!((run.count("forged"), run.count("duplicates")), (0, 0), "{run:?}");
     }
 }
 
@@ -193,6 +196,36 @@ fn what_cannot_be_sent_is_told() {
     let run = Run::probe(&lab, &["-r", "0", "10.99.0.77", "198.51.100.7", "10.99.0.1", Lab::REMOTE]);
     let counts = ["sent", "received", "unroutable", "unresolved"];
     assert_eq!(counts.map(|name| run.count(name)), [1, 1, 2, 1], "{run:?}");
+}
+
+#[test]
+fn what_the_card_does_not_tell_is_missed_by_nobody() {
+    let Some(()) = root() else { return };
+    let lab = Lab::up(&[]);
+    // More than the device's queue holds.
+    Run::probe(&lab, &["--hw", "-c", "6000", "-r", "20000", Lab::REMOTE]).all_probed(6_000);
+    Run::new(&lab, "host", &["--transport", "afxdp", "--hw", "-c", "5", "-i", "1ms", Lab::REMOTE]).all_corrected(5);
+}
+
+#[test]
+fn packets_that_the_device_does_not_take_are_refused() {
+    let Some(()) = root() else { return };
+    let lab = Lab::up(&[]);
+    lab.run("host", "ip", &["link", "set", "dev", Lab::NIC, "mtu", "1500"]);
+    let run = Run::new(&lab, "host", &["--transport", "afxdp", "-s", "1474", "-c", "1", Lab::REMOTE]);
+    assert_eq!(run.code, 2);
+    assert!(run.messages.contains("1502 bytes are longer than nic0 takes, 1500"), "{}", run.messages);
+    Run::new(&lab, "host", &["--transport", "afxdp", "-s", "1472", "-c", "1", Lab::REMOTE]).all_corrected(1);
+}
+
+#[test]
+fn a_next_hop_is_waited_for() {
+    let Some(()) = root() else { return };
+    let lab = Lab::up(&[]);
+    for rate in ["0", "10000"] {
+        lab.run("host", "ip", &["neighbour", "flush", "dev", Lab::NIC]);
+        Run::probe(&lab, &["-c", "3000", "-r", rate, Lab::REMOTE]).all_probed(3_000);
+    }
 }
 
 #[test]

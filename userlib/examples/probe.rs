@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = RunOptions { rate: NonZeroU64::new(rate.parse()?), ..RunOptions::new(TransportOptions::new(device)) };
     let hooks = Hooks::open(None, |notice| eprintln!("{notice}"))?;
 
-    let outcomes = StatelessRun::start(&hooks, &options, plan, |_queue| Sum::default())?.join()?;
+    let (outcomes, failed) = StatelessRun::start(&hooks, &options, plan, |_queue| Sum::default())?.join();
     let mut counts = Counts::default();
     outcomes.iter().for_each(|outcome| counts += outcome.counts);
     println!("{counts:?}");
@@ -35,5 +35,5 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(mean) = i64::try_from(counts.corrected).ok().and_then(|corrected| sum.checked_div(corrected)) {
         println!("net: {:?} on average", Duration::from_nanos(mean.unsigned_abs()));
     }
-    Ok(())
+    failed.map_or(Ok(()), |error| Err(error.into()))
 }

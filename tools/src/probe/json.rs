@@ -83,6 +83,7 @@ enum Line<'a> {
         from_others: u64,
         unroutable: u64,
         unresolved: u64,
+        left_out: u64,
         dropped: u64,
         loss: Option<f64>,
         elapsed_ns: u64,
@@ -182,7 +183,8 @@ pub(super) fn group(out: &mut impl io::Write, prefix: Option<IpNet>, group: &Gro
 pub(super) fn summary(out: &mut impl io::Write, summary: &Summary) -> io::Result<()> {
     let of = Distribution::statistics;
     let Summary { counts, tally, .. } = summary;
-    let Counts { sent, received, corrected, duplicates, forged, late, from_others, unroutable, unresolved } = *counts;
+    let Counts { sent, received, corrected, duplicates, forged, late, from_others, unroutable, unresolved, left_out } =
+        *counts;
     json_lines::write(
         out,
         &Line::Summary {
@@ -196,6 +198,7 @@ pub(super) fn summary(out: &mut impl io::Write, summary: &Summary) -> io::Result
             from_others,
             unroutable,
             unresolved,
+            left_out,
             dropped: summary.dropped,
             loss: summary.loss().map(|loss| (loss * 1000.0).round() / 1000.0),
             elapsed_ns: whole_nanoseconds(summary.elapsed),
@@ -259,7 +262,7 @@ mod tests {
         let line = line(|out| summary(out, &samples::summary()));
         let expected = concat!(
             r#"{"type":"summary","sent":4,"received":3,"corrected":2,"uncorrected":{"no-reply-stamp":1},"duplicates":1,"forged":5,"late":1,"from_others":0,"#,
-            r#""unroutable":2,"unresolved":0,"dropped":7,"loss":0.25,"elapsed_ns":1500000000,"#,
+            r#""unroutable":2,"unresolved":0,"left_out":0,"dropped":7,"loss":0.25,"elapsed_ns":1500000000,"#,
         );
         assert!(line.starts_with(expected), "{line}");
     }

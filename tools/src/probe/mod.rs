@@ -64,12 +64,15 @@ async fn probe(options: &Options) -> anyhow::Result<ExitCode> {
     let run = StatelessRun::start(&crate::hooks()?, &options.run(&device), plan.clone(), collector)?;
     begin(options, &plan, &device, &run)?;
     await_end(options, &plan, &run, &progress, &mut signals, started).await?;
-    let outcomes = run.join()?;
+    let (outcomes, failed) = run.join();
     if let Some(error) = progress.unread.lock().unwrap_or_else(PoisonError::into_inner).take() {
         return Err(error).context("cannot write the replies");
     }
     let summary = Summary::of(outcomes, started.elapsed());
     end(options, &summary)?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
     Ok(ExitCode::from(u8::from(summary.counts.received == 0)))
 }
 

@@ -55,6 +55,7 @@ pub(super) fn summary() -> Summary {
         forged: 5,
         unroutable: 2,
         unresolved: 0,
+        left_out: 0,
     };
     Summary { counts, tally, groups: Some(groups), dropped: 7, elapsed: Duration::from_millis(1_500) }
 }

@@ -59,7 +59,7 @@ pub(super) fn summary(out: &mut impl Write, summary: &Summary) -> io::Result<()>
 }
 
 /// What is counted apart.
-fn odd(counts: &Counts, dropped: u64) -> [(u64, &'static str); 7] {
+fn odd(counts: &Counts, dropped: u64) -> [(u64, &'static str); 8] {
     [
         (counts.duplicates, "duplicates"),
         (counts.late, "late"),
@@ -67,6 +67,7 @@ fn odd(counts: &Counts, dropped: u64) -> [(u64, &'static str); 7] {
         (counts.from_others, "from others"),
         (counts.unroutable, "unroutable"),
         (counts.unresolved, "unresolved"),
+        (counts.left_out, "left out of the schedule"),
         (dropped, "dropped by the sockets"),
     ]
 }

@@ -17,6 +17,7 @@ use super::{
     AfXdpError, Transport, TransportOptions,
     frame::{EchoReply, FrameError, Probe, Template, Version, parse},
     network::{Network, NoHop},
+    transport::network,
 };
 use crate::{Run, prober::looped::Looped};
 
@@ -60,11 +61,7 @@ impl AfXdpEndpoint {
         let transport = Transport::open(&hooks, options, run)?;
         let (site, nic_tx) = (transport.site(), transport.facts().nic_tx);
         let (steering, channels) = transport.into_parts();
-        let mut network =
-            Network::open(device).map_err(|source| AfXdpError::Network { device: device.clone(), source })?;
-        if let Some(source) = source {
-            network.set_source(source);
-        }
+        let network = network(device, source, [template.length()])?;
         let room = channels.iter().map(Channel::capacity).min().unwrap_or_default();
         if template.length() > room {
             return Err(FrameError::Room { needed: template.length(), found: room }.into());

@@ -57,6 +57,16 @@ pub enum AfXdpError {
     /// Likewise.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// The packets are longer than the device takes.
+    #[error("packets of {packet} bytes are longer than {device} takes, {mtu}: use a smaller payload")]
+    TooLong {
+        /// The device.
+        device: String,
+        /// The length of the packets in bytes, the IP header included.
+        packet: usize,
+        /// The device's MTU in bytes.
+        mtu: u32,
+    },
     /// The host's clock is not known.
     #[error(transparent)]
     TimeNamespace(#[from] TimeNamespaceError),

@@ -3,8 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use instamp_trailer::{
-    Record,
+    Phase, Record,
     checksum::{add, sum, sum_bytes},
+    locate,
+    wire::FOOTER_LENGTH,
 };
 use pnet_packet::{
     ethernet::{EtherTypes, EthernetPacket, MutableEthernetPacket},
@@ -260,53 +262,34 @@ pub(crate) fn wire_of(frame: &[u8]) -> Option<Wire> {
     Some(Wire { identifier: message.get_identifier(), sequence: message.get_sequence_number() })
 }
 
-/// The echo reply in a frame; `None` for other frames, fragments, what is cut off, and messages whose checksum is wrong. Not
-/// looked for behind VLAN tags, in IPv6 not behind extension headers. The checksum of IPv4's header is left to the routers
-/// on the way.
+/// The echo reply with a trailer in a frame; `None` for other frames, fragments, what is cut off, and messages whose checksum is
+/// wrong. It is found where hooks find it, behind VLAN tags and extension headers too. The checksum of IPv4's header is left to the
+/// routers on the way.
 pub fn parse(frame: &[u8]) -> Option<EchoReply<'_>> {
-    let packet = frame.get(ETHERNET..)?;
-    match EthernetPacket::new(frame)?.get_ethertype() {
-        EtherTypes::Ipv4 => parse_v4(packet),
-        EtherTypes::Ipv6 => parse_v6(packet),
-        _ => None,
-    }
-}
-
-fn parse_v4(bytes: &[u8]) -> Option<EchoReply<'_>> {
-    let packet = Ipv4Packet::new(bytes)?;
-    let header = usize::from(packet.get_header_length()) * 4;
-    let is_fragment = packet.get_flags() & Ipv4Flags::MoreFragments != 0 || packet.get_fragment_offset() != 0;
-    let is_icmp = packet.get_version() == 4 && packet.get_next_level_protocol() == IpNextHeaderProtocols::Icmp;
-    if header < IPV4 || is_fragment || !is_icmp {
-        return None;
-    }
-    let message = bytes.get(header..packet.get_total_length().into())?;
-    let (source, destination) = (packet.get_source().into(), packet.get_destination().into());
-    echo(message, IcmpTypes::EchoReply.0, 0, source, destination, packet.get_ttl())
-}
-
-fn parse_v6(bytes: &[u8]) -> Option<EchoReply<'_>> {
-    let packet = Ipv6Packet::new(bytes)?;
-    if packet.get_version() != 6 || packet.get_next_header() != IpNextHeaderProtocols::Icmpv6 {
-        return None;
-    }
-    let length = packet.get_payload_length();
-    let message = bytes.get(IPV6..)?.get(..length.into())?;
-    let (source, destination) = (packet.get_source(), packet.get_destination());
-    let addresses = add(sum_bytes(&source.octets()), sum_bytes(&destination.octets()));
-    let pseudo = add(addresses, sum([length, IpNextHeaderProtocols::Icmpv6.0.into()]));
-    echo(message, Icmpv6Types::EchoReply.0, pseudo, source.into(), destination.into(), packet.get_hop_limit())
-}
-
-/// The message if it is of type `kind` and its sum, with that of the pseudo header, is right.
-fn echo(message: &[u8], kind: u8, pseudo: u16, source: IpAddr, destination: IpAddr, ttl: u8) -> Option<EchoReply<'_>> {
+    let probe = locate(frame).ok().filter(|probe| probe.phase == Phase::Reply)?;
+    let [ip, message, footer] =
+        [probe.ip_offset, probe.message_offset, probe.footer_offset].map(|offset| usize::try_from(offset).ok());
+    let packet = frame.get(ip?..)?;
+    let message = frame.get(message?..footer? + FOOTER_LENGTH)?;
+    let (source, destination, ttl, pseudo) = match probe.ip_version {
+        4 => {
+            let packet = Ipv4Packet::new(packet)?;
+            (packet.get_source().into(), packet.get_destination().into(), packet.get_ttl(), 0)
+        }
+        _ => {
+            let packet = Ipv6Packet::new(packet)?;
+            let (source, destination) = (packet.get_source(), packet.get_destination());
+            let addresses = add(sum_bytes(&source.octets()), sum_bytes(&destination.octets()));
+            let length = u16::try_from(message.len()).ok()?;
+            let pseudo = add(addresses, sum([length, IpNextHeaderProtocols::Icmpv6.0.into()]));
+            (source.into(), destination.into(), packet.get_hop_limit(), pseudo)
+        }
+    };
     let (header, payload) = message.split_at_checked(ECHO)?;
     let header = EchoReplyPacket::new(header)?;
-    if header.get_icmp_type().0 != kind || header.get_icmp_code().0 != 0 || add(pseudo, sum_bytes(message)) != 0xffff {
-        return None;
-    }
+    let is_valid = add(pseudo, sum_bytes(message)) == 0xffff;
     let (identifier, sequence) = (header.get_identifier(), header.get_sequence_number());
-    Some(EchoReply { source, destination, ttl, identifier, sequence, payload })
+    is_valid.then_some(EchoReply { source, destination, ttl, identifier, sequence, payload })
 }
 
 #[cfg(test)]

@@ -97,8 +97,10 @@ pub struct Counts {
     pub forged: u64,
     /// Probes left out: no route by this device, or the target is this host itself or no unicast address.
     pub unroutable: u64,
-    /// Probes left out: the next hop's link-layer address was not found.
+    /// Probes left out: the next hop's link-layer address was not found, or not before the run was stopped.
     pub unresolved: u64,
+    /// Places of the schedule in which no probe was sent, as the rate could not be kept: the probes took later ones.
+    pub left_out: u64,
 }
 
 impl AddAssign for Counts {
@@ -112,5 +114,6 @@ impl AddAssign for Counts {
         self.forged += other.forged;
         self.unroutable += other.unroutable;
         self.unresolved += other.unresolved;
+        self.left_out += other.left_out;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io, mem,
+    mem,
     net::IpAddr,
     num::NonZeroU64,
     sync::Arc,
@@ -18,11 +18,10 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use super::{
     AfXdpError, Transport, TransportOptions,
     judge::Judge,
-    network::Network,
     report::{Counts, Sink},
     shared::{Shared, Wish},
-    transport::run_key,
-    worker::{Share, Templates, Worker},
+    transport::{network, run_key},
+    worker::{Ended, Templates, Worker},
 };
 use crate::{
     Run,
@@ -39,9 +38,13 @@ const MOST_WINDOW: u64 = 1 << 29;
 /// The card's transmit times wait for the replies of so many probes of a queue.
 const NIC_TX_TIMES: u64 = 1 << 16;
 
+/// Where no rate is asked for, a card takes no more probes a second than this.
+const MOST_RATE: u64 = 4_000_000;
+
 /// How many probes may be under way in time: of fewer, replies in time would be too old to be told from repeated ones.
 fn window(rate: Option<NonZeroU64>, timeout: Duration) -> u64 {
-    let under_way = rate.map_or(0, |rate| u128::from(rate.get()).saturating_mul(timeout.as_millis()) / 1_000);
+    let rate = rate.map_or(MOST_RATE, NonZeroU64::get);
+    let under_way = u128::from(rate).saturating_mul(timeout.as_millis()) / 1_000;
     u64::try_from(under_way).unwrap_or(u64::MAX).clamp(LEAST_WINDOW, MOST_WINDOW)
 }
 
@@ -109,9 +112,9 @@ pub struct StatelessRun<S> {
     device: String,
     facts: Facts,
     shared: Arc<Shared>,
-    workers: Vec<JoinHandle<io::Result<Outcome<S>>>>,
-    /// Given up when no worker receives any more.
-    _steering: Steering,
+    workers: Vec<JoinHandle<Ended<S>>>,
+    /// Given up when no worker receives any more, and before their sockets are closed.
+    steering: Option<Steering>,
 }
 
 impl<S: Sink + Send + 'static> StatelessRun<S> {
@@ -148,27 +151,23 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
             facts,
             shared: Arc::clone(&shared),
             workers: Vec::new(),
-            _steering: steering,
+            steering: Some(steering),
         };
         let start_ns = clock.now_ns();
         for channel in channels {
             let queue = channel.queue();
-            let share = Share { next: u64::from(queue), stride: facts.queues as u64 };
-            let mut network =
-                Network::open(device).map_err(|source| AfXdpError::Network { device: device.clone(), source })?;
-            if let Some(source) = options.source {
-                network.set_source(source);
-            }
+            let templates = Templates::new(probes, options.ttl)?;
+            let network = network(device, options.source, templates.lengths())?;
             let nic_tx = facts.nic_tx.then(|| (NicTx::new(NIC_TX_TIMES), Card::of(Some(device), None)));
             let worker = Worker {
                 channel,
                 network,
                 shared: Arc::clone(&shared),
                 clock,
-                templates: Templates::new(probes, options.ttl)?,
-                pacer: Pacer::new(options.rate, share.next, share.stride, start_ns),
+                templates,
+                pacer: Pacer::new(options.rate, u64::from(queue), facts.queues as u64, start_ns),
                 judge: Judge::new(Arc::clone(&shared), clock, nic_tx, options.one_way),
-                share,
+                share: 0..0,
                 waiting: VecDeque::new(),
             };
             let sink = sink(queue);
@@ -199,20 +198,20 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
         self.workers.iter().all(JoinHandle::is_finished)
     }
 
-    /// Waits for the end.
-    ///
-    /// # Errors
-    ///
-    /// [`AfXdpError::Device`], of the first worker that failed: then the others have ended too.
+    /// Waits for the end. What the workers leave, and what has made the run end early: of the first that failed, whose failing has
+    /// ended the others.
     ///
     /// # Panics
     ///
     /// Where a sink has.
-    pub fn join(mut self) -> Result<Vec<Outcome<S>>, AfXdpError> {
+    pub fn join(mut self) -> (Vec<Outcome<S>>, Option<AfXdpError>) {
         let workers = mem::take(&mut self.workers);
-        let outcomes: Vec<_> = workers.into_iter().map(|worker| worker.join().expect("a worker ends")).collect();
-        let failed = |source| AfXdpError::Device { device: self.device.clone(), source };
-        outcomes.into_iter().map(|outcome| outcome.map_err(failed)).collect()
+        let mut ended: Vec<_> = workers.into_iter().map(|worker| worker.join().expect("a worker ends")).collect();
+        let failed = ended.iter_mut().find_map(|ended| ended.failed.take());
+        let failed = failed.map(|source| AfXdpError::Device { device: self.device.clone(), source });
+        // Nothing is steered to their sockets any more when these are closed.
+        drop(self.steering.take());
+        (ended.into_iter().map(|ended| ended.outcome).collect(), failed)
     }
 }
 
@@ -220,10 +219,10 @@ impl<S> Drop for StatelessRun<S> {
     /// A run that nobody waits for ends.
     fn drop(&mut self) {
         self.shared.wish(Wish::Abort);
-        for worker in self.workers.drain(..) {
-            // Its error has nobody to go to.
-            let _: thread::Result<_> = worker.join();
-        }
+        // Their errors have nobody to go to.
+        let ended: Vec<thread::Result<_>> = self.workers.drain(..).map(JoinHandle::join).collect();
+        drop(self.steering.take());
+        drop(ended);
     }
 }
 
@@ -234,7 +233,8 @@ mod tests {
     #[test]
     fn the_window_has_room_for_what_is_under_way() {
         let of = |rate, seconds| window(NonZeroU64::new(rate), Duration::from_secs(seconds));
-        assert_eq!(of(0, 3_600), LEAST_WINDOW);
+        assert_eq!(of(0, 1), LEAST_WINDOW);
+        assert_eq!(of(0, 10), 40_000_000);
         assert_eq!(of(100_000, 1), LEAST_WINDOW);
         assert_eq!(of(1_000_000, 10), 10_000_000);
         assert_eq!(of(u64::MAX, u64::MAX), MOST_WINDOW);

@@ -1,10 +1,16 @@
 //! What all workers of a run have in common: all of it is fixed, but for what atomics count.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
+};
 
 use instamp_trailer::{Bound, Clock, Hook, Phase, Record, Site};
 
 use crate::stateless::{Cookie, Plan, Window};
+
+/// A worker takes so many numbers at once.
+const SHARE: u64 = 32;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -16,7 +22,8 @@ pub(super) struct Shared {
     pub(super) site: Site,
     /// The numbers of the probes that were answered in time.
     pub(super) answered: Window,
-    /// Above the number of every probe that was sent.
+    /// The number of the next probe that no worker has: workers take them as they send, so that none of them is far behind the others
+    /// in numbers, by which replies are told from repeated ones.
     next: AtomicU64,
     /// How many workers have probes to send.
     sending: AtomicUsize,
@@ -66,9 +73,14 @@ impl Shared {
         Record::new(Phase::Request, 0, Hook::APP_TX, self.site.node, Clock::MONOTONIC, bound, sent_ns)
     }
 
-    /// Says, before it can be answered, that a probe of this number is about to leave.
-    pub(super) fn leaves(&self, index: u64) {
-        self.next.fetch_max(index + 1, Ordering::Relaxed);
+    /// The numbers of the next probes, for one worker: none where the run has no more.
+    pub(super) fn take(&self) -> Range<u64> {
+        let total = self.plan.total();
+        if self.next() >= total {
+            return total..total;
+        }
+        let first = self.next.fetch_add(SHARE, Ordering::Relaxed);
+        first.min(total)..first.saturating_add(SHARE).min(total)
     }
 
     /// No probe has had this number yet, nor any above it.

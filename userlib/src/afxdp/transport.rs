@@ -1,14 +1,15 @@
 //! The way past the kernel's stack: a socket for each receive queue of a device, and the program that steers replies to them.
 
-use std::os::fd::AsFd as _;
+use std::{net::IpAddr, os::fd::AsFd as _};
 
 use instamp_hooks::{Hooks, Objects, Settings, Site, Steering, XdpMode};
 use instamp_trailer::RunKey;
 use instamp_xsk::{BusyPoll, Channel, Config, Mode};
 
+use pnet_packet::ethernet::EthernetPacket;
 use rand::{Rng as _, rngs::StdRng};
 
-use super::{AfXdpError, Facts};
+use super::{AfXdpError, Facts, network::Network};
 
 /// How a device is used.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,6 +93,27 @@ impl Transport {
     pub(crate) fn into_parts(self) -> (Steering, Vec<Channel>) {
         (self.steering, self.channels)
     }
+}
+
+/// What is known of the network of a device, for packets from `source`, if that is given, in frames of these lengths.
+pub(super) fn network(
+    device: &str,
+    source: Option<IpAddr>,
+    lengths: impl IntoIterator<Item = usize>,
+) -> Result<Network, AfXdpError> {
+    let mut network =
+        Network::open(device).map_err(|source| AfXdpError::Network { device: device.to_owned(), source })?;
+    if let Some(source) = source {
+        network.set_source(source);
+    }
+    let mtu = network.device().mtu;
+    for length in lengths {
+        let packet = length - EthernetPacket::minimum_packet_size();
+        if u64::from(mtu) < packet as u64 {
+            return Err(AfXdpError::TooLong { device: device.to_owned(), packet, mtu });
+        }
+    }
+    Ok(network)
 }
 
 /// A key that no other run has, most likely.

@@ -1,6 +1,6 @@
 //! One queue's share of a run: sends its part of the plan, and takes what comes in by its queue.
 
-use std::{collections::VecDeque, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, net::IpAddr, ops::Range, sync::Arc, time::Duration};
 
 use instamp_xsk::Channel;
 
@@ -38,6 +38,14 @@ const RETRY_NS: u64 = 20_000_000;
 /// ... and for so long: the kernel asks three times, once a second.
 const GIVE_UP_NS: u64 = 3_500_000_000;
 
+/// What a worker leaves.
+pub(super) struct Ended<S> {
+    pub(super) outcome: Outcome<S>,
+    pub(super) failed: Option<io::Error>,
+    /// To be closed when nothing is steered to it any more: else the next to have the queue would find the key of this run there.
+    _channel: Channel,
+}
+
 /// The frames of a run, in both versions of IP.
 pub(super) struct Templates {
     ipv4: Template,
@@ -50,20 +58,17 @@ impl Templates {
         Ok(Self { ipv4: Template::new(Version::V4, run)?, ipv6: Template::new(Version::V6, run)?, ttl })
     }
 
+    /// Those of the frames, in bytes.
+    pub(super) fn lengths(&self) -> [usize; 2] {
+        [self.ipv4.length(), self.ipv6.length()]
+    }
+
     fn of(&self, target: IpAddr) -> &Template {
         match target {
             IpAddr::V4(_) => &self.ipv4,
             IpAddr::V6(_) => &self.ipv6,
         }
     }
-}
-
-/// Which of a run's probes a worker sends: every `stride`-th.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    /// The number of the next one.
-    pub(super) next: u64,
-    pub(super) stride: u64,
 }
 
 pub(super) struct Worker {
@@ -74,7 +79,8 @@ pub(super) struct Worker {
     pub(super) templates: Templates,
     pub(super) pacer: Pacer,
     pub(super) judge: Judge,
-    pub(super) share: Share,
+    /// The numbers of probes that were taken and not tried.
+    pub(super) share: Range<u64>,
     /// Sorted by when they are tried again.
     pub(super) waiting: VecDeque<Waiting>,
 }
@@ -97,11 +103,15 @@ enum Attempt {
 
 impl Worker {
     /// Runs until all probes of the share have been sent and nothing can be in time any more, or the run is stopped.
-    pub(super) fn run<S: Sink>(mut self, mut sink: S) -> io::Result<Outcome<S>> {
-        let ended = self.work(&mut sink);
-        // The others need not wait for it.
-        ended.inspect_err(|_| self.shared.wish(Wish::Abort))?;
-        Ok(Outcome { sink, counts: self.judge.counts, socket: self.channel.statistics()? })
+    pub(super) fn run<S: Sink>(mut self, mut sink: S) -> Ended<S> {
+        let failed = self.work(&mut sink).err();
+        if failed.is_some() {
+            // The others need not wait for it.
+            self.shared.wish(Wish::Abort);
+        }
+        sink.tick(&self.judge.counts);
+        let socket = self.channel.statistics().unwrap_or_default();
+        Ended { outcome: Outcome { sink, counts: self.judge.counts, socket }, failed, _channel: self.channel }
     }
 
     fn work(&mut self, sink: &mut impl Sink) -> io::Result<()> {
@@ -117,26 +127,28 @@ impl Worker {
                 sink.tick(&self.judge.counts);
                 tick_ns = now_ns + TICK_INTERVAL_NS;
             }
+            self.collect_sent();
             let sent = if is_sending { self.send(now_ns, sink)? } else { 0 };
             let received = self.receive(sink);
-            if is_sending && self.due_ns().is_none() {
+            let due_ns = self.due_ns();
+            if is_sending && due_ns.is_none() {
                 is_sending = false;
+                self.give_up_waiting(sink);
                 self.shared.has_sent_all();
             }
-            let wake_ns = match (self.due_ns(), self.shared.end_ns()) {
-                (None, Some(end_ns)) if now_ns > end_ns => break,
+            let wake_ns = match (due_ns, self.shared.end_ns()) {
+                (None, Some(end_ns)) if now_ns > end_ns && received < RECEIVED_AT_ONCE => break,
                 (due_ns, end_ns) => [due_ns, end_ns].into_iter().flatten().min(),
             };
             if sent + received == 0 {
                 self.rest(wake_ns.unwrap_or(u64::MAX))?;
             }
         }
-        sink.tick(&self.judge.counts);
         Ok(())
     }
 
     /// When the next probe is to be sent, or `None` if there is none.
-    fn due_ns(&self) -> Option<u64> {
+    fn due_ns(&mut self) -> Option<u64> {
         if self.shared.is_wished(Wish::Stop) {
             return None;
         }
@@ -156,7 +168,6 @@ impl Worker {
 
     /// Sends what is due, those first that had to wait. Returns how many probes the device got.
     fn send(&mut self, now_ns: u64, sink: &mut impl Sink) -> io::Result<usize> {
-        self.collect_sent();
         let mut written = 0;
         for _ in 0..BATCH {
             if self.pacer.due_ns() > self.clock.now_ns() {
@@ -184,6 +195,7 @@ impl Worker {
                 Attempt::NoHop(reason) => self.leave_out(probe.target, reason, sink),
             }
             self.pacer.sent(self.clock.now_ns());
+            self.judge.counts.left_out = self.pacer.left_out();
         }
         if written > 0 {
             self.shared.left(self.clock.now_ns());
@@ -197,14 +209,16 @@ impl Worker {
         if !self.has_next() {
             return None;
         }
-        let index = self.share.next;
-        self.share.next += self.share.stride;
+        let index = self.share.next()?;
         let target = self.shared.plan.at(index).target;
         Some(Waiting { index, target, since_ns: now_ns, retry_ns: now_ns + RETRY_NS })
     }
 
-    fn has_next(&self) -> bool {
-        self.share.next < self.shared.plan.total() && self.waiting.len() < WAITING
+    fn has_next(&mut self) -> bool {
+        if self.share.is_empty() {
+            self.share = self.shared.take();
+        }
+        !self.share.is_empty() && self.waiting.len() < WAITING
     }
 
     fn attempt(&mut self, index: u64, target: IpAddr) -> Attempt {
@@ -216,7 +230,6 @@ impl Worker {
         if channel.free() == 0 {
             return Attempt::Full;
         }
-        shared.leaves(index);
         let Wire { identifier, sequence } = Wire::of(index, shared.identifier);
         let template = templates.of(target);
         let sent_ns = clock.now_ns();
@@ -235,6 +248,13 @@ impl Worker {
             times.sent(index + 1);
         }
         Attempt::Sent
+    }
+
+    /// What still waits when a run is stopped is not sent any more.
+    fn give_up_waiting(&mut self, sink: &mut impl Sink) {
+        while let Some(Waiting { target, .. }) = self.waiting.pop_front() {
+            self.leave_out(target, NoHop::Unresolved { next_hop: target }, sink);
+        }
     }
 
     fn leave_out(&mut self, target: IpAddr, reason: NoHop, sink: &mut impl Sink) {

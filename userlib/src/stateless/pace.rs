@@ -49,11 +49,6 @@ impl Pacer {
         self.0.as_ref().map_or(0, Schedule::due_ns)
     }
 
-    /// How long to wait from now on until the next probe is to be sent; 0 where it is due.
-    pub fn wait_ns(&self, now_ns: u64) -> u64 {
-        self.due_ns().saturating_sub(now_ns)
-    }
-
     /// Goes on to the next place, the probe at this one having been sent, or given up.
     pub fn sent(&mut self, now_ns: u64) {
         if let Some(schedule) = &mut self.0 {
@@ -231,7 +226,7 @@ mod tests {
     #[test]
     fn without_a_rate_it_is_always_time() {
         let mut pacer = Pacer::new(None, 3, 4, 1_000);
-        assert_eq!((pacer.due_ns(), pacer.wait_ns(0)), (0, 0));
+        assert_eq!(pacer.due_ns(), 0);
         pacer.sent(1_000);
         assert_eq!((pacer.due_ns(), pacer.left_out()), (0, 0));
     }

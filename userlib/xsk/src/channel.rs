@@ -43,8 +43,6 @@ pub struct Channel {
     pub(crate) queue: u32,
     pub(crate) zero_copy: bool,
     pub(crate) busy_poll: bool,
-    /// Whether the caller wants to see completions.
-    pub(crate) keeps_completions: bool,
     /// Whether frames are sent with a request for a timestamp.
     pub(crate) requests_timestamps: bool,
     pub(crate) not_sync: PhantomData<Cell<()>>,
@@ -96,8 +94,8 @@ impl Channel {
         self.layout.tx_capacity() as usize
     }
 
-    /// How many frames can be written now. Where the configuration wants transmit timestamps, frames that were sent are free only when
-    /// [`completed`](Self::completed) has shown them.
+    /// How many frames can be written now. Where the card [is asked](Self::has_tx_timestamps) for transmit times, frames that were sent are
+    /// free only when [`completed`](Self::completed) has shown them.
     #[must_use]
     pub fn free(&mut self) -> usize {
         self.collect();
@@ -170,7 +168,7 @@ impl Channel {
     }
 
     /// Shows all frames that were sent since the last call, with the card's time of sending in nanoseconds of its own clock; `None` where it
-    /// gave none. Returns their number. Without transmit timestamps in the configuration, those that [`free`](Self::free) and
+    /// gave none. Returns their number. Where the card is not asked for transmit times, those that [`free`](Self::free) and
     /// [`write`](Self::write) have found are not shown.
     ///
     /// A frame that the driver has dropped is shown as well: what the kernel tells is that the memory is free.
@@ -194,7 +192,7 @@ impl Channel {
     }
 
     fn collect(&mut self) {
-        if !self.keeps_completions {
+        if !self.requests_timestamps {
             self.completed(|_, _| {});
         }
     }

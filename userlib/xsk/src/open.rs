@@ -67,7 +67,6 @@ pub(crate) fn open(ifindex: u32, queue: u32, config: &Config) -> Result<Channel,
         queue,
         zero_copy: false,
         busy_poll: config.busy_poll.is_some(),
-        keeps_completions: config.tx_timestamps,
         requests_timestamps: false,
         not_sync: PhantomData,
     };
