@@ -85,6 +85,8 @@ enum Line<'a> {
         unresolved: u64,
         left_out: u64,
         dropped: u64,
+        /// Replies without a line, as their reader was too slow.
+        unwritten: u64,
         loss: Option<f64>,
         elapsed_ns: u64,
         rtt_ns: Option<Statistics>,
@@ -200,6 +202,7 @@ pub(super) fn summary(out: &mut impl io::Write, summary: &Summary) -> io::Result
             unresolved,
             left_out,
             dropped: summary.dropped,
+            unwritten: summary.unwritten,
             loss: summary.loss().map(|loss| (loss * 1000.0).round() / 1000.0),
             elapsed_ns: whole_nanoseconds(summary.elapsed),
             rtt_ns: of(&tally.rtt),
@@ -262,7 +265,7 @@ mod tests {
         let line = line(|out| summary(out, &samples::summary()));
         let expected = concat!(
             r#"{"type":"summary","sent":4,"received":3,"corrected":2,"uncorrected":{"no-reply-stamp":1},"duplicates":1,"forged":5,"late":1,"from_others":0,"#,
-            r#""unroutable":2,"unresolved":0,"left_out":0,"dropped":7,"loss":0.25,"elapsed_ns":1500000000,"#,
+            r#""unroutable":2,"unresolved":0,"left_out":0,"dropped":7,"unwritten":0,"loss":0.25,"elapsed_ns":1500000000,"#,
         );
         assert!(line.starts_with(expected), "{line}");
     }

@@ -13,11 +13,12 @@ mod sources;
 mod summary;
 mod tally;
 mod text;
+mod writer;
 
 use std::{
-    io::{self, Write as _},
+    io,
     process::ExitCode,
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -31,6 +32,7 @@ use self::{
     progress::{ProgressLine, status},
     sources::{Chosen, choose},
     summary::Summary,
+    writer::{Output, Writer},
 };
 use crate::{
     route::device_towards,
@@ -39,6 +41,9 @@ use crate::{
 
 /// As often is looked whether the run is over.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long a run that was to end at once still waits for its output to be read.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let runtime =
@@ -58,35 +63,48 @@ async fn probe(options: &Options) -> anyhow::Result<ExitCode> {
     let plan = Plan::new(targets, options.count, rand::rng().random())?;
 
     let progress = Arc::new(Progress::default());
-    let collector = |_queue| Collector::new(options.lines(), options.group, Arc::clone(&progress));
+    let (output, lines) = Output::new();
+    let collector = |_queue| Collector::new(options.lines(), options.group, output.clone(), Arc::clone(&progress));
     let mut signals = Signals::new().context("cannot listen to signals")?;
     let started = Instant::now();
     let run = StatelessRun::start(&crate::hooks()?, &options.run(&device), plan.clone(), collector)?;
-    begin(options, &plan, &device, &run)?;
-    await_end(options, &plan, &run, &progress, &mut signals, started).await?;
+    let first = begin(options, &plan, &device, &run)?;
+    let writer = Writer::start(io::stdout(), first, lines, Arc::clone(&progress)).context("cannot start a thread")?;
+    let patience = await_end(options, &plan, &run, &progress, &mut signals, started).await?;
     let (outcomes, failed) = run.join();
-    if let Some(error) = progress.unread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    let summary = Summary::of(outcomes, started.elapsed());
+    let last = if progress.is_unread() { Ok(Vec::new()) } else { end(options, &summary) };
+    // What was printed before an error is written, too.
+    let (last, ended) = last.map_or_else(|error| (Vec::new(), Err(error)), |last| (last, Ok(())));
+    let is_written = writer.finish(output, last, &mut signals, patience).await;
+    if let Some(error) = progress.take_unread() {
         return Err(error).context("cannot write the replies");
     }
-    let summary = Summary::of(outcomes, started.elapsed());
-    end(options, &summary)?;
+    if summary.unwritten > 0 {
+        eprintln!("instamp: {} replies are counted and not written: they were not read fast enough", summary.unwritten);
+    }
+    if !is_written {
+        eprintln!("instamp: the last lines are not written: nobody has read them");
+    }
+    ended?;
     if let Some(error) = failed {
         return Err(error.into());
     }
     Ok(ExitCode::from(u8::from(summary.counts.received == 0)))
 }
 
-/// Prints what comes before the replies.
-fn begin(options: &Options, plan: &Plan, device: &str, run: &StatelessRun<Collector>) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+/// What comes before the replies.
+fn begin(options: &Options, plan: &Plan, device: &str, run: &StatelessRun<Collector>) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
     match options.lines() {
         _ if options.json => json::start(&mut out, options, plan, device, run.facts())?,
         Lines::Csv => csv::header(&mut out)?,
         Lines::Json { .. } | Lines::None => text::header(&mut out, plan, device)?,
     }
-    out.flush()
+    Ok(out)
 }
 
+/// Awaits the end of the run, and says how long to wait for the output then.
 async fn await_end(
     options: &Options,
     plan: &Plan,
@@ -94,15 +112,18 @@ async fn await_end(
     progress: &Progress,
     signals: &mut Signals,
     started: Instant,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Duration>> {
     let mut line = if options.quiet { None } else { ProgressLine::of_stderr(plan.total()) };
     let mut look = tokio::time::interval(LOOK);
-    let mut is_interrupted = false;
+    let (mut is_interrupted, mut patience) = (false, None);
     while !run.is_over() {
         tokio::select! {
             wish = signals.next() => match wish {
                 Wish::Status => eprintln!("{}", status(progress, plan.total(), 0, Duration::ZERO)),
-                Wish::End if is_interrupted => run.abort(),
+                Wish::End if is_interrupted => {
+                    patience = Some(PATIENCE);
+                    run.abort();
+                }
                 Wish::End => {
                     is_interrupted = true;
                     run.stop();
@@ -112,7 +133,7 @@ async fn await_end(
                 if options.deadline.is_some_and(|deadline| started.elapsed() >= deadline) {
                     run.stop();
                 }
-                if progress.unread.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+                if progress.is_unread() {
                     run.abort();
                 }
                 if let Some(line) = &mut line {
@@ -124,15 +145,15 @@ async fn await_end(
     if let Some(line) = line {
         line.clear()?;
     }
-    Ok(())
+    Ok(patience)
 }
 
-/// Prints what comes behind the replies.
-fn end(options: &Options, summary: &Summary) -> anyhow::Result<()> {
+/// What comes behind the replies. Other files than standard output are written.
+fn end(options: &Options, summary: &Summary) -> anyhow::Result<Vec<u8>> {
     if let Some(path) = &options.hdr {
         hdr::write_to_file(path, summary)?;
     }
-    let mut out = io::stdout().lock();
+    let mut out = Vec::new();
     if options.json {
         for (prefix, group) in summary.groups.iter().flat_map(|groups| groups.iter()) {
             json::group(&mut out, prefix, group)?;
@@ -143,6 +164,5 @@ fn end(options: &Options, summary: &Summary) -> anyhow::Result<()> {
     } else {
         text::summary(&mut out, summary)?;
     }
-    out.flush()?;
-    Ok(())
+    Ok(out)
 }

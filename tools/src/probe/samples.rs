@@ -57,5 +57,5 @@ pub(super) fn summary() -> Summary {
         unresolved: 0,
         left_out: 0,
     };
-    Summary { counts, tally, groups: Some(groups), dropped: 7, elapsed: Duration::from_millis(1_500) }
+    Summary { counts, tally, groups: Some(groups), dropped: 7, unwritten: 0, elapsed: Duration::from_millis(1_500) }
 }

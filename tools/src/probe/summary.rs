@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use instamp::afxdp::{Counts, Outcome};
 
-use super::{collector::Collector, groups::Groups, tally::Tally};
+use super::{
+    collector::{Collected, Collector},
+    groups::Groups,
+    tally::Tally,
+};
 
 pub(super) struct Summary {
     pub(super) counts: Counts,
@@ -13,16 +17,20 @@ pub(super) struct Summary {
     pub(super) groups: Option<Groups>,
     /// Frames that the sockets had no room for, as the kernel counts them: replies are among them.
     pub(super) dropped: u64,
+    /// Replies that were not printed, as their reader was too slow.
+    pub(super) unwritten: u64,
     pub(super) elapsed: Duration,
 }
 
 impl Summary {
     pub(super) fn of(outcomes: Vec<Outcome<Collector>>, elapsed: Duration) -> Self {
-        let mut summary = Self { counts: Counts::default(), tally: Tally::new(), groups: None, dropped: 0, elapsed };
+        let (counts, tally) = (Counts::default(), Tally::new());
+        let mut summary = Self { counts, tally, groups: None, dropped: 0, unwritten: 0, elapsed };
         for Outcome { sink, counts, socket } in outcomes {
             summary.counts += counts;
             summary.dropped += socket.receive_dropped + socket.receive_ring_full;
-            let (tally, groups) = sink.into_parts();
+            let Collected { tally, groups, unwritten } = sink.into_parts();
+            summary.unwritten += unwritten;
             summary.tally.merge(&tally);
             summary.groups = match (summary.groups, groups) {
                 (Some(mut all), Some(groups)) => {

@@ -26,7 +26,7 @@ pub(super) fn summary(out: &mut impl Write, summary: &Summary) -> io::Result<()>
     let Counts { sent, received, corrected, .. } = *counts;
     writeln!(out, "\n--- probe statistics ---")?;
     write!(out, "{sent} packets transmitted, {received} received")?;
-    for (count, name) in odd(counts, summary.dropped) {
+    for (count, name) in odd(summary) {
         if count > 0 {
             write!(out, ", +{count} {name}")?;
         }
@@ -59,7 +59,8 @@ pub(super) fn summary(out: &mut impl Write, summary: &Summary) -> io::Result<()>
 }
 
 /// What is counted apart.
-fn odd(counts: &Counts, dropped: u64) -> [(u64, &'static str); 8] {
+fn odd(summary: &Summary) -> [(u64, &'static str); 9] {
+    let Summary { counts, dropped, unwritten, .. } = summary;
     [
         (counts.duplicates, "duplicates"),
         (counts.late, "late"),
@@ -68,7 +69,8 @@ fn odd(counts: &Counts, dropped: u64) -> [(u64, &'static str); 8] {
         (counts.unroutable, "unroutable"),
         (counts.unresolved, "unresolved"),
         (counts.left_out, "left out of the schedule"),
-        (dropped, "dropped by the sockets"),
+        (*dropped, "dropped by the sockets"),
+        (*unwritten, "unwritten"),
     ]
 }
 
