@@ -6,7 +6,9 @@ use std::{
 };
 
 use clap::ValueEnum;
-use instamp_hooks::{Clock, IngressChoice, Objects, Prefix, Request, Settings, TcChoice, XdpMode};
+use instamp_hooks::{Clock, IngressChoice, Objects, Prefix, Request, Settings, TcChoice};
+
+use crate::choices::{ClockChoice, XdpModeChoice};
 
 /// Stamps probes at a network device.
 ///
@@ -29,7 +31,7 @@ pub(crate) struct Options {
 
     /// Who runs the XDP program: the driver (native), or the kernel (generic), which is slower and stamps later.
     #[arg(long, value_enum, value_name = "MODE", default_value_t, conflicts_with = "update")]
-    xdp_mode: XdpModeOption,
+    xdp_mode: XdpModeChoice,
 
     /// How TC programs are attached: auto is TCX where the kernel has it (Linux 6.6), else clsact.
     #[arg(long, value_enum, value_name = "MODE", default_value_t, conflicts_with = "update")]
@@ -63,7 +65,7 @@ pub(crate) struct Options {
     /// The clock of the stamps that --respond allows [default: tai]. This host's own probes are always stamped in
     /// CLOCK_MONOTONIC.
     #[arg(long, value_enum, value_name = "CLOCK")]
-    clock: Option<ClockOption>,
+    clock: Option<ClockChoice>,
 
     /// Change an existing attachment, which goes on stamping: each of --point, --node, --source, --respond and --clock
     /// replaces what it was, and is kept where it is not given. This host's addresses are read anew. To have no --source
@@ -81,24 +83,11 @@ enum IngressOption {
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
-enum XdpModeOption {
-    #[default]
-    Native,
-    Generic,
-}
-
-#[derive(Clone, Copy, Default, ValueEnum)]
 enum TcOption {
     #[default]
     Auto,
     Tcx,
     Clsact,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum ClockOption {
-    Tai,
-    Monotonic,
 }
 
 impl From<Options> for Request {
@@ -110,10 +99,7 @@ impl From<Options> for Request {
                 IngressOption::Xdp => IngressChoice::Xdp,
                 IngressOption::Tc => IngressChoice::Tc,
             },
-            xdp_mode: match options.xdp_mode {
-                XdpModeOption::Native => XdpMode::Native,
-                XdpModeOption::Generic => XdpMode::Generic,
-            },
+            xdp_mode: options.xdp_mode.into(),
             tc: match options.tc {
                 TcOption::Auto => TcChoice::Auto,
                 TcOption::Tcx => TcChoice::Tcx,
@@ -125,10 +111,7 @@ impl From<Options> for Request {
                 node: options.node,
                 sources: given(options.source),
                 respond: given(options.respond),
-                respond_clock: options.clock.map(|clock| match clock {
-                    ClockOption::Tai => Clock::TAI,
-                    ClockOption::Monotonic => Clock::MONOTONIC,
-                }),
+                respond_clock: options.clock.map(Clock::from),
             },
         }
     }

@@ -2,6 +2,7 @@
 
 mod attach;
 mod caps;
+mod choices;
 mod clock;
 mod clock_names;
 mod decode;

@@ -8,11 +8,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::ValueEnum;
-use instamp_hooks::{Clock, Objects, Prefix, ReflectCounts, ReflectRequest, Reflector, XdpMode};
+use instamp_hooks::{Objects, Prefix, ReflectCounts, ReflectRequest, Reflector};
 use serde::Serialize;
 
 use crate::{
+    choices::{ClockChoice, XdpModeChoice},
     json_lines,
     signals::{Signals, Wish},
     units::whole_nanoseconds,
@@ -45,7 +45,7 @@ pub(crate) struct Options {
 
     /// The clock of the stamps: with tai, probers whose CLOCK_TAI agrees with this host's can tell one-way delays.
     #[arg(long, value_enum, value_name = "CLOCK", default_value_t)]
-    clock: ClockOption,
+    clock: ClockChoice,
 
     /// The number of this host in its stamps [default: that of the attachment, or a hash of its boot]. An attachment by XDP keeps
     /// its own.
@@ -54,7 +54,7 @@ pub(crate) struct Options {
 
     /// Who runs the XDP program, where the device has none of `instamp attach`: the driver, or the kernel, which is slower and later.
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
-    xdp_mode: XdpModeOption,
+    xdp_mode: XdpModeChoice,
 
     /// Print a start and a summary object as JSON Lines.
     #[arg(long)]
@@ -82,20 +82,6 @@ Examples:
   instamp reflect --dev eth0 --allow 192.0.2.0/24
   instamp reflect --dev eth0 --allow 192.0.2.1 --allow 2001:db8::/64 --rate 0 --clock tai";
 
-#[derive(Clone, Copy, Default, ValueEnum)]
-enum ClockOption {
-    #[default]
-    Tai,
-    Monotonic,
-}
-
-#[derive(Clone, Copy, Default, ValueEnum)]
-enum XdpModeOption {
-    #[default]
-    Native,
-    Generic,
-}
-
 /// As often the program is told to go on.
 const RENEWAL: Duration = Duration::from_secs(1);
 
@@ -107,11 +93,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
 
 async fn reflect(options: &Options) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new().context("cannot listen to signals")?;
-    let mode = match options.xdp_mode {
-        XdpModeOption::Native => XdpMode::Native,
-        XdpModeOption::Generic => XdpMode::Generic,
-    };
-    let reflector = crate::hooks()?.reflect(&Objects::built_in(), &options.dev, mode, &options.into())?;
+    let reflector =
+        crate::hooks()?.reflect(&Objects::built_in(), &options.dev, options.xdp_mode.into(), &options.into())?;
     let started = Instant::now();
     begin(options, &reflector)?;
     let mut renewal = tokio::time::interval(RENEWAL);
@@ -135,10 +118,7 @@ impl From<&Options> for ReflectRequest {
         Self {
             rate: NonZeroU32::new(options.rate).unwrap_or(unlimited),
             burst: NonZeroU32::new(options.burst).unwrap_or(unlimited),
-            clock: match options.clock {
-                ClockOption::Tai => Clock::TAI,
-                ClockOption::Monotonic => Clock::MONOTONIC,
-            },
+            clock: options.clock.into(),
             node: options.node,
             ..Self::new(options.allow.clone())
         }

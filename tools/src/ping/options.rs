@@ -10,6 +10,7 @@ use instamp::{
 };
 
 use super::{source::Source, text::Style};
+use crate::choices::ComparedClock;
 use crate::resolve::Family;
 use crate::units::{parse_duration, parse_positive_duration};
 
@@ -159,12 +160,6 @@ enum Socket {
     Auto,
     Raw,
     Dgram,
-}
-
-/// The clock that both ends have.
-#[derive(ValueEnum, Clone, Copy)]
-enum ComparedClock {
-    Tai,
 }
 
 impl Options {

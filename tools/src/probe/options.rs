@@ -2,15 +2,14 @@
 
 use std::{net::IpAddr, num::NonZeroU64, path::PathBuf, time::Duration};
 
-use clap::ValueEnum;
 use instamp::{
     afxdp::{BusyPoll, Mode, RunOptions, TransportOptions},
     trailer::wire::{DEFAULT_CAP, MAX_CAP},
 };
-use instamp_hooks::XdpMode;
 
 use super::{collector::Lines, groups::Lengths};
 use crate::{
+    choices::{ComparedClock, XdpModeChoice},
     resolve::Family,
     units::{parse_duration, parse_positive_duration},
 };
@@ -119,7 +118,7 @@ pub(crate) struct Options {
 
     /// Who runs the XDP program where the device has none of `instamp attach`: the driver, or the kernel, which is slower and later.
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
-    xdp_mode: XdpModeOption,
+    xdp_mode: XdpModeChoice,
 
     /// Have the kernel copy frames even where the driver can do without.
     #[arg(long)]
@@ -128,18 +127,6 @@ pub(crate) struct Options {
     /// Look for packets for so long in every system call, instead of awaiting interrupts.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     busy_poll: Option<Duration>,
-}
-
-#[derive(Clone, Copy, Default, ValueEnum)]
-enum XdpModeOption {
-    #[default]
-    Native,
-    Generic,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum ComparedClock {
-    Tai,
 }
 
 const HELP: &str = "\
@@ -207,10 +194,7 @@ impl Options {
     /// What the library is to do, through this device.
     pub(super) fn run(&self, device: &str) -> RunOptions {
         let mut transport = TransportOptions::new(device);
-        transport.xdp_mode = match self.xdp_mode {
-            XdpModeOption::Native => XdpMode::Native,
-            XdpModeOption::Generic => XdpMode::Generic,
-        };
+        transport.xdp_mode = self.xdp_mode.into();
         if self.copy {
             transport.mode = Mode::Copy;
         }
