@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use instamp_hooks::{Objects, Prefix, ReflectCounts, ReflectRequest, Reflector};
+use instamp_hooks::{Error, Objects, Prefix, ReflectCounts, ReflectRequest, Reflector};
 use serde::Serialize;
 
 use crate::{
@@ -65,7 +65,8 @@ const HELP: &str = "\
 On a device that `instamp attach` stamps by XDP, this takes the place of the program that is there,
 stamps this host's own probes as that does, and puts it back at the end. On a device that is stamped
 by TC, or not at all, it has a program of its own, which the kernel takes off when this process ends.
-A device with somebody else's XDP program is refused. However this process ends, nothing is answered
+A device with somebody else's XDP program is refused, and so is one attached with --hw whose driver
+hands on the card's receive times. However this process ends, nothing is answered
 three seconds later.
 
 Counted are the requests with a trailer to this host that were
@@ -85,6 +86,9 @@ Examples:
 /// As often the program is told to go on.
 const RENEWAL: Duration = Duration::from_secs(1);
 
+/// How long it goes on without having been told to.
+const LEASE: Duration = Duration::from_secs(3);
+
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
@@ -97,19 +101,45 @@ async fn reflect(options: &Options) -> anyhow::Result<ExitCode> {
         crate::hooks()?.reflect(&Objects::built_in(), &options.dev, options.xdp_mode.into(), &options.into())?;
     let started = Instant::now();
     begin(options, &reflector)?;
+    let ended = await_end(&reflector, &mut signals).await;
+    let counts = reflector.counts();
+    let stopped = reflector.stop();
+    // What was answered is told whatever went wrong.
+    let told = match stopped.as_ref().or(counts.as_ref()) {
+        Ok(counts) => end(options, *counts, started.elapsed()),
+        Err(_) => Ok(()),
+    };
+    ended?;
+    stopped?;
+    told?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Has it go on until a signal asks for an end, or it cannot.
+async fn await_end(reflector: &Reflector, signals: &mut Signals) -> Result<(), Error> {
     let mut renewal = tokio::time::interval(RENEWAL);
+    let mut renewed = Instant::now();
     loop {
         tokio::select! {
-            _ = renewal.tick() => reflector.renew()?,
+            _ = renewal.tick() => match reflector.renew() {
+                Ok(()) => renewed = Instant::now(),
+                Err(error) if is_final(&error, renewed.elapsed()) => return Err(error),
+                Err(error) => eprintln!("instamp: trying again: {:#}", anyhow::Error::from(error)),
+            },
             wish = signals.next() => match wish {
-                Wish::Status => writeln!(io::stderr(), "{}", Counted(reflector.counts()?))?,
-                Wish::End => break,
+                Wish::Status => match reflector.counts() {
+                    Ok(counts) => eprintln!("{}", Counted(counts)),
+                    Err(error) => eprintln!("instamp: {:#}", anyhow::Error::from(error)),
+                },
+                Wish::End => return Ok(()),
             },
         }
     }
-    let counts = reflector.stop()?;
-    end(options, counts, started.elapsed())?;
-    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether there is no use in trying again, so long after it was last told to go on.
+fn is_final(error: &Error, since: Duration) -> bool {
+    matches!(error, Error::NotReflecting { .. }) || since >= LEASE
 }
 
 impl From<&Options> for ReflectRequest {
@@ -171,5 +201,28 @@ impl std::fmt::Display for Counted {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_borne_for_as_long_as_a_lease() {
+        let passing = || Error::System {
+            operation: "renew the reflector on",
+            object: "eth0".to_owned(),
+            source: io::Error::from(io::ErrorKind::ResourceBusy).into(),
+        };
+        let gone = Error::NotReflecting { device: "eth0".into() };
+        for (error, since, expected) in [
+            (passing(), Duration::ZERO, false),
+            (passing(), LEASE - Duration::from_millis(1), false),
+            (passing(), LEASE, true),
+            (gone, Duration::ZERO, true),
+        ] {
+            assert_eq!(is_final(&error, since), expected, "{error} after {since:?}");
+        }
     }
 }
