@@ -48,6 +48,16 @@ fn help_of_ping() {
 }
 
 #[test]
+fn help_of_probe() {
+    insta::assert_snapshot!(text(&output(&["probe", "--help"]).stdout));
+}
+
+#[test]
+fn help_of_reflect() {
+    insta::assert_snapshot!(text(&output(&["reflect", "--help"]).stdout));
+}
+
+#[test]
 fn help_of_decode() {
     insta::assert_snapshot!(text(&output(&["decode", "--help"]).stdout));
 }
@@ -77,6 +87,10 @@ fn errors_are_told_once_and_exit_with_2() {
         (
             &["ping", "-I", "fe80::2%lo", "127.0.0.1"],
             "instamp: 127.0.0.1 has no IPv6 address: leave out -4 and -6, and an address in -I, to use any\n",
+        ),
+        (
+            &["ping", "--transport", "afxdp", "--socket", "raw", "127.0.0.1"],
+            "instamp: --transport afxdp has no ICMP socket: leave out --socket\n",
         ),
     ] {
         let output = output(arguments);

@@ -35,6 +35,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 async fn ping(options: &Options) -> anyhow::Result<ExitCode> {
+    #[cfg(feature = "afxdp")]
+    options.check()?;
     let (address, interface) = resolve(&options.destination, options.family()).await?;
     let config = options.config(address, interface);
     #[cfg(feature = "afxdp")]

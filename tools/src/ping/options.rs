@@ -88,7 +88,8 @@ pub(crate) struct Options {
     socket: Socket,
 
     /// The way of requests and replies: the kernel's, by a socket; or past its stack, by AF_XDP through the device of -I, or of
-    /// the route to DEST, as `instamp probe` goes: that needs root
+    /// the route to DEST, as `instamp probe` goes. That needs root, and puts an XDP program on a device that `instamp attach` does not
+    /// stamp by XDP. ICMP errors and truncated replies do not come back then, and there is no --socket
     #[cfg(feature = "afxdp")]
     #[arg(long, value_enum, value_name = "WAY", default_value_t)]
     pub(super) transport: Transport,
@@ -166,6 +167,14 @@ impl Options {
     /// Whether the ways of probes are told.
     pub(super) fn one_way(&self) -> bool {
         matches!(self.clock, Some(ComparedClock::Tai))
+    }
+
+    /// Refuses what contradicts itself.
+    #[cfg(feature = "afxdp")]
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let has_socket = self.transport == Transport::Socket || matches!(self.socket, Socket::Auto);
+        anyhow::ensure!(has_socket, "--transport afxdp has no ICMP socket: leave out --socket");
+        Ok(())
     }
 
     pub(super) fn family(&self) -> Family {

@@ -51,7 +51,7 @@ pub(crate) struct Options {
     #[arg(short = '6')]
     ipv6: bool,
 
-    /// The device through which probes leave [default: that of the route to the first target].
+    /// The device through which probes leave [default: that of the route to one of the targets].
     #[arg(long, value_name = "IF")]
     pub(super) dev: Option<String>,
 
@@ -136,7 +136,8 @@ On a device that `instamp attach` stamps by XDP, replies are stamped and steered
 is there, which stamps everybody else's as before. On any other device a program is put there for
 the run, which touches nothing but the run's own replies, and which the kernel takes off when this
 process ends, however it ends; on some network cards that interrupts the link for seconds. A device
-with somebody else's XDP program is refused. One AF_XDP process at a time has a queue.
+with somebody else's XDP program is refused, and so is one attached with --hw whose driver hands on
+the card's receive times. One AF_XDP process at a time has a queue.
 
 Probes leave past the stack: no firewall rule, NAT or queueing discipline of this host sees them, nor
 does a packet capture. They are stamped (app-tx) when they are written to the device's queue.
@@ -145,9 +146,11 @@ net= is from there to the first stamp of the reply.
 A reply counts as
   received    in time, and the first to its probe
   duplicates  in time, and not the first
-  late        after --timeout
+  late        after --timeout, whether or not it is the first
   forged      not genuine: altered, made up, or of another run
-and besides as from-others where not the target has answered. Replies that have lost their trailer do not come here.
+A genuine reply that not the target has sent counts as one of the first three, and once more as
+from-others. Replies that have lost their trailer do not come here. Nothing waits for a slow reader of
+standard output: the replies that are left out there are counted, and once more as unwritten.
 
 Needs root, or CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN and a BPF file system, as `instamp attach`.
 
