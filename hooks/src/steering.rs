@@ -1,16 +1,19 @@
 //! Steering: the way of replies past the stack, to the `AF_XDP` sockets of a stateless prober.
 
-use std::{fmt, mem, os::fd::BorrowedFd, path::Path, process};
+use std::{fmt, mem, net::IpAddr, os::fd::BorrowedFd, path::Path, process};
 
 use aya::{
-    maps::{Array, Map, MapData, MapError, XskMap},
+    maps::{
+        Array, Map, MapData, MapError, XskMap,
+        lpm_trie::{Key as TrieKey, LpmTrie},
+    },
     programs::links::FdLink,
 };
-use instamp_trailer::{Run, RunKey, Site};
+use instamp_trailer::{Run, RunKey, Site, Standing};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::{
-    Attachment, Error, Objects, Settings, XdpMode,
+    Attachment, Error, Objects, Prefix, Settings, XdpMode,
     attach::{attach_xdp, refuse_foreign_xdp},
     attachment::stamps_by_xdp,
     device::Here,
@@ -19,7 +22,8 @@ use crate::{
     loader::{alone, without_sources},
     maps::{open, taken, write_own},
     netlink::route::Link,
-    pins::{Directory, Pins, RUNS, SOCKETS, State},
+    pins::{Directory, POLICY, Pins, RUNS, SOCKETS, State},
+    policy::Key,
 };
 
 /// The program that looks at steered replies alone, where probes are not stamped by XDP.
@@ -37,6 +41,7 @@ pub struct Steering {
     site: Site,
     sockets: XskMap<MapData>,
     runs: Array<MapData, [u8; RUN]>,
+    policy: LpmTrie<MapData, [u8; 16], u32>,
     /// The link of a program of its own.
     program: Option<FdLink>,
     added: Vec<(u32, RunKey)>,
@@ -74,13 +79,14 @@ impl Steering {
         if !directory.has(SOCKETS) || !directory.has(RUNS) {
             return Err(Error::OlderAttachment { device: link.name.clone() });
         }
-        let [sockets, runs] = [SOCKETS, RUNS].map(|name| directory.pin(name));
+        let [sockets, runs, policy] = [SOCKETS, RUNS, POLICY].map(|name| directory.pin(name));
         Ok(Self {
             device: link.name.clone(),
             ifindex: link.ifindex,
             site,
             sockets: open(&sockets, Map::XskMap).context("open", sockets.display())?,
             runs: open(&runs, Map::Array).context("open", runs.display())?,
+            policy: open(&policy, Map::LpmTrie).context("open", policy.display())?,
             program: None,
             added: Vec::new(),
         })
@@ -88,16 +94,17 @@ impl Steering {
 
     fn alone(here: &Here, link: &Link, objects: &Objects, mode: XdpMode, settings: &Settings) -> Result<Self, Error> {
         refuse_foreign_xdp(link)?;
-        let (site, policy) = settings.resolve(here, link)?;
+        let (site, standings) = settings.resolve(here, link)?;
         let mut loader = alone();
         without_sources(&mut loader);
         let mut ebpf = loader.load(&objects.xdp).context("load the XDP program for", &link.name)?;
-        write_own(&mut ebpf, site, &policy, &link.name)?;
+        write_own(&mut ebpf, site, &standings, &link.name)?;
         let program = attach_xdp(&mut ebpf, XDP_STEER, link, mode)?;
         let sockets = taken(&mut ebpf, SOCKETS).context("open", SOCKETS)?;
         let runs = taken(&mut ebpf, RUNS).context("open", RUNS)?;
+        let policy = taken(&mut ebpf, POLICY).context("open", POLICY)?;
         let (device, ifindex) = (link.name.clone(), link.ifindex);
-        Ok(Self { device, ifindex, site, sockets, runs, program: Some(program), added: Vec::new() })
+        Ok(Self { device, ifindex, site, sockets, runs, policy, program: Some(program), added: Vec::new() })
     }
 
     /// What goes into the stamps of the replies: the requests should have the same node and bound.
@@ -113,6 +120,21 @@ impl Steering {
     /// Whether the program is that of the device's attachment.
     pub const fn joins(&self) -> bool {
         self.program.is_none()
+    }
+
+    /// Whether the address is one of the host's own, or of those for which it measures, by the policy of the program as it is now:
+    /// replies to others are not steered.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`].
+    pub fn has_own(&self, address: IpAddr) -> Result<bool, Error> {
+        let Key { length, address } = Prefix::from(address).into();
+        match self.policy.get(&TrieKey::new(length, address), 0) {
+            Ok(standing) => Ok(standing & Standing::OWN.bits() != 0),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(error) => Err(error).context("read the policy of", &self.device),
+        }
     }
 
     /// Has the replies of `run` that come in by this receive queue go to this `AF_XDP` socket, which is bound to the queue, and has

@@ -48,6 +48,12 @@ fn steer(hooks: &Hooks) -> Result<Steering, Error> {
     hooks.steer(&Objects::built_in(), NIC, XdpMode::Native, &Settings::default())
 }
 
+/// Which are addresses of the host: its own, one that may be a source, a neighbour's, and one of the other IP version.
+fn own(steering: &Steering) -> [bool; 4] {
+    ["10.77.0.1", "192.0.2.9", "10.77.0.3", "2001:db8::1"]
+        .map(|address| steering.has_own(address.parse().unwrap()).unwrap())
+}
+
 /// A reply of this nonce to the host, whose request has come from an application.
 fn reply(nonce: u64) -> Vec<u8> {
     let mut message = vec![0, 0, 0, 0, 0, 1, 0, 2];
@@ -92,7 +98,8 @@ fn an_attachment_takes_part_and_stays() {
     for xdp_mode in [XdpMode::Native, XdpMode::Generic] {
         world.host.enter(|| {
             let hooks = world.hooks();
-            let settings = Settings { point: Some(3), node: Some(77), ..Settings::default() };
+            let sources = vec!["192.0.2.0/24".parse().unwrap()];
+            let settings = Settings { point: Some(3), node: Some(77), sources: Some(sources), ..Settings::default() };
             let request = Request { ingress: IngressChoice::Xdp, xdp_mode, settings, ..Request::new(NIC) };
             hooks.attach(&Objects::built_in(), &request).unwrap();
             let mut channel = open(NIC);
@@ -100,6 +107,7 @@ fn an_attachment_takes_part_and_stays() {
             assert!(steering.joins());
             assert_eq!((steering.site().point, steering.site().node), (3, 77));
             assert_eq!(steering.ifindex(), nix::net::if_::if_nametoindex(NIC).unwrap());
+            assert_eq!(own(&steering), [true, true, false, false]);
             assert_eq!(steering.holder(0), None);
             steering.add(0, channel.as_fd(), run()).unwrap();
             assert_eq!(steering.holder(0), Some(process::id()));
@@ -132,6 +140,7 @@ fn a_device_without_xdp_gets_a_program_for_as_long_as_it_is_wanted() {
             let mut channel = open(NIC);
             let mut steering = steer(&hooks).unwrap();
             assert!(!steering.joins());
+            assert_eq!(own(&steering), [true, false, false, false]);
             let site = steering.site();
             if ingress.is_some() {
                 assert_eq!((site.point, site.node), (5, 0x55), "as the attachment has it");
