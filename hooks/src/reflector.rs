@@ -69,7 +69,7 @@ impl ReflectRequest {
         Self { allow, rate: number(1000), burst: number(100), clock: Clock::TAI, node: None }
     }
 
-    fn reflect(&self, stamps: bool) -> Result<Reflect, Error> {
+    fn reflect(&self, address: [u8; 6], stamps: bool) -> Result<Reflect, Error> {
         let interval_ns = SECOND_NS / u64::from(self.rate.get());
         Ok(Reflect {
             until_ns: lease::end_ns()?,
@@ -78,7 +78,8 @@ impl ReflectRequest {
             process: process::id(),
             clock: self.clock.number(),
             stamps: stamps.into(),
-            reserved: [0; 2],
+            address,
+            reserved: [0; 4],
         })
     }
 
@@ -209,15 +210,17 @@ impl Reflector {
     pub fn renew(&self) -> Result<(), Error> {
         let links = self.route.links().context("list", "the devices")?;
         let is_there = |link: &Link| link.ifindex == self.ifindex && link.xdp.is_some_and(|xdp| xdp.id == self.program);
-        if !links.iter().any(is_there) {
+        let Some(link) = links.iter().find(|&link| is_there(link)) else {
             return Err(Error::NotReflecting { device: self.device.clone() });
-        }
-        self.set_until(lease::end_ns()?)
+        };
+        // The device may have been given another address.
+        let (until_ns, address) = (lease::end_ns()?, address(link)?);
+        self.change(|reflect| Reflect { until_ns, address, ..reflect })
     }
 
-    fn set_until(&self, until_ns: u64) -> Result<(), Error> {
+    fn change(&self, change: impl FnOnce(Reflect) -> Reflect) -> Result<(), Error> {
         let mut map = self.reflect.lock().unwrap_or_else(PoisonError::into_inner);
-        let renewed = read(&map).and_then(|reflect| write(&mut map, Reflect { until_ns, ..reflect }));
+        let renewed = read(&map).and_then(|reflect| write(&mut map, change(reflect)));
         renewed.context("renew the reflector on", &self.device)
     }
 
@@ -243,7 +246,7 @@ impl Reflector {
     fn end(&mut self) -> Result<(), Error> {
         let Some(Held::Attachment(objects)) = self.held.take() else { return Ok(()) };
         // From here on it answers nobody, whatever fails.
-        self.set_until(0)?;
+        self.change(|reflect| Reflect { until_ns: 0, ..reflect })?;
         let pins = Pins::lock(&self.bpffs, &|_| {})?;
         let directory = pins.directory(self.namespace, self.ifindex, State::Whole);
         // Another may have swept it, and even have reflected since.
@@ -302,7 +305,7 @@ fn join(
     }
     let made = || {
         let mut ebpf = load(pins, directory, site, &objects.xdp, &REFLECT_MAPS)?;
-        configure(&mut ebpf, request, true, &link.name)?;
+        configure(&mut ebpf, request, true, link)?;
         let [reflect, reflected] = [REFLECT, REFLECTED].map(|name| directory.pin(name));
         let reflect = open(&reflect, Map::Array).context("open", reflect.display())?;
         let reflected = open(&reflected, Map::PerCpuArray).context("open", reflected.display())?;
@@ -328,7 +331,7 @@ fn start_alone(
     let (site, policy) = settings.resolve(here, link)?;
     let mut ebpf = alone().load(&objects.xdp).context("load the XDP program for", &link.name)?;
     write_own(&mut ebpf, site, &policy, &link.name)?;
-    configure(&mut ebpf, request, false, &link.name)?;
+    configure(&mut ebpf, request, false, link)?;
     let attached = attach_xdp(&mut ebpf, XDP_REFLECT, link, mode)?;
     let program =
         load_xdp(&mut ebpf, XDP_REFLECT).and_then(|program| program.info()).context("read", XDP_REFLECT)?.id();
@@ -342,11 +345,11 @@ fn start_alone(
 }
 
 /// Writes for whom the program reflects, before it does.
-fn configure(ebpf: &mut Ebpf, request: &ReflectRequest, stamps: bool, device: &str) -> Result<(), Error> {
-    let maps = format!("the maps of the reflector on {device}");
+fn configure(ebpf: &mut Ebpf, request: &ReflectRequest, stamps: bool, link: &Link) -> Result<(), Error> {
+    let maps = format!("the maps of the reflector on {}", link.name);
     let allow = found(ebpf, ALLOW).and_then(|map| map.try_into()).context("open", &maps)?;
     set_policy(allow, &request.allowed(), &maps)?;
-    let reflect = request.reflect(stamps)?;
+    let reflect = request.reflect(address(link)?, stamps)?;
     let map: Result<Array<&mut MapData, [u8; REFLECT_LENGTH]>, MapError> =
         found(ebpf, REFLECT).and_then(|map| map.try_into());
     map.and_then(|mut map| map.set(0, bytes(reflect), 0)).context("write", maps)
@@ -437,6 +440,10 @@ pub(crate) fn holder_of(program: u32) -> Option<Holder> {
     let map = maps.into_iter().find(is_it)?;
     let map: ReflectMap = Map::Array(map).try_into().ok()?;
     read(&map).ok().map(|reflect| holder(reflect.process))
+}
+
+fn address(link: &Link) -> Result<[u8; 6], Error> {
+    link.address.as_slice().try_into().context("read the Ethernet address of", &link.name)
 }
 
 fn bytes(reflect: Reflect) -> [u8; REFLECT_LENGTH] {

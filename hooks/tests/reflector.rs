@@ -15,8 +15,8 @@ use std::{
 
 use aya::programs::{Xdp, XdpMode as AyaXdpMode};
 use instamp_hooks::{
-    Attachment, BPFFS_VARIABLE, Clock, Error, Hook, Hooks, IngressChoice, Notice, Objects, Prefix, ReflectRequest,
-    Reflector, Request, Settings, XdpMode,
+    Attachment, BPFFS_VARIABLE, Clock, Error, Hook, Hooks, IngressChoice, Notice, Objects, Prefix, ReflectCounts,
+    ReflectRequest, Reflector, Request, Settings, XdpMode,
 };
 use instamp_trailer::{
     Footer, Phase, Record, Trailer,
@@ -149,6 +149,23 @@ fn a_device_without_xdp_answers_without_the_stack() {
         });
         world.assert_clean(NIC);
     }
+}
+
+#[test]
+fn frames_to_another_device_are_left_to_the_stack() {
+    let Some((world, _pass)) = world() else { return };
+    let address = "02:00:00:00:00:99";
+    world.peer.ip(&["neigh", "replace", "10.77.0.1", "dev", FAR, "lladdr", address]);
+    world.host.enter(|| {
+        let reflector = reflect(&world.hooks()).unwrap();
+        reflector.renew().unwrap();
+        assert_eq!(probe(&world, SILENCE), None);
+        assert_eq!(reflector.counts().unwrap(), ReflectCounts::default());
+        // Now it is this one.
+        world.host.ip(&["link", "set", NIC, "address", address]);
+        reflector.renew().unwrap();
+        assert!(probe(&world, PATIENCE).is_some());
+    });
 }
 
 #[test]

@@ -48,6 +48,9 @@ pub struct Extras {
     pub ipv6_extensions: Vec<(u8, u8)>,
 }
 
+/// The device that all frames go to.
+pub const ETHERNET: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
+
 /// A prober, by one of the addresses that are kept for documentation.
 pub const PROBER4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// Whom it probes.
@@ -86,7 +89,8 @@ impl Frame {
     ///
     /// The addresses are not of one version, or the packet is longer than IP can say.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0x02, 0, 0, 0, 0, 0x01, 0x02, 0, 0, 0, 0, 0x02];
+        let mut bytes = ETHERNET.to_vec();
+        bytes.extend([0x02, 0, 0, 0, 0, 0x02]);
         for tag in &self.tags {
             bytes.extend_from_slice(&tag.to_be_bytes());
             bytes.extend_from_slice(&[0x00, 0x2a]);

@@ -7,7 +7,7 @@ use hwtstamp::{Monotonic, SystemClock as _};
 use instamp_hooks::Objects;
 use instamp_tests::{
     agreement::compare_reflecting,
-    packets::{Frame, PROBER4, PROBER6, TARGET4, TARGET6},
+    packets::{ETHERNET, Frame, PROBER4, PROBER6, TARGET4, TARGET6},
     privilege,
     programs::{Loaded, objects, site},
 };
@@ -34,8 +34,15 @@ fn loaded(objects: &Objects, until_ns: u64, burst: u64, stamps: bool) -> Loaded 
     }
     let clock = Clock::MONOTONIC.number();
     let burst_ns = (burst - 1) * HOUR_NS;
-    let reflect =
-        Reflect { until_ns, interval_ns: HOUR_NS, burst_ns, clock, stamps: stamps.into(), ..Reflect::default() };
+    let reflect = Reflect {
+        until_ns,
+        interval_ns: HOUR_NS,
+        burst_ns,
+        clock,
+        stamps: stamps.into(),
+        address: ETHERNET,
+        ..Reflect::default()
+    };
     loaded.set_reflect(reflect);
     loaded
 }
@@ -104,6 +111,21 @@ fn what_is_not_reflected_is_stamped_where_it_takes_the_place_of_another_program(
             let stamped = loaded.counts().into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>();
             assert_eq!(stamped, if stamps { vec![(Ok(()), 1)] } else { Vec::new() });
         }
+    }
+}
+
+#[test]
+fn frames_to_another_device_are_left_to_the_stack_and_not_counted() {
+    let Some(()) = privilege::root() else { return };
+    for (_, objects) in objects() {
+        let loaded = loaded(&objects, now_ns() + HOUR_NS, 100, false);
+        for byte in 0..ETHERNET.len() {
+            let mut frame = request(TARGET4, PROBER4);
+            frame[byte] ^= 0x80;
+            let run = loaded.run(&frame);
+            assert_eq!((run.verdict, run.frame), (XDP_PASS, frame));
+        }
+        assert_eq!(counted(&loaded), []);
     }
 }
 

@@ -64,8 +64,10 @@ pub struct Reflect {
     pub clock: u8,
     /// Whether the program is that of an attachment, and stamps what it does not reflect: 1, else 0.
     pub stamps: u8,
+    /// The Ethernet address of the device: frames to others are not for this host.
+    pub address: [u8; 6],
     /// Zero: the layout has no padding.
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 4],
 }
 
 impl Reflect {
@@ -85,6 +87,9 @@ pub trait Mirror {
     /// The clock of the stamps.
     fn clock(&self) -> Clock;
 
+    /// The Ethernet address of the device.
+    fn address(&self) -> [u8; 6];
+
     /// Whether a request of `source` may be reflected now, which counts as one that was.
     ///
     /// # Errors
@@ -94,7 +99,7 @@ pub trait Mirror {
 }
 
 /// Turns the request that was [located](crate::locate()) in an Ethernet frame round, if it is one to this host, and `is_whole`: not in several
-/// buffers. `None` if it is not to this host, or the host has no time to stamp with. What is not turned round stays what it is.
+/// buffers. `None` if it, or its frame, is not to this host, or the host has no time to stamp with. What is not turned round stays what it is.
 #[inline(always)]
 pub fn reflect<P: Packet + ?Sized, H: Host, M: Mirror>(
     packet: &mut P,
@@ -115,7 +120,7 @@ pub fn reflect<P: Packet + ?Sized, H: Host, M: Mirror>(
     stamp(packet, host, mirror.clock(), probe, arrived_ns)
 }
 
-/// Why a request is not reflected, if there is a reason; `None` if it is not to this host.
+/// Why a request is not reflected, if there is a reason; `None` if it, or its frame, is not to this host.
 ///
 /// A function of its own, as those below: programs have little stack, and these take it one after the other.
 #[inline(never)]
@@ -127,11 +132,13 @@ fn refusal<P: Packet + ?Sized, H: Host, M: Mirror>(
     is_whole: impl FnOnce() -> bool,
 ) -> Option<Option<Reflection>> {
     let destination = probe.address(packet, End::Destination)?;
-    if !host.answers_for(destination) {
+    let ethernet = *packet.view::<Ethernet>(0)?;
+    // Devices that look at all frames, and those with several addresses, get some that the stack does not answer.
+    if !host.answers_for(destination) || !(is_group(ethernet.destination) || ethernet.destination == mirror.address()) {
         return None;
     }
     let Some(source) = probe.address(packet, End::Source) else { return Some(Some(Reflection::Unfit)) };
-    let is_fit = is_one(source) && is_one(destination) && is_plain(packet, probe) && is_whole();
+    let is_fit = is_one(source) && is_one(destination) && is_plain(&ethernet, probe) && is_whole();
     if !is_fit || host.standing(source).is(Standing::OWN) {
         return Some(Some(Reflection::Unfit));
     }
@@ -196,12 +203,15 @@ fn is_one(address: Address) -> bool {
     }
 }
 
+#[inline(always)]
+const fn is_group([first, ..]: [u8; 6]) -> bool {
+    first & 1 != 0
+}
+
 /// Whether to swap addresses is all that there is to do: nothing between the headers, and a frame from one device to another.
 #[inline(always)]
-fn is_plain<P: Packet + ?Sized>(packet: &P, probe: &Probe) -> bool {
+fn is_plain(ethernet: &Ethernet, probe: &Probe) -> bool {
     let header = if probe.ip_version == 4 { IPV4_HEADER } else { IPV6_HEADER };
-    let Some(ethernet) = packet.view::<Ethernet>(0) else { return false };
-    let is_group = |address: [u8; 6]| address[0] & 1 != 0;
     probe.message_offset == probe.ip_offset + header && !is_group(ethernet.destination) && !is_group(ethernet.source)
 }
 

@@ -31,6 +31,7 @@ struct Desk(Cell<u64>);
 const FIRST_NS: u64 = 0x1122_3344_5566_7788;
 const STEP_NS: u64 = 100;
 const NODE: u16 = 0xbeef;
+const ADDRESS: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 fn desk() -> Desk {
     Desk(Cell::new(FIRST_NS))
@@ -71,6 +72,10 @@ impl Host for Desk {
 impl Mirror for Desk {
     fn clock(&self) -> Clock {
         Clock::TAI
+    }
+
+    fn address(&self) -> [u8; 6] {
+        ADDRESS
     }
 
     fn admit(&self, source: Address) -> Result<(), Reflection> {
@@ -202,6 +207,8 @@ fn what_needs_more_than_swapped_addresses_is_left_to_the_stack() {
     let from6 = |source| Frame { source, ..plain6.clone() };
     let mut to_group = plain.clone();
     to_group.ethernet[0] = 0xff;
+    let mut to_another = plain.clone();
+    to_another.ethernet[5] = 9;
     let mut from_group = plain.clone();
     from_group.ethernet[6] = 0x03;
     let table = [
@@ -212,6 +219,7 @@ fn what_needs_more_than_swapped_addresses_is_left_to_the_stack() {
         ("options", Frame { between: vec![1; 4], ..plain.clone() }, Some(Reflection::Unfit)),
         ("extension", Frame { between: extension, ..plain6.clone() }, Some(Reflection::Unfit)),
         ("Ethernet group", to_group, Some(Reflection::Unfit)),
+        ("to another device", to_another, None),
         ("from an Ethernet group", from_group, Some(Reflection::Unfit)),
         ("from ourselves", from(OWN4), Some(Reflection::Unfit)),
         ("from a container of ours", from(CONTAINER), Some(Reflection::Unfit)),
@@ -243,7 +251,7 @@ fn frames() -> impl Strategy<Value = Frame> {
     let tags = prop::collection::vec(prop_oneof![Just(0x8100_u16), Just(0x88a8)], 0..=2);
     (addresses, bytes, records, any::<u8>(), any::<u8>(), tags, any::<[u8; 12]>(), any::<u32>(), 0_usize..20).prop_map(
         |((source, destination), bytes, records, used, time_to_live, tags, mut ethernet, identifier, padding)| {
-            ethernet[0] &= !1;
+            ethernet[..6].copy_from_slice(&ADDRESS);
             ethernet[6] &= !1;
             let used = used % (u8::try_from(records.len()).expect("a cap") + 1);
             let records = records.into_iter().map(|bytes| zerocopy::transmute!(bytes)).collect();

@@ -55,6 +55,11 @@ impl Mirror for Lease {
         Clock::from_number(self.reflect.clock)
     }
 
+    #[inline(always)]
+    fn address(&self) -> [u8; 6] {
+        self.reflect.address
+    }
+
     /// Processors that admit requests of one source at the same time may admit one each.
     #[inline(always)]
     fn admit(&self, source: Address) -> Result<(), Reflection> {

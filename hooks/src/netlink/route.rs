@@ -22,6 +22,8 @@ pub(crate) struct Link {
     pub(crate) kind: Option<String>,
     /// The name of the link layer: `Ether` for Ethernet.
     pub(crate) layer: String,
+    /// The address of the link layer; empty where there is none.
+    pub(crate) address: Vec<u8>,
     /// Bus and name of the hardware.
     pub(crate) parent: Option<(String, String)>,
     pub(crate) xdp: Option<XdpProgram>,
@@ -245,6 +247,7 @@ impl From<LinkMessage> for Link {
             name: String::new(),
             kind: None,
             layer: format!("{:?}", message.header.link_layer_type),
+            address: Vec::new(),
             parent: None,
             xdp: None,
             peer: None,
@@ -254,6 +257,7 @@ impl From<LinkMessage> for Link {
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::Address(address) => link.address = address,
                 LinkAttribute::LinkInfo(infos) => {
                     link.kind = infos.into_iter().find_map(|info| match info {
                         LinkInfo::Kind(kind) => Some(kind.to_string()),

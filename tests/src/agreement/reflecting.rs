@@ -11,7 +11,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 
 use super::{Twin, address, keeps_sum, lengths, next_record, policy, with_policy};
 use crate::{
-    packets::{Generator, PROBER4, PROBER6, TARGET4, TARGET6},
+    packets::{ETHERNET, Generator, PROBER4, PROBER6, TARGET4, TARGET6},
     programs::{Loaded, Run, site},
 };
 
@@ -57,6 +57,10 @@ impl Mirror for Reflecting<'_> {
         Clock::TAI
     }
 
+    fn address(&self) -> [u8; 6] {
+        ETHERNET
+    }
+
     fn admit(&self, source: Address) -> Result<(), Reflection> {
         if ALLOWED.contains(&source.into()) { Ok(()) } else { Err(Reflection::NotAllowed) }
     }
@@ -81,6 +85,7 @@ pub fn compare_reflecting(origin: &str, objects: &Objects, packets: usize, seed:
             burst_ns: u64::MAX / 2,
             clock: Clock::TAI.number(),
             stamps: stamps.into(),
+            address: ETHERNET,
             ..Reflect::default()
         };
         program.set_reflect(reflect);
@@ -94,8 +99,11 @@ pub fn compare_reflecting(origin: &str, objects: &Objects, packets: usize, seed:
         let (mut reflections, mut outcomes) = (HashMap::new(), HashMap::new());
         for _ in 0..packets / 2 {
             let mut frame = if random.random_bool(0.6) { generator.request(&OWN) } else { generator.frame() };
+            // Of groups, or of another device.
             if random.random_bool(0.05) {
                 frame[random.random_range(0..2_usize) * 6] |= 1;
+            } else if random.random_bool(0.05) {
+                frame[random.random_range(0..6_usize)] ^= 1 << random.random_range(1..8);
             }
             let twin = Twin::new(site());
             let Run { frame: behind, verdict } = program.run(&frame);
