@@ -153,12 +153,24 @@ pub enum Error {
         device: String,
     },
     /// The driver refused native XDP.
-    #[error("the driver of {device} refuses native XDP: use `--xdp-mode generic` or `--ingress tc`")]
+    #[error(
+        "the driver of {device} refuses native XDP: use `--xdp-mode generic`, or with `instamp attach` also `--ingress tc`"
+    )]
     NativeXdp {
         /// The device.
         device: String,
         /// What the driver said.
         source: Cause,
+    },
+    /// A receive queue for which the XDP program has no room.
+    #[error(
+        "{device} has more receive queues than the {most} whose replies can go to AF_XDP sockets: run `ethtool -L {device} combined {most}`"
+    )]
+    TooManyQueues {
+        /// The device.
+        device: String,
+        /// For how many there is room.
+        most: u32,
     },
     /// This kernel has no TCX.
     #[error("this kernel has no TCX (Linux 6.6) for {device}: use `--tc clsact`")]

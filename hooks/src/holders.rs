@@ -49,7 +49,8 @@ fn is_in(process: u32, namespace: u64) -> bool {
         .any(|path| fs::metadata(path).is_ok_and(|it| it.ino() == namespace))
 }
 
-fn has_fill_ring(process: u32) -> bool {
+/// Whether it receives by an `AF_XDP` socket; no where it may not be looked at.
+pub(crate) fn has_fill_ring(process: u32) -> bool {
     fs::read_to_string(folder(process).join("maps")).is_ok_and(|maps| maps.lines().any(is_fill_ring))
 }
 

@@ -1,6 +1,6 @@
 //! Steering: the way of replies past the stack, to the `AF_XDP` sockets of a stateless prober.
 
-use std::{fmt, mem, net::IpAddr, os::fd::BorrowedFd, path::Path, process};
+use std::{fmt, mem, net::IpAddr, os::fd::BorrowedFd, process};
 
 use aya::{
     maps::{
@@ -18,7 +18,7 @@ use crate::{
     attachment::stamps_by_xdp,
     device::Here,
     error::Context as _,
-    holders::{Holder, afxdp_holders, holder},
+    holders::{Holder, afxdp_holders, has_fill_ring, holder},
     loader::{alone, without_sources},
     maps::{open, taken, write_own},
     netlink::route::Link,
@@ -142,19 +142,24 @@ impl Steering {
     ///
     /// # Errors
     ///
-    /// [`Error::System`]: of a socket that has no ring, and of queues from 256 on.
+    /// [`Error::TooManyQueues`], and [`Error::System`]: of a socket that has no ring.
     pub fn add(&mut self, queue: u32, socket: BorrowedFd<'_>, run: RunKey) -> Result<(), Error> {
         let object = format!("receive queue {queue} of {}", self.device);
+        let most = self.sockets.len();
+        if queue >= most {
+            return Err(Error::TooManyQueues { device: self.device.clone(), most });
+        }
         self.sockets.set(queue, socket, 0).context("register an AF_XDP socket for", &object)?;
         self.added.push((queue, run));
         let entry = Run { key: run.number(), process: process::id() };
         self.set(queue, entry).context("register a run for", &object)
     }
 
-    /// The process that has registered a run for the queue last, if there still is one of that number.
+    /// The process that has registered a run for the queue last, if that still has `AF_XDP` sockets, as far as it may be looked at.
     pub fn holder(&self, queue: u32) -> Option<u32> {
         let process = self.run(queue).filter(|run| run.key != 0)?.process;
-        Path::new("/proc").join(process.to_string()).exists().then_some(process)
+        // After a crash the number may be another's.
+        has_fill_ring(process).then_some(process)
     }
 
     /// The processes that may keep this one from binding a socket to the queue: the one that has a run there, else all others that

@@ -111,6 +111,8 @@ fn an_attachment_takes_part_and_stays() {
             assert_eq!(steering.holder(0), None);
             steering.add(0, channel.as_fd(), run()).unwrap();
             assert_eq!(steering.holder(0), Some(process::id()));
+            let beyond = steering.add(256, channel.as_fd(), run());
+            assert!(matches!(beyond, Err(Error::TooManyQueues { most: 256, .. })), "{beyond:?}");
 
             send(&world, &reply(run().nonce(1)));
             let records = received(&mut channel);
