@@ -25,7 +25,7 @@ use crate::{
     attach::{attach_xdp, load_xdp, refuse_foreign_xdp},
     attachment::{link, stamps_by_xdp},
     device::Here,
-    error::{Context as _, errno, failed},
+    error::{Context as _, failed},
     holders::holder,
     lease,
     loader::{alone, convert, sharing},
@@ -163,7 +163,7 @@ impl Reflector {
             return Err(failed("stamp by", request.clock, Errno::EINVAL));
         }
         let route = Route::open().context("open", "route netlink")?;
-        let may_drop = may_drop_what_it_gets_back(link).context("look at the other end of", &link.name)?;
+        let may_drop = may_drop_what_it_gets_back(link);
         let directory = pins.directory(here.namespace, link.ifindex, State::Whole);
         let joins = directory.exists() && stamps_by_xdp(here, &directory)?;
         let started = if joins {
@@ -474,14 +474,8 @@ fn counts(map: &Reflected) -> Result<ReflectCounts, MapError> {
 
 /// Whether the device is a veth whose other end is not known to take what an XDP program sends back: it does with an XDP program of its
 /// own, or with GRO, of which only its own network namespace is told.
-fn may_drop_what_it_gets_back(link: &Link) -> std::io::Result<bool> {
-    if link.kind.as_deref() != Some("veth") {
-        return Ok(false);
-    }
-    let Some(peer) = link.peer else { return Ok(true) };
-    match Route::xdp_of(peer) {
-        Ok(xdp) => Ok(xdp.is_none_or(|xdp| xdp.generic)),
-        Err(error) if errno(&error) == Some(Errno::EPERM) => Ok(true),
-        Err(error) => Err(error),
-    }
+fn may_drop_what_it_gets_back(link: &Link) -> bool {
+    // Whatever keeps it from being looked at, it is not known then.
+    let peer_xdp = || Route::xdp_of(link.peer?).ok()?;
+    link.kind.as_deref() == Some("veth") && peer_xdp().is_none_or(|xdp| xdp.generic)
 }
