@@ -178,7 +178,7 @@ impl Reflector {
         if may_drop {
             announce(Notice::PeerWithoutNapi { device: link.name.clone() });
         }
-        Ok(Self {
+        let mut reflector = Self {
             bpffs: bpffs.to_owned(),
             device: link.name.clone(),
             ifindex: link.ifindex,
@@ -189,7 +189,17 @@ impl Reflector {
             reflected,
             route,
             held: Some(held),
-        })
+        };
+        // Its lease began before the kernel had verified and attached the program, which may take as long.
+        if let Err(error) = reflector.renew() {
+            // Its end would wait for the pins, which are locked.
+            if let Some(Held::Attachment(objects)) = reflector.held.take() {
+                // If this fails too, the next command sweeps.
+                let _: Result<(), Error> = restore(pins, &directory, &objects);
+            }
+            return Err(error);
+        }
+        Ok(reflector)
     }
 
     /// What goes into its stamps, but for the clock.
