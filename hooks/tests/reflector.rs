@@ -177,14 +177,17 @@ fn an_attachment_goes_on_stamping_and_gets_its_program_back() {
         let link = before.hooks[1].link_id;
         let reflector = reflect(&hooks).unwrap();
         assert!(reflector.joins());
+        reflector.renew().unwrap();
         assert_eq!(stamps(&probe(&world, PATIENCE).expect("an answer")), both(0x55));
 
+        reflector.renew().unwrap();
         let [status] = hooks.status().unwrap().try_into().unwrap();
         assert_eq!((mechanisms(&status), status.hooks[1].link_id), (mechanisms(&before), link));
         let reflecting = status.reflector.unwrap();
         assert_eq!(reflecting.holder.process, process::id());
         assert_eq!(reflecting.allow, ["10.77.0.0/24".parse::<Prefix>().unwrap()]);
         assert_eq!((reflecting.counts.stamped, reflecting.clock), (1, Clock::TAI));
+        reflector.renew().unwrap();
         let second = reflect(&hooks);
         assert!(matches!(second, Err(Error::Reflecting { process, .. }) if process == process::id()), "{second:?}");
 
