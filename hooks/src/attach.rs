@@ -10,8 +10,8 @@ use instamp_trailer::{Clock, Site, Standing};
 use nix::errno::Errno;
 
 use crate::{
-    Attachment, Choice, Error, Ingress, IngressChoice, NicRxSource, Notice, Objects, Policy, Prefix, Reason, TcChoice,
-    XdpMode,
+    Attachment, Choice, Error, Ingress, IngressChoice, NicRxSource, Notice, Objects, Policy, Prefix, Reason,
+    Reflecting, TcChoice, XdpMode,
     card::{self, Offer},
     device::{Here, namespace_number},
     error::{Context as _, cause, errno, failed},
@@ -21,7 +21,7 @@ use crate::{
     nic_rx,
     pins::{Directory, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
     policy::Named,
-    reflector::{self, XDP_REFLECT},
+    reflector::{XDP_REFLECT, reflecting_alone},
     sent::Requests,
     site,
     steering::XDP_STEER,
@@ -438,7 +438,7 @@ pub(crate) fn refuse_foreign_xdp(link: &Link) -> Result<(), Error> {
     let name = info.and_then(|info| info.name_as_str().map(str::to_owned)).unwrap_or_default();
     Err(match name.as_str() {
         XDP_STEER => Error::Occupied { device },
-        XDP_REFLECT if let Some(holder) = reflector::holder_of(xdp.id) => {
+        XDP_REFLECT if let Some(Reflecting { holder, .. }) = reflecting_alone(xdp.id) => {
             Error::Reflecting { device, process: holder.process, command: holder.command }
         }
         _ => Error::ForeignXdp { device, id: xdp.id, name },

@@ -11,7 +11,7 @@ use crate::{
     netlink::route::{Filter, Link},
     pins::{Directory, PROGRAMS, Pins, REFLECT, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
     policy::Named,
-    reflector::reflecting,
+    reflector::{reflecting, reflecting_alone},
     sys,
 };
 
@@ -35,7 +35,7 @@ pub struct Attachment {
     pub respond: Vec<Prefix>,
     /// What became of its requests on their way out; `None` where the kernel does not tell.
     pub sent: Option<SentCounts>,
-    /// Who answers probes at this device in the place of the stack, by the attachment's XDP program; `None` where nobody does.
+    /// Who answers probes at this device in the place of the stack; `None` where nobody does.
     pub reflector: Option<Reflecting>,
 }
 
@@ -105,6 +105,12 @@ impl Attachment {
             let counters = directory.counters(Hook::NIC_RX)?;
             hooks.push(HookState { hook: Hook::NIC_RX, mechanism: Some(mechanism), link_id: None, counters });
         }
+        let has_xdp = hooks.iter().any(|hook| matches!(hook.mechanism, Some(Mechanism::Xdp(_))));
+        let reflector = match link.xdp {
+            _ if directory.has(REFLECT) => Some(reflecting(directory)?),
+            Some(xdp) if !has_xdp => reflecting_alone(xdp.id),
+            _ => None,
+        };
         let policy = directory.policy()?;
         let named =
             |named: Named| policy.iter().filter(|(_, value)| named.is_in(**value)).map(|(&prefix, _)| prefix).collect();
@@ -114,7 +120,7 @@ impl Attachment {
             site,
             sent: watched.map(|watched| watched.counts.with_replies(&hooks)),
             hooks,
-            reflector: directory.has(REFLECT).then(|| reflecting(directory)).transpose()?,
+            reflector,
             sources: named(Named::Source),
             respond: named(Named::Respond),
             policy: policy.iter().map(|(&prefix, &value)| (prefix, Standing::from_bits(value))).collect(),

@@ -6,11 +6,13 @@ use std::{
 };
 
 use crate::{
-    Attachment, Error, Notice, Objects, ReflectRequest, Reflector, Request, Settings, Steering, XdpMode,
+    Attachment, Error, LoneReflector, Notice, Objects, ReflectRequest, Reflector, Request, Settings, Steering, XdpMode,
     attach::attach,
     device::Here,
     kernel,
+    netlink::route::Link,
     pins::{Directory, Pins, State},
+    reflector::reflecting_alone,
     sweep::{dismantle, sweep},
 };
 
@@ -118,6 +120,22 @@ impl Hooks {
         let attached = whole(&pins, &here)?;
         let attached = attached.iter().filter_map(|directory| here.by_index(directory.ifindex).zip(Some(directory)));
         attached.map(|(link, directory)| Attachment::read(&pins, &here, link, directory)).collect()
+    }
+
+    /// The reflectors on devices of this network namespace that are not attached to. Those on others are in their [status](Self::status).
+    ///
+    /// # Errors
+    ///
+    /// Those of every method.
+    pub fn lone_reflectors(&self) -> Result<Vec<LoneReflector>, Error> {
+        let (pins, here) = self.enter()?;
+        let attached = whole(&pins, &here)?;
+        let is_alone = |link: &&Link| attached.iter().all(|directory| directory.ifindex != link.ifindex);
+        let reflector = |link: &Link| {
+            let reflecting = reflecting_alone(link.xdp?.id)?;
+            Some(LoneReflector { device: link.name.clone(), ifindex: link.ifindex, reflecting })
+        };
+        Ok(here.links.iter().filter(is_alone).filter_map(reflector).collect())
     }
 
     /// Has replies that come in by a device go past the stack, to `AF_XDP` sockets of this process, as [`Steering::add`] says. On a

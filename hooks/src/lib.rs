@@ -68,6 +68,6 @@ pub use instamp_trailer::{Clock, Hook, Refusal, RunKey, Site, Standing};
 pub use notice::Notice;
 pub use objects::Objects;
 pub use policy::{Policy, Prefix, PrefixError};
-pub use reflector::{ReflectCounts, ReflectRequest, Reflecting, Reflector};
+pub use reflector::{LoneReflector, ReflectCounts, ReflectRequest, Reflecting, Reflector};
 pub use sent::{SentCounts, Tracing};
 pub use steering::Steering;

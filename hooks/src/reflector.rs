@@ -107,7 +107,7 @@ pub struct ReflectCounts {
     pub unfit: u64,
 }
 
-/// A reflector on a device that is attached to, as other processes see it.
+/// A reflector, as other processes see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Reflecting {
@@ -119,6 +119,18 @@ pub struct Reflecting {
     pub clock: Clock,
     /// What became of requests.
     pub counts: ReflectCounts,
+}
+
+/// A reflector on a device that is not attached to, as other processes see it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct LoneReflector {
+    /// The name of the device.
+    pub device: String,
+    /// Its number in this network namespace.
+    pub ifindex: u32,
+    /// Who answers whom.
+    pub reflecting: Reflecting,
 }
 
 /// What keeps the program on the device.
@@ -420,36 +432,54 @@ fn configured(directory: &Directory) -> Result<Reflect, Error> {
     open(&pin, Map::Array).and_then(|map: ReflectMap| read(&map)).context("read", pin.display())
 }
 
-/// The reflector of an attachment that has one.
-pub(crate) fn reflecting(directory: &Directory) -> Result<Reflecting, Error> {
-    let reflect = configured(directory)?;
-    let [allow, reflected] = [ALLOW, REFLECTED].map(|name| directory.pin(name));
-    let networks = || {
-        let map: LpmTrie<MapData, [u8; 16], u32> = open(&allow, Map::LpmTrie)?;
-        map.iter().collect::<Result<Vec<_>, MapError>>()
-    };
-    let mut networks: Vec<Prefix> = networks()
-        .context("read", allow.display())?
-        .into_iter()
-        .filter(|&(_, value)| value != 0)
-        .map(|(key, _)| Key { length: key.prefix_len(), address: key.data() }.into())
-        .collect();
-    networks.sort();
-    let counts = open(&reflected, Map::PerCpuArray)
-        .and_then(|map: Reflected| counts(&map))
-        .context("read", reflected.display())?;
-    let clock = Clock::from_number(reflect.clock);
-    Ok(Reflecting { holder: holder(reflect.process), allow: networks, clock, counts })
+/// What others read of a reflector.
+struct Maps {
+    reflect: ReflectMap,
+    allow: LpmTrie<MapData, [u8; 16], u32>,
+    reflected: Reflected,
 }
 
-/// The process whose program this is, by the kernel's number: one that reflects on a device without an attachment by XDP.
-pub(crate) fn holder_of(program: u32) -> Option<Holder> {
+impl Maps {
+    fn read(&self) -> Result<Reflecting, MapError> {
+        let reflect = read(&self.reflect)?;
+        let networks: Vec<_> = self.allow.iter().collect::<Result<_, _>>()?;
+        let mut allow: Vec<Prefix> = networks
+            .into_iter()
+            .filter(|&(_, value)| value != 0)
+            .map(|(key, _)| Key { length: key.prefix_len(), address: key.data() }.into())
+            .collect();
+        allow.sort();
+        let (holder, clock) = (holder(reflect.process), Clock::from_number(reflect.clock));
+        Ok(Reflecting { holder, allow, clock, counts: counts(&self.reflected)? })
+    }
+}
+
+/// The reflector of an attachment that has one.
+pub(crate) fn reflecting(directory: &Directory) -> Result<Reflecting, Error> {
+    let [reflect, allow, reflected] = [REFLECT, ALLOW, REFLECTED].map(|name| directory.pin(name));
+    let maps = || {
+        let reflect = open(&reflect, Map::Array)?;
+        let allow = open(&allow, Map::LpmTrie)?;
+        Maps { reflect, allow, reflected: open(&reflected, Map::PerCpuArray)? }.read()
+    };
+    maps().context("read the reflector at", directory.pin("").display())
+}
+
+/// The reflector whose program this is, by the kernel's number, if it is one: on a device without an attachment by XDP.
+pub(crate) fn reflecting_alone(program: u32) -> Option<Reflecting> {
     let info = loaded_programs().filter_map(Result::ok).find(|info| info.id() == program)?;
-    let maps = info.map_ids().ok()??.into_iter().filter_map(|id| MapData::from_id(id).ok());
-    let is_it = |map: &MapData| map.info().is_ok_and(|info| info.name_as_str() == Some(REFLECT));
-    let map = maps.into_iter().find(is_it)?;
-    let map: ReflectMap = Map::Array(map).try_into().ok()?;
-    read(&map).ok().map(|reflect| holder(reflect.process))
+    if info.name_as_str() != Some(XDP_REFLECT) {
+        return None;
+    }
+    let ids = info.map_ids().ok()??;
+    let named = |name| {
+        let is_it = |map: &MapData| map.info().is_ok_and(|info| info.name_as_str() == Some(name));
+        ids.iter().filter_map(|&id| MapData::from_id(id).ok()).find(is_it)
+    };
+    let reflect = Map::Array(named(REFLECT)?).try_into().ok()?;
+    let allow = Map::LpmTrie(named(ALLOW)?).try_into().ok()?;
+    let reflected = Map::PerCpuArray(named(REFLECTED)?).try_into().ok()?;
+    Maps { reflect, allow, reflected }.read().ok()
 }
 
 fn address(link: &Link) -> Result<[u8; 6], Error> {

@@ -129,12 +129,25 @@ fn a_device_without_xdp_answers_without_the_stack() {
             }
             let reflector = reflect(&hooks).unwrap();
             assert!(!reflector.joins());
+            reflector.renew().unwrap();
             let records = probe(&world, PATIENCE).expect("an answer");
             assert_eq!(stamps(&records), both(0x77));
             assert!(records.iter().all(|record| record.clock() == Clock::TAI), "{records:?}");
             assert!(records[0].time_ns() <= records[1].time_ns(), "{records:?}");
-            reflector.renew().unwrap();
             assert_eq!(reflector.counts().unwrap().stamped, 1);
+            let reflecting = match ingress {
+                None => {
+                    let [lone] = hooks.lone_reflectors().unwrap().try_into().unwrap();
+                    assert_eq!((&*lone.device, lone.ifindex), (NIC, nix::net::if_::if_nametoindex(NIC).unwrap()));
+                    lone.reflecting
+                }
+                Some(_) => {
+                    assert_eq!(hooks.lone_reflectors().unwrap(), []);
+                    hooks.status().unwrap().remove(0).reflector.unwrap()
+                }
+            };
+            assert_eq!((reflecting.holder.process, reflecting.counts.stamped), (process::id(), 1));
+            assert_eq!((&*reflecting.allow, reflecting.clock), (&*request().allow, Clock::TAI));
 
             let second = reflect(&hooks);
             assert!(matches!(second, Err(Error::Reflecting { process, .. }) if process == process::id()), "{second:?}");
@@ -142,6 +155,8 @@ fn a_device_without_xdp_answers_without_the_stack() {
             assert!(matches!(steering, Err(Error::Reflecting { .. })), "{steering:?}");
 
             assert_eq!(reflector.stop().unwrap().stamped, 1);
+            assert_eq!(hooks.lone_reflectors().unwrap(), []);
+            assert!(hooks.status().unwrap().iter().all(|status| status.reflector.is_none()));
             assert_eq!(probe(&world, SILENCE), None);
             if ingress.is_some() {
                 hooks.detach(NIC).unwrap();

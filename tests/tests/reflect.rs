@@ -167,6 +167,28 @@ fn a_device_reflects_and_probes_at_the_same_time() {
 }
 
 #[test]
+fn the_status_tells_of_a_reflector_on_a_device_that_is_not_attached() {
+    let Some(()) = root() else { return };
+    let lab = Lab::up(&[]);
+    let status = |options: &[&str]| {
+        let output = lab.instamp("remote").arg("status").args(options).output().expect("instamp status");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let reflector = Reflector::start(&lab, &["--allow", "10.99.0.0/24"]);
+    let process = reflector.child.id();
+    let text = status(&[]);
+    assert!(text.starts_with(&format!("{DEVICE}: not attached\n")), "{text}");
+    assert!(text.contains(&format!("process {process} (instamp), in tai: ")), "{text}");
+    assert!(text.ends_with("10.99.0.0/24\n"), "{text}");
+    let json: Value = serde_json::from_str(&status(&["--json"])).expect("one line of JSON");
+    assert_eq!((&json["device"], &json["hooks"]), (&DEVICE.into(), &Value::Array(Vec::new())), "{json}");
+    let told = &json["reflector"];
+    assert_eq!((&told["process"], &told["stamped"]), (&process.into(), &0.into()), "{json}");
+    reflector.end();
+    assert_eq!(status(&[]), "nothing is attached in this network namespace\n");
+}
+
+#[test]
 fn nobody_is_answered_without_being_allowed() {
     let Some(()) = root() else { return };
     let lab = Lab::up(&[]);

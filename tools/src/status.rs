@@ -6,7 +6,9 @@ use std::{
     process::ExitCode,
 };
 
-use instamp_hooks::{Attachment, Clock, Holder, Prefix, ReflectCounts, Reflecting, SentCounts, Standing};
+use instamp_hooks::{
+    Attachment, Clock, Holder, LoneReflector, Prefix, ReflectCounts, Reflecting, SentCounts, Standing,
+};
 use instamp_trailer::Bound;
 use serde::Serialize;
 
@@ -18,7 +20,7 @@ use crate::{json_lines, reflect::Counted};
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Options {
-    /// Print JSON Lines: one object for each attached device.
+    /// Print JSON Lines: one object for each device.
     #[arg(long)]
     json: bool,
 }
@@ -67,7 +69,8 @@ it has stamped the answer, or left the request to the stack:
               groups, packets in several buffers";
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let attachments = crate::hooks()?.status()?;
+    let hooks = crate::hooks()?;
+    let (attachments, reflectors) = (hooks.status()?, hooks.lone_reflectors()?);
     let mut out = io::stdout().lock();
     for attachment in &attachments {
         if options.json {
@@ -76,7 +79,15 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
             write_text(&mut out, attachment)?;
         }
     }
-    if attachments.is_empty() && !options.json {
+    for reflector in &reflectors {
+        if options.json {
+            json_lines::write(&mut out, &Unattached::from(reflector))?;
+        } else {
+            writeln!(out, "{}: not attached", reflector.device)?;
+            write_reflector(&mut out, &reflector.reflecting)?;
+        }
+    }
+    if attachments.is_empty() && reflectors.is_empty() && !options.json {
         writeln!(out, "nothing is attached in this network namespace")?;
     }
     Ok(ExitCode::SUCCESS)
@@ -166,9 +177,26 @@ struct Device {
     hooks: Vec<Hook>,
     /// `null` where the kernel does not tell when requests leave.
     sent: Option<Sent>,
-    /// `null` where nobody answers probes in the place of the stack by the attachment's XDP program.
+    /// `null` where nobody answers probes in the place of the stack.
     reflector: Option<Reflector>,
     policy: Vec<Network>,
+}
+
+/// A device on which somebody reflects, and that is not attached.
+#[derive(Serialize)]
+struct Unattached {
+    device: String,
+    ifindex: u32,
+    /// None.
+    hooks: [Hook; 0],
+    reflector: Reflector,
+}
+
+impl From<&LoneReflector> for Unattached {
+    fn from(lone: &LoneReflector) -> Self {
+        let LoneReflector { device, ifindex, reflecting, .. } = lone;
+        Self { device: device.clone(), ifindex: *ifindex, hooks: [], reflector: reflecting.into() }
+    }
 }
 
 #[derive(Serialize)]
