@@ -216,6 +216,11 @@ fn packets_that_the_device_does_not_take_are_refused() {
     assert_eq!(run.code, 2);
     assert!(run.messages.contains("1502 bytes are longer than nic0 takes, 1500"), "{}", run.messages);
     Run::new(&lab, "host", &["--transport", "afxdp", "-s", "1472", "-c", "1", Lab::REMOTE]).all_corrected(1);
+    // Nor are those whose replies would not come here.
+    let run = Run::probe(&lab, &["-c", "1", "-I", "10.99.0.200", Lab::REMOTE]);
+    assert_eq!(run.code, 2);
+    assert!(run.messages.contains("10.99.0.200 is no address of this host"), "{}", run.messages);
+    Run::probe(&lab, &["-c", "1", "-I", "10.99.0.1", Lab::REMOTE]).all_probed(1);
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new() -> Self {
-        let [rtt, net, rx_stack, remote, forward, backward] = [(); 6].map(|()| Distribution::new());
+        let [rtt, net, rx_stack, remote, forward, backward] = [(); 6].map(|()| Distribution::coarse());
         Self { uncorrected: BTreeMap::new(), rtt, net, rx_stack, remote, forward, backward }
     }
 

@@ -59,6 +59,7 @@ impl AfXdpEndpoint {
         // What hooks would say of the attachment, those who attached were told.
         let hooks = Hooks::open(None, |_| {})?;
         let transport = Transport::open(&hooks, options, run)?;
+        transport.check_source(source, device)?;
         let (site, nic_tx) = (transport.site(), transport.facts().nic_tx);
         let (steering, channels) = transport.into_parts();
         let network = network(device, source, [template.length()])?;

@@ -1,6 +1,6 @@
 //! What can go wrong on the way past the stack, each with its cause and its remedy.
 
-use std::io;
+use std::{io, net::IpAddr};
 
 use instamp_hooks::Holder;
 use thiserror::Error;
@@ -57,6 +57,16 @@ pub enum AfXdpError {
     /// Likewise.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// Replies to packets from this address do not come here.
+    #[error(
+        "{address} is no address of this host for which probes are stamped at {device}: choose one of the host's, or name it with `instamp attach --update --dev {device} --source`"
+    )]
+    Source {
+        /// The address asked for.
+        address: IpAddr,
+        /// The device.
+        device: String,
+    },
     /// The packets are longer than the device takes.
     #[error("packets of {packet} bytes are longer than {device} takes, {mtu}: use a smaller payload")]
     TooLong {

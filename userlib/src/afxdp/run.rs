@@ -135,6 +135,7 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
         let probes = Run::new(trailer_length(options.cap))?.with_cap(options.cap)?;
         let clock = HostClock::new(MonotonicOffset::of_this_process()?);
         let transport = Transport::open(hooks, &options.transport, run)?;
+        transport.check_source(options.source, device)?;
         let facts = transport.facts();
         let shared = Arc::new(Shared::new(
             plan,

@@ -85,6 +85,16 @@ impl Transport {
         }
     }
 
+    /// Refuses an address to which no replies would be steered.
+    pub(crate) fn check_source(&self, source: Option<IpAddr>, device: &str) -> Result<(), AfXdpError> {
+        match source {
+            Some(address) if !self.steering.has_own(address)? => {
+                Err(AfXdpError::Source { address, device: device.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The key by which replies are steered.
     pub fn run(&self) -> RunKey {
         self.run

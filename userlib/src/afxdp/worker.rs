@@ -170,7 +170,9 @@ impl Worker {
     fn send(&mut self, now_ns: u64, sink: &mut impl Sink) -> io::Result<usize> {
         let mut written = 0;
         for _ in 0..BATCH {
-            if self.pacer.due_ns() > self.clock.now_ns() {
+            // Where no rate is kept, and so nothing is ever early, the clock is read for the stamp alone.
+            let due_ns = self.pacer.due_ns();
+            if due_ns > 0 && due_ns > self.clock.now_ns() {
                 break;
             }
             let waiting = self.waiting.pop_front_if(|waiting| waiting.retry_ns <= now_ns);
@@ -194,8 +196,10 @@ impl Worker {
                 }
                 Attempt::NoHop(reason) => self.leave_out(probe.target, reason, sink),
             }
-            self.pacer.sent(self.clock.now_ns());
-            self.judge.counts.left_out = self.pacer.left_out();
+            if due_ns > 0 {
+                self.pacer.sent(self.clock.now_ns());
+                self.judge.counts.left_out = self.pacer.left_out();
+            }
         }
         if written > 0 {
             self.shared.left(self.clock.now_ns());
@@ -227,9 +231,6 @@ impl Worker {
             Ok(hop) => hop,
             Err(reason) => return Attempt::NoHop(reason),
         };
-        if channel.free() == 0 {
-            return Attempt::Full;
-        }
         let Wire { identifier, sequence } = Wire::of(index, shared.identifier);
         let template = templates.of(target);
         let sent_ns = clock.now_ns();

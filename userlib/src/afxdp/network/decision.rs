@@ -388,7 +388,11 @@ mod tests {
         let failed = Change::Neighbour { device: OURS, next_hop: ip("10.0.0.1"), knowledge: Knowledge::Failed };
         host.apply(failed.clone());
         let gateway = ip("10.0.0.1");
-        assert_eq!(resolve(&mut host, "8.8.8.8"), Err(NoHop::Unresolved { next_hop: gateway }), "asked for by this one");
+        assert_eq!(
+            resolve(&mut host, "8.8.8.8"),
+            Err(NoHop::Unresolved { next_hop: gateway }),
+            "asked for by this one"
+        );
         host.apply(failed);
         assert_eq!(resolve(&mut host, "8.8.8.8"), Err(NoHop::Failed { next_hop: gateway }));
         let elsewhere = Change::Neighbour { device: OTHER, next_hop: ip("10.0.0.1"), knowledge: Knowledge::Asked };
