@@ -75,7 +75,7 @@ Counted are the requests with a trailer to this host that were
   not-allowed  left to the stack, as --allow does not name their senders
   limited      left to the stack, as their source had sent more than --rate
   unfit        left to the stack: IPv4 options, IPv6 extension headers, multicast, other oddities
-`instamp status` tells the same of devices that are attached to.
+`instamp status` tells the same.
 
 Replies go back to the station that the request came from, whatever the routes say.
 

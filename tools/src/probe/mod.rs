@@ -95,6 +95,11 @@ async fn probe(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// What comes before the replies.
 fn begin(options: &Options, plan: &Plan, device: &str, run: &StatelessRun<Collector>) -> io::Result<Vec<u8>> {
+    if options.asks_card() && !run.facts().nic_tx {
+        eprintln!(
+            "instamp: {device} does not tell when probes leave it: --hw takes zero copy, and a driver with transmit metadata"
+        );
+    }
     let mut out = Vec::new();
     match options.lines() {
         _ if options.json => json::start(&mut out, options, plan, device, run.facts())?,

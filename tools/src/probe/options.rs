@@ -189,6 +189,11 @@ impl Options {
         }
     }
 
+    /// Whether the card is asked for its times.
+    pub(super) fn asks_card(&self) -> bool {
+        self.hw
+    }
+
     /// Whether one-way delays are told.
     pub(super) fn one_way(&self) -> bool {
         matches!(self.clock, Some(ComparedClock::Tai))
