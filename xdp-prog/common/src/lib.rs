@@ -125,9 +125,8 @@ fn stamp_steering<B: Buffer>(
 ) -> Result<(Result<(), Refusal>, bool), Refusal> {
     let packet = &mut InPlace(buffer);
     let allowed = Allowed::by(packet, &Kernel, probe, hook)?;
-    let is_steered = |packet: &InPlace<'_, B>| {
-        run().is_some_and(|run| is_steered(packet, probe, run)) && !buffer.is_fragmented()
-    };
+    let is_steered =
+        |packet: &InPlace<'_, B>| run().is_some_and(|run| is_steered(packet, probe, run)) && !buffer.is_fragmented();
     Ok(allowed.stamp_and_steer(packet, &Kernel, hook, is_steered))
 }
 
