@@ -48,6 +48,12 @@ fn window(rate: Option<NonZeroU64>, timeout: Duration) -> u64 {
     u64::try_from(under_way).unwrap_or(u64::MAX).clamp(LEAST_WINDOW, MOST_WINDOW)
 }
 
+/// How many numbers a worker takes at once. Where a rate is kept, a number that one worker has is one that the others do not send when it
+/// is their turn; without a rate, a batch of them.
+fn share(rate: Option<NonZeroU64>) -> u64 {
+    if rate.is_some() { 1 } else { 32 }
+}
+
 /// What a run does.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
@@ -144,7 +150,7 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
             u64::try_from(options.timeout.as_nanos()).unwrap_or(u64::MAX),
             transport.site(),
             Window::new(window(options.rate, options.timeout)),
-            facts.queues,
+            (facts.queues, share(options.rate)),
         ));
         let (steering, channels) = transport.into_parts();
         let mut this = Self {

@@ -9,9 +9,6 @@ use instamp_trailer::{Bound, Clock, Hook, Phase, Record, Site};
 
 use crate::stateless::{Cookie, Plan, Window};
 
-/// A worker takes so many numbers at once.
-const SHARE: u64 = 32;
-
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) plan: Plan,
@@ -25,6 +22,8 @@ pub(super) struct Shared {
     /// The number of the next probe that no worker has: workers take them as they send, so that none of them is far behind the others
     /// in numbers, by which replies are told from repeated ones.
     next: AtomicU64,
+    /// How many of them a worker takes at once.
+    share: u64,
     /// How many workers have probes to send.
     sending: AtomicUsize,
     /// When the last probe was sent.
@@ -51,7 +50,7 @@ impl Shared {
         timeout_ns: u64,
         site: Site,
         answered: Window,
-        workers: usize,
+        (workers, share): (usize, u64),
     ) -> Self {
         Self {
             plan,
@@ -61,6 +60,7 @@ impl Shared {
             site,
             answered,
             next: AtomicU64::new(0),
+            share,
             sending: AtomicUsize::new(workers),
             last_ns: AtomicU64::new(0),
             wish: AtomicU8::new(Wish::Go as u8),
@@ -79,8 +79,8 @@ impl Shared {
         if self.next() >= total {
             return total..total;
         }
-        let first = self.next.fetch_add(SHARE, Ordering::Relaxed);
-        first.min(total)..first.saturating_add(SHARE).min(total)
+        let first = self.next.fetch_add(self.share, Ordering::Relaxed);
+        first.min(total)..first.saturating_add(self.share).min(total)
     }
 
     /// No probe has had this number yet, nor any above it.

@@ -5,7 +5,6 @@ use std::{net::IpAddr, os::fd::AsFd as _};
 use instamp_hooks::{Hooks, Objects, Settings, Site, Steering, XdpMode};
 use instamp_trailer::RunKey;
 use instamp_xsk::{BusyPoll, Channel, Config, Mode};
-
 use pnet_packet::ethernet::EthernetPacket;
 use rand::{Rng as _, rngs::StdRng};
 

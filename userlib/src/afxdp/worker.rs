@@ -271,7 +271,11 @@ impl Worker {
     /// Takes the card's transmit times of what has left.
     fn collect_sent(&mut self) {
         let Self { channel, judge, shared, clock, .. } = self;
-        let Some((times, card)) = &mut judge.nic_tx else { return };
+        let Some((times, card)) = &mut judge.nic_tx else {
+            // Where another queue's card has none, this one's are not looked at; but their frames are to be free again.
+            channel.completed(|_, _| {});
+            return;
+        };
         channel.completed(|frame, time| {
             if let Some((phc_ns, wire)) = time.zip(wire_of(frame))
                 && let Some(index) = wire.index(shared.identifier, shared.next())
