@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, process::Stdio, time::Duration};
 use instamp_tests::{
     lab::Lab,
     ping::{Run, number},
-    privilege::root,
+    privilege::{root, tool},
     responder::{Answer, Responder},
 };
 use nix::{
@@ -196,6 +196,23 @@ fn what_cannot_be_sent_is_told() {
     let run = Run::probe(&lab, &["-r", "0", "10.99.0.77", "198.51.100.7", "10.99.0.1", Lab::REMOTE]);
     let counts = ["sent", "received", "unroutable", "unresolved"];
     assert_eq!(counts.map(|name| run.count(name)), [1, 1, 2, 1], "{run:?}");
+}
+
+#[test]
+fn several_queues_share_a_run() {
+    let Some(()) = root() else { return };
+    if tool("ethtool").is_none() {
+        return;
+    }
+    let lab = Lab::up(&[]);
+    lab.run("host", "ethtool", &["-L", Lab::NIC, "rx", "2", "tx", "2"]);
+    for rate in ["0", "2000"] {
+        let run = Run::probe(&lab, &["-c", "1000", "-r", rate, Lab::REMOTE, Lab::REMOTE6]);
+        assert_eq!(run.of_type("start")[0]["queues"], 2);
+        run.all_probed(2_000);
+        let numbers: BTreeSet<i64> = run.replies().into_iter().map(|reply| number(reply, "index")).collect();
+        assert_eq!(numbers.len(), 2_000, "each number is one probe's");
+    }
 }
 
 #[test]
