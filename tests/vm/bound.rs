@@ -6,7 +6,7 @@ use std::{
 };
 
 use hwtstamp::{Access, Method, Monotonic, Phc, PhcDevice, Realtime, Span, SystemClock as _, Time};
-use instamp_clockmap::{Device, Directory, Reader, Refusal};
+use instamp_clockmap::{Conversion, Device, Directory, Reader, Refusal};
 use instamp_tests::vm::figure;
 
 use crate::phc::{is_old, median};
@@ -31,20 +31,14 @@ pub(crate) fn holds(index: u32, circumstances: &str) {
     let phc = PhcDevice::open_index(index, Access::Read).expect("open");
     let mut reader = Reader::open(&directory, Device::Phc(index)).expect("a model");
     let [mut bounds, mut distances] = [Vec::new(), Vec::new()];
-    let mut withdrawn = 0;
+    let mut refused = 0;
     let start = Instant::now();
     // As long as it takes for a withdrawal not to be most of it.
-    while start.elapsed() < DURATION || withdrawn >= bounds.len() {
+    while start.elapsed() < DURATION || refused >= bounds.len() {
         for Witness { before, device, after } in witnesses(&phc) {
-            let converted = reader.convert(device, Monotonic::now());
-            let converted = match converted {
-                Ok(converted) => converted,
-                // An emulated clock can look as if it were disturbed. Then nothing is converted for a moment.
-                Err(Refusal::Withdrawn) => {
-                    withdrawn += 1;
-                    continue;
-                }
-                Err(refusal) => panic!("{device:?}: {refusal}"),
+            let Some(converted) = convert(&mut reader, device) else {
+                refused += 1;
+                continue;
             };
             assert!(
                 converted.time - converted.bound <= after && before <= converted.time + converted.bound,
@@ -57,11 +51,26 @@ pub(crate) fn holds(index: u32, circumstances: &str) {
         thread::sleep(PAUSE);
     }
     figure(format_args!(
-        "sync: /dev/ptp{index}, {circumstances}: {} conversions within their bounds, {withdrawn} refused: bound {} ns, {} ns from the middle of a reading (medians)",
+        "sync: /dev/ptp{index}, {circumstances}: {} conversions within their bounds, {refused} refused: bound {} ns, {} ns from the middle of a reading (medians)",
         bounds.len(),
         median(&mut bounds),
         median(&mut distances)
     ));
+}
+
+/// Converts a time of a card's clock that was just read. An emulated clock can look as if it were disturbed: `None` where there
+/// is no model for a moment, or one that vouches only for what was read later.
+pub(crate) fn convert(reader: &mut Reader, device: Time<Phc>) -> Option<Conversion> {
+    match reader.convert(device, Monotonic::now()) {
+        Ok(converted) => Some(converted),
+        Err(Refusal::Withdrawn) => None,
+        Err(refusal) => {
+            let model = reader.model();
+            let begins_later = model.is_ok_and(|model| i128::from(model.valid_from_ns) > i128::from(device.as_ns()));
+            assert!(refusal == Refusal::OutOfRange && begins_later, "{device:?}: {refusal}: {model:?}");
+            None
+        }
+    }
 }
 
 /// Some readings of a card's clock, in `CLOCK_MONOTONIC` also where the kernel reads only `CLOCK_REALTIME` next to it.
