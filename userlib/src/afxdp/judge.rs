@@ -1,11 +1,16 @@
 //! From a frame to a reply: whose it is, whether it is genuine, and what its stamps say.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use instamp_trailer::Trailer;
 
 use super::{
     frame::{EchoReply, parse},
+    handover::{Batch, Inbox},
     report::{Counts, Reply, Sink, Verdict},
     shared::Shared,
 };
@@ -20,16 +25,20 @@ use crate::{
 
 /// The offset of `CLOCK_TAI`, which others may move, is measured as often.
 const TAI_INTERVAL_NS: u64 = 100_000_000;
+/// The counts are told as often.
+const TICK: Duration = Duration::from_millis(100);
 /// The length of an echo message's header in bytes.
 const ECHO_HEADER: usize = 8;
 
-/// Judges the frames of one queue.
+/// Judges the frames of one queue, on a thread of its own.
 pub(super) struct Judge {
     shared: Arc<Shared>,
     clock: HostClock,
-    pub(super) counts: Counts,
+    counts: Counts,
+    /// What the worker had counted when it last told.
+    told: Counts,
     /// The card's transmit times, where they were asked for.
-    pub(super) nic_tx: Option<(NicTx, Card)>,
+    nic_tx: Option<(NicTx, Card)>,
     /// Where one-way delays were asked for: when the offset was measured, and what it was.
     tai: Option<(u64, Option<TaiOffset>)>,
 }
@@ -45,11 +54,46 @@ struct Genuine<'a> {
 
 impl Judge {
     pub(super) fn new(shared: Arc<Shared>, clock: HostClock, nic_tx: Option<(NicTx, Card)>, one_way: bool) -> Self {
-        Self { shared, clock, counts: Counts::default(), nic_tx, tai: one_way.then_some((0, None)) }
+        let [counts, told] = [Counts::default(); 2];
+        Self { shared, clock, counts, told, nic_tx, tai: one_way.then_some((0, None)) }
+    }
+
+    /// Runs until the worker has told the last of it. Returns what was counted here alone.
+    pub(super) fn run<S: Sink>(mut self, inbox: &Inbox, mut sink: S) -> (S, Counts) {
+        let mut ticked = Instant::now();
+        while inbox.take(TICK, |batch| self.judge(batch, &mut sink)).is_some() {
+            if ticked.elapsed() >= TICK {
+                sink.tick(&(self.told + self.counts));
+                ticked = Instant::now();
+            }
+        }
+        sink.tick(&(self.told + self.counts));
+        (sink, self.counts)
+    }
+
+    fn judge(&mut self, batch: &Batch, sink: &mut impl Sink) {
+        for sent in &batch.sent {
+            sink.sent(sent.target);
+        }
+        for (target, reason) in &batch.unsent {
+            sink.unsent(*target, *reason);
+        }
+        if let Some((times, card)) = &mut self.nic_tx {
+            for sent in &batch.sent {
+                times.sent(sent.index + 1);
+            }
+            for left in &batch.left {
+                times.stamped(left.index + 1, card.time(left.phc_ns, left.known_ns));
+            }
+        }
+        for (frame, received_ns) in batch.frames() {
+            self.take(frame, received_ns, sink);
+        }
+        self.told = batch.counts;
     }
 
     /// Takes a frame that was received at `received_ns`.
-    pub(super) fn take(&mut self, frame: &[u8], received_ns: u64, sink: &mut impl Sink) {
+    fn take(&mut self, frame: &[u8], received_ns: u64, sink: &mut impl Sink) {
         let judged = parse(frame).and_then(|echo| Some((genuine(&self.shared, &echo)?, echo)));
         let Some((genuine, echo)) = judged else {
             self.counts.forged += 1;

@@ -1,6 +1,9 @@
 //! What a stateless run reports.
 
-use std::{net::IpAddr, ops::AddAssign};
+use std::{
+    net::IpAddr,
+    ops::{Add, AddAssign},
+};
 
 use super::network::NoHop;
 use crate::{Correction, OneWay, Uncorrected, prober::Stamps};
@@ -57,7 +60,8 @@ impl Reply {
     }
 }
 
-/// Takes what a worker reports, on the worker's thread: what takes long here delays probes and replies.
+/// Takes what happens at a queue, on a thread that does nothing else: what takes long here delays neither probes nor the times of
+/// replies, until it is thousands of replies behind. Then the queue waits.
 pub trait Sink {
     /// A probe was written to the device's queue.
     fn sent(&mut self, target: IpAddr) {
@@ -78,7 +82,7 @@ pub trait Sink {
     }
 }
 
-/// What a worker has counted.
+/// What was counted at a queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
     /// Probes written to the device's queue.
@@ -115,5 +119,14 @@ impl AddAssign for Counts {
         self.unroutable += other.unroutable;
         self.unresolved += other.unresolved;
         self.left_out += other.left_out;
+    }
+}
+
+impl Add for Counts {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self += other;
+        self
     }
 }

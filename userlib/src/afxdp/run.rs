@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    mem,
+    io, mem,
     net::IpAddr,
     num::NonZeroU64,
     sync::Arc,
@@ -17,6 +17,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
     AfXdpError, Transport, TransportOptions,
+    handover::handover,
     judge::Judge,
     report::{Counts, Sink},
     shared::{Shared, Wish},
@@ -101,26 +102,34 @@ pub struct Facts {
     pub joins: bool,
 }
 
-/// What a worker leaves.
+/// What a queue leaves.
 #[derive(Debug)]
 pub struct Outcome<S> {
     /// What took its reports.
     pub sink: S,
-    /// What it has counted.
+    /// What was counted.
     pub counts: Counts,
     /// What its socket has lost, by the kernel's count.
     pub socket: Statistics,
 }
 
-/// A run under way: a thread for each queue.
+/// A run under way: two threads for each queue, of which one sends and receives, and the other judges what was received.
 #[derive(Debug)]
 pub struct StatelessRun<S> {
     device: String,
     facts: Facts,
     shared: Arc<Shared>,
-    workers: Vec<JoinHandle<Ended<S>>>,
+    queues: Vec<Threads<S>>,
     /// Given up when no worker receives any more, and before their sockets are closed.
     steering: Option<Steering>,
+}
+
+/// Those of a queue.
+#[derive(Debug)]
+struct Threads<S> {
+    worker: JoinHandle<Ended>,
+    /// It ends when the worker has.
+    judge: JoinHandle<(S, Counts)>,
 }
 
 impl<S: Sink + Send + 'static> StatelessRun<S> {
@@ -157,7 +166,7 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
             device: device.clone(),
             facts,
             shared: Arc::clone(&shared),
-            workers: Vec::new(),
+            queues: Vec::new(),
             steering: Some(steering),
         };
         let start_ns = clock.now_ns();
@@ -166,6 +175,8 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
             let templates = Templates::new(probes, options.ttl)?;
             let network = network(device, options.source, templates.lengths())?;
             let nic_tx = facts.nic_tx.then(|| (NicTx::new(NIC_TX_TIMES), Card::of(Some(device), None)));
+            let (outbox, inbox) = handover();
+            let judge = Judge::new(Arc::clone(&shared), clock, nic_tx, options.one_way);
             let worker = Worker {
                 channel,
                 network,
@@ -173,14 +184,16 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
                 clock,
                 templates,
                 pacer: Pacer::new(options.rate, u64::from(queue), facts.queues as u64, start_ns),
-                judge: Judge::new(Arc::clone(&shared), clock, nic_tx, options.one_way),
+                counts: Counts::default(),
+                outbox,
                 share: 0..0,
                 waiting: VecDeque::new(),
             };
             let sink = sink(queue);
-            let spawned = thread::Builder::new().name(format!("queue {queue}")).spawn(move || worker.run(sink));
-            let handle = spawned.map_err(|source| AfXdpError::Thread { device: device.clone(), queue, source })?;
-            this.workers.push(handle);
+            let failed = |source| AfXdpError::Thread { device: device.clone(), queue, source };
+            let judge = spawn(format!("replies {queue}"), move || judge.run(&inbox, sink)).map_err(failed)?;
+            let worker = spawn(format!("queue {queue}"), move || worker.run()).map_err(failed)?;
+            this.queues.push(Threads { worker, judge });
         }
         Ok(this)
     }
@@ -202,24 +215,35 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
 
     /// Whether nothing is sent or waited for any more.
     pub fn is_over(&self) -> bool {
-        self.workers.iter().all(JoinHandle::is_finished)
+        self.queues.iter().all(|threads| threads.worker.is_finished() && threads.judge.is_finished())
     }
 
-    /// Waits for the end. What the workers leave, and what has made the run end early: of the first that failed, whose failing has
+    /// Waits for the end. What the queues leave, and what has made the run end early: of the first that failed, whose failing has
     /// ended the others.
     ///
     /// # Panics
     ///
     /// Where a sink has.
     pub fn join(mut self) -> (Vec<Outcome<S>>, Option<AfXdpError>) {
-        let workers = mem::take(&mut self.workers);
-        let mut ended: Vec<_> = workers.into_iter().map(|worker| worker.join().expect("a worker ends")).collect();
-        let failed = ended.iter_mut().find_map(|ended| ended.failed.take());
-        let failed = failed.map(|source| AfXdpError::Device { device: self.device.clone(), source });
+        let mut failed = None;
+        let mut outcomes = Vec::new();
+        let mut ended = Vec::new();
+        for Threads { worker, judge } in mem::take(&mut self.queues) {
+            let mut worker = worker.join().expect("a worker ends");
+            let (sink, counts) = judge.join().expect("a sink does not panic");
+            failed = failed.or(worker.failed.take());
+            outcomes.push(Outcome { sink, counts: worker.counts + counts, socket: worker.socket });
+            ended.push(worker);
+        }
         // Nothing is steered to their sockets any more when these are closed.
         drop(self.steering.take());
-        (ended.into_iter().map(|ended| ended.outcome).collect(), failed)
+        drop(ended);
+        (outcomes, failed.map(|source| AfXdpError::Device { device: self.device.clone(), source }))
     }
+}
+
+fn spawn<T: Send + 'static>(name: String, run: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
+    thread::Builder::new().name(name).spawn(run)
 }
 
 impl<S> Drop for StatelessRun<S> {
@@ -227,7 +251,8 @@ impl<S> Drop for StatelessRun<S> {
     fn drop(&mut self) {
         self.shared.wish(Wish::Abort);
         // Their errors have nobody to go to.
-        let ended: Vec<thread::Result<_>> = self.workers.drain(..).map(JoinHandle::join).collect();
+        let queues = self.queues.drain(..);
+        let ended: Vec<_> = queues.map(|threads| (threads.worker.join(), threads.judge.join())).collect();
         drop(self.steering.take());
         drop(ended);
     }

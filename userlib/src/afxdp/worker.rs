@@ -2,14 +2,13 @@
 
 use std::{collections::VecDeque, io, net::IpAddr, ops::Range, sync::Arc, time::Duration};
 
-use instamp_xsk::Channel;
+use instamp_xsk::{Channel, Statistics};
 
 use super::{
     frame::{FrameError, Probe, Template, Version, wire_of},
-    judge::Judge,
+    handover::{Gone, Left, Outbox, Sent},
     network::{Network, NoHop},
-    report::Sink,
-    run::Outcome,
+    report::Counts,
     shared::{Shared, Wish},
 };
 use crate::{
@@ -25,8 +24,6 @@ const BATCH: usize = 32;
 const RECEIVED_AT_ONCE: usize = 64;
 /// The kernel's news of routes and neighbours are read as often.
 const NEWS_INTERVAL_NS: u64 = 2_000_000;
-/// The counts are told as often.
-const TICK_INTERVAL_NS: u64 = 100_000_000;
 /// The worker sleeps until so long before the next probe is due, and does not from then on: to wake up takes less, mostly.
 const AWAKE_NS: u64 = 60_000;
 /// The longest sleep: nobody waits longer for a worker to stop.
@@ -39,8 +36,10 @@ const RETRY_NS: u64 = 20_000_000;
 const GIVE_UP_NS: u64 = 3_500_000_000;
 
 /// What a worker leaves.
-pub(super) struct Ended<S> {
-    pub(super) outcome: Outcome<S>,
+pub(super) struct Ended {
+    /// Of sending: what was received is counted by the judge.
+    pub(super) counts: Counts,
+    pub(super) socket: Statistics,
     pub(super) failed: Option<io::Error>,
     /// To be closed when nothing is steered to it any more: else the next to have the queue would find the key of this run there.
     _channel: Channel,
@@ -78,7 +77,9 @@ pub(super) struct Worker {
     pub(super) clock: HostClock,
     pub(super) templates: Templates,
     pub(super) pacer: Pacer,
-    pub(super) judge: Judge,
+    pub(super) counts: Counts,
+    /// To the judge of what is received.
+    pub(super) outbox: Outbox,
     /// The numbers of probes that were taken and not tried.
     pub(super) share: Range<u64>,
     /// Sorted by when they are tried again.
@@ -103,19 +104,19 @@ enum Attempt {
 
 impl Worker {
     /// Runs until all probes of the share have been sent and nothing can be in time any more, or the run is stopped.
-    pub(super) fn run<S: Sink>(mut self, mut sink: S) -> Ended<S> {
-        let failed = self.work(&mut sink).err();
-        if failed.is_some() {
+    pub(super) fn run(mut self) -> Ended {
+        let failed = self.work().err();
+        let told = self.outbox.hand_over(self.counts);
+        if failed.is_some() || told == Err(Gone) {
             // The others need not wait for it.
             self.shared.wish(Wish::Abort);
         }
-        sink.tick(&self.judge.counts);
         let socket = self.channel.statistics().unwrap_or_default();
-        Ended { outcome: Outcome { sink, counts: self.judge.counts, socket }, failed, _channel: self.channel }
+        Ended { counts: self.counts, socket, failed, _channel: self.channel }
     }
 
-    fn work(&mut self, sink: &mut impl Sink) -> io::Result<()> {
-        let (mut news_ns, mut tick_ns) = (0, 0);
+    fn work(&mut self) -> io::Result<()> {
+        let mut news_ns = 0;
         let mut is_sending = true;
         while !self.shared.is_wished(Wish::Abort) {
             let now_ns = self.clock.now_ns();
@@ -123,17 +124,16 @@ impl Worker {
                 self.network.poll()?;
                 news_ns = now_ns + NEWS_INTERVAL_NS;
             }
-            if now_ns >= tick_ns {
-                sink.tick(&self.judge.counts);
-                tick_ns = now_ns + TICK_INTERVAL_NS;
-            }
             self.collect_sent();
-            let sent = if is_sending { self.send(now_ns, sink)? } else { 0 };
-            let received = self.receive(sink);
+            let sent = if is_sending { self.send(now_ns)? } else { 0 };
+            let received = self.receive();
+            if self.outbox.flush(now_ns, sent + received == 0, &self.counts) == Err(Gone) {
+                break;
+            }
             let due_ns = self.due_ns();
             if is_sending && due_ns.is_none() {
                 is_sending = false;
-                self.give_up_waiting(sink);
+                self.give_up_waiting();
                 self.shared.has_sent_all();
             }
             let wake_ns = match (due_ns, self.shared.end_ns()) {
@@ -167,7 +167,7 @@ impl Worker {
     }
 
     /// Sends what is due, those first that had to wait. Returns how many probes the device got.
-    fn send(&mut self, now_ns: u64, sink: &mut impl Sink) -> io::Result<usize> {
+    fn send(&mut self, now_ns: u64) -> io::Result<usize> {
         let mut written = 0;
         for _ in 0..BATCH {
             // Where no rate is kept, and so nothing is ever early, the clock is read for the stamp alone.
@@ -185,7 +185,7 @@ impl Worker {
                 }
                 Attempt::Sent => {
                     written += 1;
-                    sink.sent(probe.target);
+                    self.outbox.batch.sent.push(Sent { index: probe.index, target: probe.target });
                 }
                 Attempt::NoHop(NoHop::Unresolved { .. }) if now_ns - probe.since_ns < GIVE_UP_NS => {
                     self.waiting.push_back(Waiting { retry_ns: now_ns + RETRY_NS, ..probe });
@@ -194,11 +194,11 @@ impl Worker {
                         continue;
                     }
                 }
-                Attempt::NoHop(reason) => self.leave_out(probe.target, reason, sink),
+                Attempt::NoHop(reason) => self.leave_out(probe.target, reason),
             }
             if due_ns > 0 {
                 self.pacer.sent(self.clock.now_ns());
-                self.judge.counts.left_out = self.pacer.left_out();
+                self.counts.left_out = self.pacer.left_out();
             }
         }
         if written > 0 {
@@ -244,54 +244,45 @@ impl Worker {
         if !is_written {
             return Attempt::Full;
         }
-        self.judge.counts.sent += 1;
-        if let Some((times, _)) = &mut self.judge.nic_tx {
-            times.sent(index + 1);
-        }
+        self.counts.sent += 1;
         Attempt::Sent
     }
 
     /// What still waits when a run is stopped is not sent any more.
-    fn give_up_waiting(&mut self, sink: &mut impl Sink) {
+    fn give_up_waiting(&mut self) {
         while let Some(Waiting { target, .. }) = self.waiting.pop_front() {
-            self.leave_out(target, NoHop::Unresolved { next_hop: target }, sink);
+            self.leave_out(target, NoHop::Unresolved { next_hop: target });
         }
     }
 
-    fn leave_out(&mut self, target: IpAddr, reason: NoHop, sink: &mut impl Sink) {
+    fn leave_out(&mut self, target: IpAddr, reason: NoHop) {
         match reason {
-            NoHop::Unresolved { .. } | NoHop::Failed { .. } => self.judge.counts.unresolved += 1,
+            NoHop::Unresolved { .. } | NoHop::Failed { .. } => self.counts.unresolved += 1,
             NoHop::Down | NoHop::NoRoute | NoHop::NoSource | NoHop::Local | NoHop::Broadcast | NoHop::Multicast => {
-                self.judge.counts.unroutable += 1;
+                self.counts.unroutable += 1;
             }
         }
-        sink.unsent(target, reason);
+        self.outbox.batch.unsent.push((target, reason));
     }
 
-    /// Takes the card's transmit times of what has left.
+    /// Takes the card's transmit times of what has left, where it tells them.
     fn collect_sent(&mut self) {
-        let Self { channel, judge, shared, clock, .. } = self;
-        let Some((times, card)) = &mut judge.nic_tx else {
-            // Where another queue's card has none, this one's are not looked at; but their frames are to be free again.
-            channel.completed(|_, _| {});
-            return;
-        };
+        let Self { channel, outbox, shared, clock, .. } = self;
         channel.completed(|frame, time| {
             if let Some((phc_ns, wire)) = time.zip(wire_of(frame))
                 && let Some(index) = wire.index(shared.identifier, shared.next())
             {
-                times.stamped(index + 1, card.time(phc_ns, clock.now_ns()));
+                outbox.batch.left.push(Left { index, phc_ns, known_ns: clock.now_ns() });
             }
         });
     }
 
-    fn receive(&mut self, sink: &mut impl Sink) -> usize {
-        let Self { channel, judge, clock, .. } = self;
+    fn receive(&mut self) -> usize {
+        let Self { channel, outbox, clock, .. } = self;
         // All frames were there when the first of them was looked at.
         let mut received_ns = None;
         channel.receive(RECEIVED_AT_ONCE, |received| {
-            let received_ns = *received_ns.get_or_insert_with(|| clock.now_ns());
-            judge.take(received.frame, received_ns, sink);
+            outbox.batch.push(received.frame, *received_ns.get_or_insert_with(|| clock.now_ns()));
         })
     }
 }
