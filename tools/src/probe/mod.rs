@@ -66,8 +66,9 @@ async fn probe(options: &Options) -> anyhow::Result<ExitCode> {
     let (output, lines) = Output::new();
     let collector = |_queue| Collector::new(options.lines(), options.group, output.clone(), Arc::clone(&progress));
     let mut signals = Signals::new().context("cannot listen to signals")?;
-    let started = Instant::now();
     let run = StatelessRun::start(&crate::hooks()?, &options.run(&device), plan.clone(), collector)?;
+    // Without what it takes to load the programs and to open the sockets.
+    let started = Instant::now();
     let first = begin(options, &plan, &device, &run)?;
     let writer = Writer::start(io::stdout(), first, lines, Arc::clone(&progress)).context("cannot start a thread")?;
     let patience = await_end(options, &plan, &run, &progress, &mut signals, started).await?;

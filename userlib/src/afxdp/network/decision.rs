@@ -115,6 +115,15 @@ struct Remembered {
     hop: Hop,
 }
 
+/// The decision for a target that stays until anything changes.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    target: IpAddr,
+    next_hop: IpAddr,
+    place: usize,
+    hop: Hop,
+}
+
 /// How many decisions are remembered: one for each gateway, and for a few on-link targets.
 const REMEMBERED: usize = 64;
 
@@ -128,6 +137,8 @@ pub(super) struct Decider {
     /// Counts changes of what was remembered.
     generation: u64,
     remembered: Box<[Option<Remembered>; REMEMBERED]>,
+    /// Of the last target: one alone is probed again and again, and the longest of three tables' prefixes takes a while to find.
+    last: Option<Last>,
 }
 
 impl Decider {
@@ -139,6 +150,7 @@ impl Decider {
             neighbours: Neighbours::default(),
             generation: 0,
             remembered: Box::new([None; REMEMBERED]),
+            last: None,
         }
     }
 
@@ -149,6 +161,7 @@ impl Decider {
     pub(super) fn fix_source(&mut self, source: IpAddr) {
         self.addresses.fix(source);
         self.generation += 1;
+        self.last = None;
     }
 
     /// Everything is about to be told again.
@@ -158,9 +171,21 @@ impl Decider {
         self.neighbours.forget_all();
         self.device.up = false;
         self.generation += 1;
+        self.last = None;
     }
 
+    #[inline]
     pub(super) fn resolve(&mut self, target: IpAddr, now: Duration) -> Result<Hop, NoHop> {
+        if let Some(last) = &self.last
+            && last.target == target
+            && self.neighbours.use_again(last.next_hop, last.place)
+        {
+            return Ok(last.hop);
+        }
+        self.decide(target, now)
+    }
+
+    fn decide(&mut self, target: IpAddr, now: Duration) -> Result<Hop, NoHop> {
         if !self.device.up {
             return Err(NoHop::Down);
         }
@@ -174,6 +199,7 @@ impl Decider {
             && known.preferred == preferred
             && self.neighbours.use_again(next_hop, known.place)
         {
+            self.last = Some(Last { target, next_hop, place: known.place, hop: known.hop });
             return Ok(known.hop);
         }
         let source = self.addresses.source(class, next_hop, preferred).ok_or(NoHop::NoSource)?;
@@ -212,6 +238,7 @@ impl Decider {
 
     /// Whether something of this device or its routes changed; `None` where all must be read again.
     pub(super) fn apply(&mut self, change: Change) -> Option<bool> {
+        self.last = None;
         let changed = match change {
             Change::RouteAdded(route, placement) => {
                 self.routes.add(route, placement);
