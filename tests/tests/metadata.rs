@@ -233,3 +233,56 @@ fn the_times_that_were_handed_over_come_into_the_reply() {
         }
     }
 }
+
+/// What comes to a socket, of probes and of pings past the stack.
+fn past_the_stack(lab: &Lab, card: bool) {
+    let count = PROBES.to_string();
+    let probe = Run::probe(lab, &["--stamps", "-c", &count, "-r", "1000", Lab::REMOTE, Lab::REMOTE6]);
+    probe.all_probed(2 * PROBES);
+    assert_eq!(probe.of_type("start")[0]["attached"], true, "{probe:?}");
+    let ping = |target| {
+        let ping = Run::new(lab, "host", &["--transport", "afxdp", "-c", &count, "-i", "2ms", target]);
+        ping.all_corrected(PROBES);
+        ping
+    };
+    for run in [probe, ping(Lab::REMOTE), ping(Lab::REMOTE6)] {
+        for reply in run.replies() {
+            let mut expected = vec![["request", "app-tx", "monotonic"], ["reply", "xdp-ingress", "monotonic"]];
+            if card {
+                expected.push(["reply", "nic-rx", "phc"]);
+                has_card_time(reply, &reply["stamps"][1]);
+            }
+            assert_eq!(stamps(reply), expected, "{reply}");
+            assert_eq!(reply["net_source"], "app-tx/xdp-ingress", "{reply}");
+        }
+    }
+}
+
+/// By the driver's own program, though a veth tells no time of a card.
+#[test]
+fn replies_past_the_stack_are_stamped_with_what_was_handed_on() {
+    let Some(()) = root() else { return };
+    let lab = Lab::up(&[]);
+    lab.attach("host", &["--dev", Lab::NIC, "--ingress", "xdp", "--hw"]);
+    past_the_stack(&lab, false);
+    // Behind a run, everything goes to the stack.
+    let run = Run::new(&lab, "c1", &["-c", &PROBES.to_string(), "-i", "2ms", Lab::REMOTE]);
+    run.all_corrected(PROBES);
+    assert!(run.replies().into_iter().all(|reply| stamps(reply) == SOFTWARE), "{run:?}");
+}
+
+#[test]
+fn replies_past_the_stack_have_the_times_of_the_card() {
+    let Some(()) = root() else { return };
+    past_the_stack(&with_card(), true);
+}
+
+#[test]
+fn who_hands_on_times_does_not_reflect() {
+    let Some(()) = root() else { return };
+    let lab = Lab::up(&[]);
+    lab.attach("host", &["--dev", Lab::NIC, "--ingress", "xdp", "--hw"]);
+    let output = lab.instamp("host").args(["reflect", "--dev", Lab::NIC, "--allow", "10.0.0.0/8"]).output().unwrap();
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && messages.contains("does not answer probes"), "{messages}");
+}

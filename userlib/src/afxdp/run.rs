@@ -152,6 +152,7 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
             Window::new(window(options.rate, options.timeout)),
             (facts.queues, share(options.rate)),
         ));
+        let stampers: Vec<_> = (0..facts.queues).map(|_| transport.stamper()).collect();
         let (steering, channels) = transport.into_parts();
         let mut this = Self {
             device: device.clone(),
@@ -161,7 +162,7 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
             steering: Some(steering),
         };
         let start_ns = clock.now_ns();
-        for channel in channels {
+        for (channel, stamper) in channels.into_iter().zip(stampers) {
             let queue = channel.queue();
             let templates = Templates::new(probes, options.ttl)?;
             let network = network(device, options.source, templates.lengths())?;
@@ -172,6 +173,7 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
                 shared: Arc::clone(&shared),
                 clock,
                 templates,
+                stamper,
                 pacer: Pacer::new(options.rate, u64::from(queue), facts.queues as u64, start_ns),
                 judge: Judge::new(Arc::clone(&shared), clock, nic_tx, options.one_way),
                 share: 0..0,

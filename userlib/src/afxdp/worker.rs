@@ -6,6 +6,7 @@ use instamp_xsk::Channel;
 
 use super::{
     frame::{FrameError, Probe, Template, Version, wire_of},
+    handed::Stamper,
     judge::Judge,
     network::{Network, NoHop},
     report::Sink,
@@ -77,6 +78,8 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) clock: HostClock,
     pub(super) templates: Templates,
+    /// Where the program on the device does not stamp replies.
+    pub(super) stamper: Option<Stamper>,
     pub(super) pacer: Pacer,
     pub(super) judge: Judge,
     /// The numbers of probes that were taken and not tried.
@@ -286,11 +289,14 @@ impl Worker {
     }
 
     fn receive(&mut self, sink: &mut impl Sink) -> usize {
-        let Self { channel, judge, clock, .. } = self;
+        let Self { channel, stamper, judge, clock, .. } = self;
         // All frames were there when the first of them was looked at.
         let mut received_ns = None;
         channel.receive(RECEIVED_AT_ONCE, |received| {
             let received_ns = *received_ns.get_or_insert_with(|| clock.now_ns());
+            if let Some(stamper) = stamper {
+                stamper.stamp(received.frame, received.before, received_ns);
+            }
             judge.take(received.frame, received_ns, sink);
         })
     }
