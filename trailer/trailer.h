@@ -24,6 +24,7 @@ struct trailer_record {
 
 enum {
 	TRAILER_TC_EGRESS = 1,
+	TRAILER_APP_TX = 8,
 };
 
 enum {

@@ -230,7 +230,7 @@ impl Build<'_> {
                 (self.announce)(Notice::LinkReset { device: self.device() });
             }
             if nic_rx == NicRx::Handed
-                && let Err(error) = nic_rx::attach(link, &directory.pin(XDP_INGRESS))
+                && let Err(error) = nic_rx::attach(link, directory)
             {
                 let why = format!("this kernel refuses the program that asks the driver ({error})");
                 nic_rx = offer.map_or(NicRx::Nowhere, |offer| self.without_handing(offer, &why));

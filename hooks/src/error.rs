@@ -136,9 +136,10 @@ pub enum Error {
     /// Nobody's probes are to be answered.
     #[error("nobody is allowed to have probes answered: name networks, as `--allow 192.0.2.0/24`")]
     NothingAllowed,
-    /// The XDP program of the attachment is the one that asks the card for its receive times: it does nothing else.
+    /// The XDP program of the attachment is the one that asks the card for its receive times. It is bound to its device, and the one that
+    /// answers probes, which is not, cannot take its place and keep those times.
     #[error(
-        "the XDP program on {device} hands on the card's receive times (`--hw`), and neither gives replies to AF_XDP sockets nor answers probes: attach without them (`instamp detach --dev {device}`, then `instamp attach --ingress xdp --dev {device}`)"
+        "the XDP program on {device} hands on the card's receive times (`--hw`), and does not answer probes: attach without them (`instamp detach --dev {device}`, then `instamp attach --ingress xdp --dev {device}`)"
     )]
     HandsOn {
         /// The device.

@@ -145,7 +145,7 @@ impl Hooks {
     /// # Errors
     ///
     /// [`Error::UnknownDevice`], [`Error::NotEthernet`], [`Error::ForeignXdp`], [`Error::Occupied`], [`Error::NativeXdp`],
-    /// [`Error::HandsOn`], [`Error::OlderAttachment`], [`Error::Point`] and [`Error::PolicyTooLarge`].
+    /// [`Error::OlderAttachment`], [`Error::Point`] and [`Error::PolicyTooLarge`].
     pub fn steer(
         &self,
         objects: &Objects,

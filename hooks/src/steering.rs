@@ -73,9 +73,6 @@ impl Steering {
 
     fn join(link: &Link, directory: &Directory) -> Result<Self, Error> {
         let site = directory.site()?;
-        if Attachment::hands_on(site) {
-            return Err(Error::HandsOn { device: link.name.clone() });
-        }
         if !directory.has(SOCKETS) || !directory.has(RUNS) {
             return Err(Error::OlderAttachment { device: link.name.clone() });
         }
@@ -120,6 +117,12 @@ impl Steering {
     /// Whether the program is that of the device's attachment.
     pub const fn joins(&self) -> bool {
         self.program.is_none()
+    }
+
+    /// Whether the program hands on times and stamps nothing: in front of each reply that comes to a socket lies its
+    /// [`Handed`](instamp_trailer::Handed), with which whoever takes the reply stamps it, as the TC program does those that pass to the stack.
+    pub fn hands_on(&self) -> bool {
+        Attachment::hands_on(self.site)
     }
 
     /// Whether the address is one of the host's own, or of those for which it measures, by the policy of the program as it is now:

@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use instamp_bpf_common::{Buffer, run, run_nic_rx, run_passed};
-use instamp_trailer::{Hook, Passage};
+use instamp_trailer::{Handed, Hook, Passage};
 
 /// Stamps probes, and leaves every packet to the programs behind this one.
 #[classifier]
@@ -32,9 +32,7 @@ pub(crate) fn tc_ingress(context: TcContext) -> i32 {
 #[classifier]
 pub(crate) fn tc_ingress_handed(context: TcContext) -> i32 {
     let passage = match handed(&context) {
-        Some(Handed { xdp_ns, nic_rx_ns, .. }) => {
-            Passage { passed_ns: Some(xdp_ns), nic_rx_ns: Some(nic_rx_ns), ..Hook::XDP_INGRESS.into() }
-        }
+        Some(handed) => handed.into(),
         None => Passage { nic_rx_ns: Some(hardware_ns(&context)), ..Hook::TC_INGRESS.into() },
     };
     run_passed(&SocketBuffer(context), &passage);
@@ -49,19 +47,6 @@ pub(crate) fn tc_ingress_nic_rx(context: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// What an XDP program has put in front of a probe: `struct handed` of `xdp-prog/hw/nic_rx.bpf.c`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Handed {
-    magic: u64,
-    xdp_ns: u64,
-    nic_rx_ns: u64,
-}
-
-impl Handed {
-    const MAGIC: u64 = u64::from_be_bytes(*b"instampR");
-}
-
 /// What came with the packet, if that is ours.
 #[inline(always)]
 fn handed(context: &TcContext) -> Option<Handed> {
@@ -73,7 +58,7 @@ fn handed(context: &TcContext) -> Option<Handed> {
     }
     // SAFETY: the bytes lie inside the metadata, which only programs before this one have written.
     let handed = unsafe { *(start as *const Handed) };
-    (handed.magic == Handed::MAGIC).then_some(handed)
+    handed.is_ours().then_some(handed)
 }
 
 /// When the card received the packet, by its own clock; 0 where it does not tell.

@@ -1,32 +1,27 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * Both ends of the metadata area: an XDP program in the place of nic_rx.bpf.c, of a card that tells its times, and a TC program
- * that notes what comes with a frame.
+ * Both ends of the metadata area: nic_rx.bpf.c but for the driver, of a card that tells its times; and a TC program that notes what
+ * comes with a frame.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "../../xdp-prog/hw/handed.h"
-
 /* By how much the card's clock is ahead. */
 #define CARD_AHEAD_NS (1ULL << 60)
+
+static __always_inline __u64 card_ns(const struct xdp_md *ctx)
+{
+	return bpf_ktime_get_ns() + CARD_AHEAD_NS;
+}
+
+#include "../../xdp-prog/hw/hand_on.h"
 
 SEC("xdp.frags")
 int hand_times(struct xdp_md *ctx)
 {
-	struct handed *metadata;
-
-	if (bpf_xdp_adjust_meta(ctx, -(int)sizeof(*metadata)))
-		return XDP_PASS;
-	metadata = (void *)(long)ctx->data_meta;
-	if ((void *)(metadata + 1) > (void *)(long)ctx->data)
-		return XDP_PASS;
-	metadata->magic = HANDED_MAGIC;
-	metadata->xdp_ns = bpf_ktime_get_ns();
-	metadata->nic_rx_ns = metadata->xdp_ns + CARD_AHEAD_NS;
-	return XDP_PASS;
+	return hand_on(ctx);
 }
 
 /* The source address of the frames that are noted: this, and their number. */

@@ -88,7 +88,12 @@ impl Loaded {
         Self::load(&assembled(section, instructions), hook, ASSEMBLED)
     }
 
-    fn load(object: &[u8], hook: Hook, name: &str) -> Self {
+    /// Loads a program of an object as if it were the one for `hook`.
+    ///
+    /// # Panics
+    ///
+    /// There is none of this name, or the kernel refuses it.
+    pub fn load(object: &[u8], hook: Hook, name: &str) -> Self {
         let ebpf = EbpfLoader::new().load(object).expect("load the object");
         let mut loaded = Self { hook, name: name.to_owned(), ebpf };
         if hook == Hook::XDP_INGRESS { loaded.xdp_mut().load() } else { loaded.tc_mut().load() }
@@ -148,9 +153,17 @@ impl Loaded {
 
     /// Has replies of a run that come in by a receive queue steered to its socket, if there is one.
     pub fn set_run(&mut self, queue: u32, key: RunKey) {
+        self.write_run(queue, ProbingRun { key: key.number(), process: std::process::id() });
+    }
+
+    /// Takes out what [`set_run`](Self::set_run) has set.
+    pub fn clear_run(&mut self, queue: u32) {
+        self.write_run(queue, ProbingRun::default());
+    }
+
+    fn write_run(&mut self, queue: u32, run: ProbingRun) {
         let mut map: Array<_, [u8; size_of::<ProbingRun>()]> =
             self.ebpf.map_mut("RUNS").expect("RUNS").try_into().expect("an array");
-        let run = ProbingRun { key: key.number(), process: std::process::id() };
         let bytes: [u8; size_of::<ProbingRun>()] = run.as_bytes().try_into().expect("of its size");
         map.set(queue, bytes, 0).expect("write RUNS");
     }

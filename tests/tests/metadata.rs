@@ -189,29 +189,100 @@ fn status(lab: &Lab) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-/// A program of the test takes the place of the one that asks the driver, and makes up a card's time.
-#[test]
-fn the_times_that_were_handed_over_come_into_the_reply() {
-    let Some(()) = root() else { return };
+/// A lab in which a program of the test takes the place of the one that asks the driver, and makes up a card's time.
+fn with_card() -> Lab {
     let lab = Lab::up(&[]);
     lab.attach("host", &["--dev", Lab::NIC, "--ingress", "xdp", "--hw"]);
     let namespace = File::open(Path::new("/run/netns").join(lab.namespace("host"))).unwrap().metadata().unwrap().ino();
     let bpffs = std::env::var("INSTAMP_BPFFS").unwrap_or_else(|_| BPFFS.to_owned());
-    let pin = format!("{bpffs}/instamp/{namespace}/{}/xdp_ingress", status(&lab)["ifindex"]);
-    let object = ObjectBuilder::default().open_memory(&METADATA.newest()).unwrap().load().unwrap();
+    let pins = format!("{bpffs}/instamp/{namespace}/{}", status(&lab)["ifindex"]);
+    let object = METADATA.newest();
+    let mut open = ObjectBuilder::default().open_memory(&object).unwrap();
+    for mut map in open.maps_mut() {
+        let name = map.name().to_str().unwrap().to_owned();
+        if ["SOCKETS", "RUNS", "POLICY"].contains(&name.as_str()) {
+            map.reuse_pinned_map(format!("{pins}/{name}")).unwrap();
+        }
+    }
+    let object = open.load().unwrap();
     let program = object.progs_mut().find(|program| program.name() == "hand_times").unwrap();
-    Link::open(pin).unwrap().update_prog(&program).unwrap();
+    Link::open(format!("{pins}/xdp_ingress")).unwrap().update_prog(&program).unwrap();
+    lab
+}
 
+/// Asserts that the last stamp is of the card, whose time was taken behind that of the XDP program.
+fn has_card_time(reply: &Value, xdp: &Value) {
+    let nic_rx = reply["stamps"].as_array().unwrap().last().unwrap();
+    let received_ns = number(nic_rx, "time_ns") - CARD_AHEAD_NS;
+    assert!((0..number(reply, "rtt_ns")).contains(&(received_ns - number(xdp, "time_ns"))), "{reply}");
+    assert_eq!(nic_rx["bound_ns"], Value::Null, "{reply}");
+}
+
+#[test]
+fn the_times_that_were_handed_over_come_into_the_reply() {
+    let Some(()) = root() else { return };
+    let lab = with_card();
     for destination in [Lab::REMOTE, Lab::REMOTE6] {
         let run = Run::new(&lab, "c1", &["-c", &PROBES.to_string(), "-i", "2ms", destination]);
         run.all_corrected(PROBES);
         for reply in run.replies() {
             let expected = [&SOFTWARE[..], &[["reply", "nic-rx", "phc"]]].concat();
             assert_eq!(stamps(reply), expected, "{reply}");
-            let [.., handed, _, nic_rx] = reply["stamps"].as_array().unwrap().as_slice() else { panic!("{reply}") };
-            assert_eq!(number(nic_rx, "time_ns") - number(handed, "time_ns"), CARD_AHEAD_NS, "{reply}");
-            assert_eq!(nic_rx["bound_ns"], Value::Null, "{reply}");
+            has_card_time(reply, &reply["stamps"][1]);
             assert_eq!(reply["net_source"], "driver-tx/xdp-ingress", "{reply}");
         }
     }
+}
+
+/// What comes to a socket, of probes and of pings past the stack.
+fn past_the_stack(lab: &Lab, card: bool) {
+    let count = PROBES.to_string();
+    let probe = Run::probe(lab, &["--stamps", "-c", &count, "-r", "1000", Lab::REMOTE, Lab::REMOTE6]);
+    probe.all_probed(2 * PROBES);
+    assert_eq!(probe.of_type("start")[0]["attached"], true, "{probe:?}");
+    let ping = |target| {
+        let ping = Run::new(lab, "host", &["--transport", "afxdp", "-c", &count, "-i", "2ms", target]);
+        ping.all_corrected(PROBES);
+        ping
+    };
+    for run in [probe, ping(Lab::REMOTE), ping(Lab::REMOTE6)] {
+        for reply in run.replies() {
+            let mut expected = vec![["request", "app-tx", "monotonic"], ["reply", "xdp-ingress", "monotonic"]];
+            if card {
+                expected.push(["reply", "nic-rx", "phc"]);
+                has_card_time(reply, &reply["stamps"][1]);
+            }
+            assert_eq!(stamps(reply), expected, "{reply}");
+            assert_eq!(reply["net_source"], "app-tx/xdp-ingress", "{reply}");
+        }
+    }
+}
+
+/// By the driver's own program, though a veth tells no time of a card.
+#[test]
+fn replies_past_the_stack_are_stamped_with_what_was_handed_on() {
+    let Some(()) = root() else { return };
+    let lab = Lab::up(&[]);
+    lab.attach("host", &["--dev", Lab::NIC, "--ingress", "xdp", "--hw"]);
+    past_the_stack(&lab, false);
+    // Behind a run, everything goes to the stack.
+    let run = Run::new(&lab, "c1", &["-c", &PROBES.to_string(), "-i", "2ms", Lab::REMOTE]);
+    run.all_corrected(PROBES);
+    assert!(run.replies().into_iter().all(|reply| stamps(reply) == SOFTWARE), "{run:?}");
+}
+
+#[test]
+fn replies_past_the_stack_have_the_times_of_the_card() {
+    let Some(()) = root() else { return };
+    past_the_stack(&with_card(), true);
+}
+
+#[test]
+fn who_hands_on_times_does_not_reflect() {
+    let Some(()) = root() else { return };
+    let lab = Lab::up(&[]);
+    lab.attach("host", &["--dev", Lab::NIC, "--ingress", "xdp", "--hw"]);
+    let output = lab.instamp("host").args(["reflect", "--dev", Lab::NIC, "--allow", "10.0.0.0/8"]).output().unwrap();
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && messages.contains("does not answer probes"), "{messages}");
 }

@@ -55,7 +55,7 @@ pub(crate) fn check() {
 }
 
 /// A veth's driver tells XDP programs that are bound to it, which Linux 6.3 brought, though never a time. There and elsewhere the
-/// stamps are those of XDP.
+/// stamps are those of XDP, whichever way the replies go.
 fn metadata(lab: &Lab) {
     lab.attach("host", &["--dev", Lab::NIC, "--hw", "--ingress", "xdp"]);
     let status: Value = serde_json::from_str(&lab.run("host", "instamp", &["status", "--json"])).expect("one device");
@@ -65,6 +65,7 @@ fn metadata(lab: &Lab) {
     let run = Run::new(lab, "c1", &["-i", "10ms", "-c", &FEW.to_string(), Lab::REMOTE]);
     run.all_corrected(FEW);
     in_order(&run, "xdp-ingress");
+    Run::probe(lab, &["-c", &FEW.to_string(), Lab::REMOTE]).all_probed(FEW);
     lab.detach("host", Lab::NIC);
 }
 

@@ -48,7 +48,8 @@ the ingress hook. Why they are not:
   mismatch    what was kept under the nonce is of another message; nic-tx: or
               the card that sent it is not the one that received the reply
 Where tc-ingress counts besides xdp-ingress, the driver has not carried over
-what the XDP program told.
+what the XDP program told. Where nic-rx is by xdp-metadata, replies that go to
+the AF_XDP sockets of a prober are stamped there, and not counted here.
 
 Requests that left, and whose times wait for their replies:
   kept        those whose time was kept

@@ -20,8 +20,8 @@ pub struct Site {
     pub respond_clock: u8,
     /// Whether the times of requests that have left are [kept](Host::take_sent): 1, else 0.
     pub keeps_sent: u8,
-    /// From where the card's receive times come: 0 from nowhere, 1 from an XDP program, 2 from the socket buffer alone. For people:
-    /// hooks do not look at it.
+    /// From where the card's receive times come: 0 from nowhere, 1 from an XDP program, 2 from the socket buffer alone. For people,
+    /// and for probers to whose sockets replies go: hooks do not look at it.
     pub nic_rx: u8,
     /// The number of the network namespace of the attachment: the inode of its file in `/proc`.
     pub namespace: u32,

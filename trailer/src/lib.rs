@@ -13,6 +13,7 @@
 //! | [`locate()`] | from the frame to the trailer, or the reason why there is none |
 //! | [`stamp()`] | who may be stamped, where there is room, what is written |
 //! | [`reflect()`] | requests that become replies where they arrive, with both stamps |
+//! | [`Handed`] | times that an XDP program puts in front of a frame, for who stamps behind it |
 //! | [`RunKey`] | of which run of a stateless prober a probe is, and which replies go past the stack |
 //! | [`in_flight`] | the table of requests that have left, for what becomes known of them only then |
 //! | [`checksum`] | one's-complement sums, and the complement that keeps a message's sum what it was |
@@ -21,6 +22,7 @@
 
 mod address;
 pub mod checksum;
+mod handed;
 mod headers;
 mod host;
 pub mod in_flight;
@@ -33,6 +35,7 @@ mod stamp;
 pub mod wire;
 
 pub use address::Address;
+pub use handed::Handed;
 pub use host::{Host, Site, Standing};
 pub use in_flight::{Sent, SentKey};
 pub use locate::{End, Probe, locate, locate_network};

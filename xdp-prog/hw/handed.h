@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * What an XDP program puts in front of a probe for the TC program that stamps.
+ * What an XDP program puts in front of a probe for who stamps it: the TC program, or the prober to whose socket it goes.
  */
 #ifndef INSTAMP_HANDED_H
 #define INSTAMP_HANDED_H
 
 #include <linux/types.h>
 
-/* `Handed` of tc-prog/src/main.rs. */
+/* `Handed` of trailer/src/handed.rs. */
 struct handed {
 	__u64 magic;
 	__u64 xdp_ns;		/* CLOCK_MONOTONIC */

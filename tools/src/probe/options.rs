@@ -133,11 +133,12 @@ const HELP: &str = "\
 Times are seconds (0.2), or have a suffix: ns, us, ms, s (200ms).
 
 On a device that `instamp attach` stamps by XDP, replies are stamped and steered by the program that
-is there, which stamps everybody else's as before. On any other device a program is put there for
-the run, which touches nothing but the run's own replies, and which the kernel takes off when this
-process ends, however it ends; on some network cards that interrupts the link for seconds. A device
-with somebody else's XDP program is refused, and so is one attached with --hw whose driver hands on
-the card's receive times. One AF_XDP process at a time has a queue.
+is there, which stamps everybody else's as before; where it was attached with --hw and the driver
+tells XDP programs when the card received a packet, replies have that time too. On any other device
+a program is put there for the run, which touches nothing but the run's own replies, and which the
+kernel takes off when this process ends, however it ends; on some network cards that interrupts the
+link for seconds. A device with somebody else's XDP program is refused. One AF_XDP process at a time
+has a queue.
 
 Probes leave past the stack: no firewall rule, NAT or queueing discipline of this host sees them, nor
 does a packet capture. They are stamped (app-tx) when they are written to the device's queue.

@@ -16,6 +16,7 @@ use nix::{
 use super::{
     AfXdpError, Transport, TransportOptions,
     frame::{EchoReply, FrameError, Probe, Template, Version, parse},
+    handed::Stamper,
     network::{Network, NoHop},
     transport::network,
 };
@@ -41,6 +42,8 @@ pub(crate) struct AfXdpEndpoint {
     site: Site,
     run: RunKey,
     nic_tx: bool,
+    /// Where the program on the device does not stamp replies.
+    stamper: Option<Stamper>,
 }
 
 impl AfXdpEndpoint {
@@ -61,6 +64,7 @@ impl AfXdpEndpoint {
         let transport = Transport::open(&hooks, options, run)?;
         transport.check_source(source, device)?;
         let (site, nic_tx) = (transport.site(), transport.facts().nic_tx);
+        let stamper = transport.stamper();
         let (steering, channels) = transport.into_parts();
         let network = network(device, source, [template.length()])?;
         let room = channels.iter().map(Channel::capacity).min().unwrap_or_default();
@@ -85,6 +89,7 @@ impl AfXdpEndpoint {
             site,
             run,
             nic_tx,
+            stamper,
         })
     }
 
@@ -131,10 +136,14 @@ impl AfXdpEndpoint {
         let (target, identifier) = (self.target, self.identifier);
         let is_ours = |echo: &EchoReply<'_>| echo.identifier == identifier && echo.source == target;
         let mut is_empty = true;
-        for channel in &mut self.channels {
+        let Self { channels, stamper, .. } = self;
+        for channel in channels {
             let mut received_ns = None;
             let count = channel.receive(BATCH, |received| {
                 let received_ns = *received_ns.get_or_insert_with(&now_ns);
+                if let Some(stamper) = stamper {
+                    stamper.stamp(received.frame, received.before, received_ns);
+                }
                 if let Some(echo) = parse(received.frame).filter(is_ours) {
                     take(received_ns, echo);
                 }

@@ -3,6 +3,7 @@
 mod endpoint;
 mod error;
 pub mod frame;
+mod handed;
 mod handover;
 mod judge;
 pub mod network;

@@ -161,6 +161,7 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
             Window::new(window(options.rate, options.timeout)),
             (facts.queues, share(options.rate)),
         ));
+        let stampers: Vec<_> = (0..facts.queues).map(|_| transport.stamper()).collect();
         let (steering, channels) = transport.into_parts();
         let mut this = Self {
             device: device.clone(),
@@ -170,7 +171,7 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
             steering: Some(steering),
         };
         let start_ns = clock.now_ns();
-        for channel in channels {
+        for (channel, stamper) in channels.into_iter().zip(stampers) {
             let queue = channel.queue();
             let templates = Templates::new(probes, options.ttl)?;
             let network = network(device, options.source, templates.lengths())?;
@@ -183,6 +184,7 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
                 shared: Arc::clone(&shared),
                 clock,
                 templates,
+                stamper,
                 pacer: Pacer::new(options.rate, u64::from(queue), facts.queues as u64, start_ns),
                 counts: Counts::default(),
                 outbox,

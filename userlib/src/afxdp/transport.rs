@@ -8,7 +8,7 @@ use instamp_xsk::{BusyPoll, Channel, Config, Mode};
 use pnet_packet::ethernet::EthernetPacket;
 use rand::{Rng as _, rngs::StdRng};
 
-use super::{AfXdpError, Facts, network::Network};
+use super::{AfXdpError, Facts, handed::Stamper, network::Network};
 
 /// How a device is used.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,6 +82,11 @@ impl Transport {
             nic_tx: self.channels.iter().all(Channel::has_tx_timestamps),
             joins: self.steering.joins(),
         }
+    }
+
+    /// What stamps the replies that come to a socket, where the program on the device leaves that to whoever takes them.
+    pub(super) fn stamper(&self) -> Option<Stamper> {
+        self.steering.hands_on().then(|| Stamper::new(self.site()))
     }
 
     /// Refuses an address to which no replies would be steered.

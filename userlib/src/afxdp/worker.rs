@@ -6,6 +6,7 @@ use instamp_xsk::{Channel, Statistics};
 
 use super::{
     frame::{FrameError, Probe, Template, Version, wire_of},
+    handed::Stamper,
     handover::{Gone, Left, Outbox, Sent},
     network::{Network, NoHop},
     report::Counts,
@@ -76,6 +77,8 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) clock: HostClock,
     pub(super) templates: Templates,
+    /// Where the program on the device does not stamp replies.
+    pub(super) stamper: Option<Stamper>,
     pub(super) pacer: Pacer,
     pub(super) counts: Counts,
     /// To the judge of what is received.
@@ -278,11 +281,15 @@ impl Worker {
     }
 
     fn receive(&mut self) -> usize {
-        let Self { channel, outbox, clock, .. } = self;
+        let Self { channel, stamper, outbox, clock, .. } = self;
         // All frames were there when the first of them was looked at.
         let mut received_ns = None;
         channel.receive(RECEIVED_AT_ONCE, |received| {
-            outbox.batch.push(received.frame, *received_ns.get_or_insert_with(|| clock.now_ns()));
+            let received_ns = *received_ns.get_or_insert_with(|| clock.now_ns());
+            if let Some(stamper) = stamper {
+                stamper.stamp(received.frame, received.before, received_ns);
+            }
+            outbox.batch.push(received.frame, received_ns);
         })
     }
 }

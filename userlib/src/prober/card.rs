@@ -30,7 +30,8 @@ impl Card {
         Self::new(phc.map(Device::Phc), Directory::from_environment())
     }
 
-    const fn new(clock: Option<Device>, directory: Directory) -> Self {
+    /// That of a clock whose models are published there.
+    pub(crate) const fn new(clock: Option<Device>, directory: Directory) -> Self {
         Self { clock, directory, reader: None, retry_ns: 0 }
     }
 
@@ -41,7 +42,8 @@ impl Card {
         self.convert(phc_ns, now_ns).unwrap_or(as_it_reads)
     }
 
-    fn convert(&mut self, phc_ns: u64, now_ns: u64) -> Option<CardTime> {
+    /// Likewise, and `None` where the model does not say.
+    pub(crate) fn convert(&mut self, phc_ns: u64, now_ns: u64) -> Option<CardTime> {
         if self.reader.is_none() && now_ns >= self.retry_ns {
             self.retry_ns = now_ns.saturating_add(RETRY_NS);
             self.reader = Reader::open(&self.directory, self.clock?).ok();
