@@ -1,4 +1,4 @@
-//! What a worker's reports become: numbers, and lines.
+//! What happens at a queue becomes numbers, and lines.
 
 use std::{
     io, mem,
@@ -30,7 +30,7 @@ pub(super) enum Lines {
     Csv,
 }
 
-/// How far all workers are.
+/// How far all queues are.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) sent: AtomicU64,
@@ -61,7 +61,7 @@ pub(super) struct Collected {
     pub(super) unwritten: u64,
 }
 
-/// Takes what one worker reports.
+/// Takes what happens at one queue.
 pub(super) struct Collector {
     lines: Lines,
     tally: Tally,
@@ -108,7 +108,7 @@ impl Collector {
         }
     }
 
-    /// Whole lines at once: those of several workers do not mix. What finds no room waits here until it is too much, and is then left
+    /// Whole lines at once: those of several queues do not mix. What finds no room waits here until it is too much, and is then left
     /// out: whoever waited for the reader would measure the reader.
     fn flush(&mut self) {
         if self.pending.is_empty() {

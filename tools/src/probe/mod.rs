@@ -67,13 +67,13 @@ async fn probe(options: &Options) -> anyhow::Result<ExitCode> {
     let collector = |_queue| Collector::new(options.lines(), options.group, output.clone(), Arc::clone(&progress));
     let mut signals = Signals::new().context("cannot listen to signals")?;
     let run = StatelessRun::start(&crate::hooks()?, &options.run(&device), plan.clone(), collector)?;
-    // Without what it takes to load the programs and to open the sockets.
+    // Loading the programs and opening the sockets is no part of it.
     let started = Instant::now();
     let first = begin(options, &plan, &device, &run)?;
     let writer = Writer::start(io::stdout(), first, lines, Arc::clone(&progress)).context("cannot start a thread")?;
     let patience = await_end(options, &plan, &run, &progress, &mut signals, started).await?;
     let (outcomes, failed) = run.join();
-    let summary = Summary::of(outcomes, started.elapsed());
+    let summary = Summary::of(outcomes);
     let last = if progress.is_unread() { Ok(Vec::new()) } else { end(options, &summary) };
     // What was printed before an error is written, too.
     let (last, ended) = last.map_or_else(|error| (Vec::new(), Err(error)), |last| (last, Ok(())));

@@ -19,15 +19,17 @@ pub(super) struct Summary {
     pub(super) dropped: u64,
     /// Replies that were not printed, as their reader was too slow.
     pub(super) unwritten: u64,
+    /// How long it took, without what is set up before and taken down after.
     pub(super) elapsed: Duration,
 }
 
 impl Summary {
-    pub(super) fn of(outcomes: Vec<Outcome<Collector>>, elapsed: Duration) -> Self {
+    pub(super) fn of(outcomes: Vec<Outcome<Collector>>) -> Self {
         let (counts, tally) = (Counts::default(), Tally::new());
-        let mut summary = Self { counts, tally, groups: None, dropped: 0, unwritten: 0, elapsed };
-        for Outcome { sink, counts, socket } in outcomes {
+        let mut summary = Self { counts, tally, groups: None, dropped: 0, unwritten: 0, elapsed: Duration::ZERO };
+        for Outcome { sink, counts, socket, elapsed } in outcomes {
             summary.counts += counts;
+            summary.elapsed = summary.elapsed.max(elapsed);
             summary.dropped += socket.receive_dropped + socket.receive_ring_full;
             let Collected { tally, groups, unwritten } = sink.into_parts();
             summary.unwritten += unwritten;

@@ -1,4 +1,4 @@
-//! What came of the probes, as one worker has seen it.
+//! What came of the probes of one queue.
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use instamp_hooks::{Hooks, Steering};
-use instamp_trailer::{Bound, Clock, Hook, Phase, Record, RunKey, Site};
+use instamp_trailer::{Bound, Clock, Handed, Hook, Phase, Record, RunKey, Site};
 use instamp_xsk::Channel;
 use nix::{
     errno::Errno,
@@ -141,8 +141,8 @@ impl AfXdpEndpoint {
             let mut received_ns = None;
             let count = channel.receive(BATCH, |received| {
                 let received_ns = *received_ns.get_or_insert_with(&now_ns);
-                if let Some(stamper) = stamper {
-                    stamper.stamp(received.frame, received.before, received_ns);
+                if let Some((stamper, handed)) = stamper.as_mut().zip(Handed::in_front(received.before)) {
+                    stamper.stamp(received.frame, handed, received_ns);
                 }
                 if let Some(echo) = parse(received.frame).filter(is_ours) {
                     take(received_ns, echo);

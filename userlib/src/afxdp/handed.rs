@@ -22,10 +22,9 @@ impl Stamper {
         Self { site: Site { keeps_sent: 0, ..site }, card }
     }
 
-    /// Stamps a frame that was taken from its queue at `now_ns`, with the times at the end of what lies `before` it. Where there are
-    /// none it stays as it is, and so does what is no probe or has no room, but for the flag in its footer.
-    pub(super) fn stamp(&mut self, frame: &mut [u8], before: &[u8], now_ns: u64) {
-        let Some(handed) = Handed::in_front(before) else { return };
+    /// Stamps a frame that was taken from its queue at `now_ns`, with the times that were handed on with it. What is no probe or has
+    /// no room stays as it is, but for the flag in its footer.
+    pub(super) fn stamp(&mut self, frame: &mut [u8], handed: Handed, now_ns: u64) {
         let converted = match handed.nic_rx_ns {
             0 => None,
             nic_rx_ns => self.card.convert(nic_rx_ns, now_ns).map(|time| (time.time_ns, time.bound)),
@@ -67,9 +66,8 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use instamp_clockmap::{Model, ONE, State, Writer};
-    use instamp_trailer::{Hook, Passage, Phase, Record, Trailer, checksum::add};
+    use instamp_trailer::{Hook, Phase, Record, Trailer, checksum::add};
     use proptest::{collection::vec, prelude::*};
-    use zerocopy::IntoBytes as _;
 
     use super::*;
     use crate::{
@@ -134,49 +132,33 @@ mod tests {
         (stripped.records.to_vec(), stripped.full)
     }
 
-    /// What lies in front of a frame: at its end these times.
-    fn before(handed: Handed) -> Vec<u8> {
-        [&[0xa5; 40], handed.as_bytes()].concat()
-    }
-
     /// Of a card whose clock is not modelled.
     fn stamper() -> Stamper {
         Stamper::by(SITE, Card::new(None, Directory::from_environment()))
     }
 
-    fn stamped(cap: u8, before: &[u8]) -> (Vec<Record>, bool) {
+    fn stamped(cap: u8, handed: Handed) -> (Vec<Record>, bool) {
         let mut frame = reply(cap);
-        stamper().stamp(&mut frame, before, NOW_NS);
+        stamper().stamp(&mut frame, handed, NOW_NS);
         read(&frame)
     }
 
     #[test]
-    fn a_reply_is_stamped_with_the_times_in_front_of_it() {
-        assert_eq!(stamped(4, &before(HANDED)), (vec![sent(), passed(), received()], false));
-        assert_eq!(stamped(4, &before(Handed { nic_rx_ns: 0, ..HANDED })), (vec![sent(), passed()], false));
+    fn a_reply_is_stamped_with_the_times_that_were_handed_on() {
+        assert_eq!(stamped(4, HANDED), (vec![sent(), passed(), received()], false));
+        assert_eq!(stamped(4, Handed { nic_rx_ns: 0, ..HANDED }), (vec![sent(), passed()], false));
     }
 
     #[test]
     fn what_has_no_room_is_left_out_and_said() {
-        assert_eq!(stamped(3, &before(HANDED)), (vec![sent(), passed(), received()], false));
-        assert_eq!(stamped(2, &before(HANDED)), (vec![sent(), passed()], true));
-        assert_eq!(stamped(2, &before(Handed { nic_rx_ns: 0, ..HANDED })), (vec![sent(), passed()], false));
+        assert_eq!(stamped(3, HANDED), (vec![sent(), passed(), received()], false));
+        assert_eq!(stamped(2, HANDED), (vec![sent(), passed()], true));
+        assert_eq!(stamped(2, Handed { nic_rx_ns: 0, ..HANDED }), (vec![sent(), passed()], false));
         let mut frame = reply(2);
         for _ in 0..2 {
-            stamper().stamp(&mut frame, &before(HANDED), NOW_NS);
+            stamper().stamp(&mut frame, HANDED, NOW_NS);
         }
         assert_eq!(read(&frame), (vec![sent(), passed()], true));
-    }
-
-    #[test]
-    fn without_times_a_reply_stays_as_it_is() {
-        let foreign = before(Handed { magic: HANDED.magic + 1, ..HANDED });
-        let not_right_in_front = [&before(HANDED)[..], &[0; 4]].concat();
-        for before in [&[], &HANDED.as_bytes()[1..], &foreign, &not_right_in_front] {
-            let mut frame = reply(4);
-            stamper().stamp(&mut frame, before, NOW_NS);
-            assert_eq!(frame, reply(4), "{before:02x?}");
-        }
     }
 
     #[test]
@@ -204,7 +186,7 @@ mod tests {
         let mut stamper = Stamper::by(SITE, Card::new(Some(Device::Phc(3)), directory));
         let mut stamped = |handed, now_ns| {
             let mut frame = reply(4);
-            stamper.stamp(&mut frame, &before(handed), now_ns);
+            stamper.stamp(&mut frame, handed, now_ns);
             read(&frame).0
         };
         let converted = |time_ns, bound_ns| {
@@ -217,22 +199,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_what_the_program_for_the_stack_writes(cap in 2_u8..7, xdp_ns: u64, nic_rx_ns: u64) {
-            let handed = Handed { xdp_ns, nic_rx_ns, ..HANDED };
-            let mut here = reply(cap);
-            stamper().stamp(&mut here, &before(handed), NOW_NS);
-            let mut there = reply(cap);
-            let host = Passed { site: Site { keeps_sent: 0, ..SITE }, converted: None };
-            let passage =
-                Passage { hook: Hook::XDP_INGRESS, passed_ns: Some(xdp_ns), nic_rx_ns: Some(nic_rx_ns) };
-            let _ = stamp(there.as_mut_slice(), &host, passage);
-            prop_assert_eq!(here, there);
-        }
-
-        #[test]
         fn whatever_comes_does_not_panic(mut frame in vec(any::<u8>(), 0..200), xdp_ns: u64, nic_rx_ns: u64) {
-            let before = before(Handed { xdp_ns, nic_rx_ns, ..HANDED });
-            stamper().stamp(&mut frame, &before, NOW_NS);
+            stamper().stamp(&mut frame, Handed { xdp_ns, nic_rx_ns, ..HANDED }, NOW_NS);
         }
 
         #[test]
@@ -244,7 +212,7 @@ mod tests {
                 frame[at] = byte;
             }
             frame.truncate(length);
-            stamper().stamp(&mut frame, &before(HANDED), now_ns);
+            stamper().stamp(&mut frame, HANDED, now_ns);
             if let Some(echo) = parse(&frame) {
                 let _ = Trailer::parse(echo.payload);
             }

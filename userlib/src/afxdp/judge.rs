@@ -10,6 +10,7 @@ use instamp_trailer::Trailer;
 
 use super::{
     frame::{EchoReply, parse},
+    handed::Stamper,
     handover::{Batch, Inbox},
     report::{Counts, Reply, Sink, Verdict},
     shared::Shared,
@@ -39,6 +40,8 @@ pub(super) struct Judge {
     told: Counts,
     /// The card's transmit times, where they were asked for.
     nic_tx: Option<(NicTx, Card)>,
+    /// Where the program on the device does not stamp replies.
+    stamper: Option<Stamper>,
     /// Where one-way delays were asked for: when the offset was measured, and what it was.
     tai: Option<(u64, Option<TaiOffset>)>,
 }
@@ -53,9 +56,15 @@ struct Genuine<'a> {
 }
 
 impl Judge {
-    pub(super) fn new(shared: Arc<Shared>, clock: HostClock, nic_tx: Option<(NicTx, Card)>, one_way: bool) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        clock: HostClock,
+        nic_tx: Option<(NicTx, Card)>,
+        stamper: Option<Stamper>,
+        one_way: bool,
+    ) -> Self {
         let [counts, told] = [Counts::default(); 2];
-        Self { shared, clock, counts, told, nic_tx, tai: one_way.then_some((0, None)) }
+        Self { shared, clock, counts, told, nic_tx, stamper, tai: one_way.then_some((0, None)) }
     }
 
     /// Runs until the worker has told the last of it. Returns what was counted here alone.
@@ -71,7 +80,7 @@ impl Judge {
         (sink, self.counts)
     }
 
-    fn judge(&mut self, batch: &Batch, sink: &mut impl Sink) {
+    fn judge(&mut self, batch: &mut Batch, sink: &mut impl Sink) {
         for sent in &batch.sent {
             sink.sent(sent.target);
         }
@@ -82,13 +91,16 @@ impl Judge {
             for sent in &batch.sent {
                 times.sent(sent.index + 1);
             }
-            for left in &batch.left {
-                times.stamped(left.index + 1, card.time(left.phc_ns, left.known_ns));
+            for transmitted in &batch.transmitted {
+                times.stamped(transmitted.index + 1, card.time(transmitted.phc_ns, transmitted.known_ns));
             }
         }
-        for (frame, received_ns) in batch.frames() {
+        batch.each(|frame, received_ns, handed| {
+            if let Some((stamper, handed)) = self.stamper.as_mut().zip(handed) {
+                stamper.stamp(frame, handed, received_ns);
+            }
             self.take(frame, received_ns, sink);
-        }
+        });
         self.told = batch.counts;
     }
 

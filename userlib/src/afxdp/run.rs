@@ -92,13 +92,13 @@ impl RunOptions {
 /// What the device turned out to offer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Facts {
-    /// The receive queues, each with a socket and a thread.
+    /// The receive queues, each with a socket, a thread that sends and receives, and one that judges what was received.
     pub queues: usize,
     /// Whether the device reads and writes the frames where they are.
     pub zero_copy: bool,
     /// Whether the card tells when probes leave it.
     pub nic_tx: bool,
-    /// Whether replies are stamped and steered by the program of an attachment; else by one that goes with the run.
+    /// Whether replies are steered by the program of an attachment; else by one that goes with the run.
     pub joins: bool,
 }
 
@@ -111,6 +111,8 @@ pub struct Outcome<S> {
     pub counts: Counts,
     /// What its socket has lost, by the kernel's count.
     pub socket: Statistics,
+    /// How long it took, from the first moment that a probe could be sent until nothing was awaited any more.
+    pub elapsed: Duration,
 }
 
 /// A run under way: two threads for each queue, of which one sends and receives, and the other judges what was received.
@@ -119,6 +121,8 @@ pub struct StatelessRun<S> {
     device: String,
     facts: Facts,
     shared: Arc<Shared>,
+    /// When probes could first be sent.
+    start_ns: u64,
     queues: Vec<Threads<S>>,
     /// Given up when no worker receives any more, and before their sockets are closed.
     steering: Option<Steering>,
@@ -167,25 +171,26 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
             device: device.clone(),
             facts,
             shared: Arc::clone(&shared),
+            start_ns: clock.now_ns(),
             queues: Vec::new(),
             steering: Some(steering),
         };
-        let start_ns = clock.now_ns();
         for (channel, stamper) in channels.into_iter().zip(stampers) {
             let queue = channel.queue();
             let templates = Templates::new(probes, options.ttl)?;
             let network = network(device, options.source, templates.lengths())?;
             let nic_tx = facts.nic_tx.then(|| (NicTx::new(NIC_TX_TIMES), Card::of(Some(device), None)));
+            let hands_on = stamper.is_some();
             let (outbox, inbox) = handover();
-            let judge = Judge::new(Arc::clone(&shared), clock, nic_tx, options.one_way);
+            let judge = Judge::new(Arc::clone(&shared), clock, nic_tx, stamper, options.one_way);
             let worker = Worker {
                 channel,
                 network,
                 shared: Arc::clone(&shared),
                 clock,
                 templates,
-                stamper,
-                pacer: Pacer::new(options.rate, u64::from(queue), facts.queues as u64, start_ns),
+                hands_on,
+                pacer: Pacer::new(options.rate, u64::from(queue), facts.queues as u64, this.start_ns),
                 counts: Counts::default(),
                 outbox,
                 share: 0..0,
@@ -210,7 +215,7 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
         self.shared.wish(Wish::Stop);
     }
 
-    /// Ends at once.
+    /// Awaits nothing any more: what was received is still judged.
     pub fn abort(&self) {
         self.shared.wish(Wish::Abort);
     }
@@ -234,7 +239,8 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
             let mut worker = worker.join().expect("a worker ends");
             let (sink, counts) = judge.join().expect("a sink does not panic");
             failed = failed.or(worker.failed.take());
-            outcomes.push(Outcome { sink, counts: worker.counts + counts, socket: worker.socket });
+            let elapsed = Duration::from_nanos(worker.ended_ns.saturating_sub(self.start_ns));
+            outcomes.push(Outcome { sink, counts: worker.counts + counts, socket: worker.socket, elapsed });
             ended.push(worker);
         }
         // Nothing is steered to their sockets any more when these are closed.

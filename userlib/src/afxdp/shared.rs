@@ -83,13 +83,14 @@ impl Shared {
         first.min(total)..first.saturating_add(self.share).min(total)
     }
 
-    /// No probe has had this number yet, nor any above it.
+    /// No probe has had this number yet, nor any above it: at most as many as the run has.
     pub(super) fn next(&self) -> u64 {
-        self.next.load(Ordering::Relaxed)
+        // What workers take at once can reach beyond the last probe.
+        self.next.load(Ordering::Relaxed).min(self.plan.total())
     }
 
-    /// Says that probes were sent.
-    pub(super) fn left(&self, now_ns: u64) {
+    /// Says that the last probe was sent by then.
+    pub(super) fn sent_by(&self, now_ns: u64) {
         self.last_ns.fetch_max(now_ns, Ordering::Relaxed);
     }
 
@@ -110,5 +111,25 @@ impl Shared {
 
     pub(super) fn is_wished(&self, wish: Wish) -> bool {
         self.wish.load(Ordering::Relaxed) >= wish as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use instamp_trailer::{RunKey, Site};
+    use zerocopy::FromZeros as _;
+
+    use super::*;
+    use crate::stateless::{Targets, parse_prefix};
+
+    #[test]
+    fn there_is_no_probe_behind_the_last() {
+        let targets = Targets::new(&[parse_prefix("192.0.2.0/29").expect("a prefix")], &[]).expect("few");
+        let plan = Plan::new(targets, 5, [1, 2]).expect("few");
+        let cookie = Cookie::new([1, 2], RunKey::new(1).expect("24 bits"));
+        let shared = Shared::new(plan, cookie, 0, 0, Site::new_zeroed(), Window::new(64), (2, 32));
+        assert_eq!(shared.next(), 0);
+        assert_eq!([(); 4].map(|()| shared.take()), [0..32, 32..40, 40..40, 40..40]);
+        assert_eq!(shared.next(), 40, "a reply that claims to be another's is of no probe");
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{collections::VecDeque, io, net::IpAddr, ops::Range, sync::Arc, time::Duration};
 
+use instamp_trailer::Handed;
 use instamp_xsk::{Channel, Statistics};
 
 use super::{
     frame::{FrameError, Probe, Template, Version, wire_of},
-    handed::Stamper,
-    handover::{Gone, Left, Outbox, Sent},
+    handover::{Gone, Outbox, Sent, Transmitted},
     network::{Network, NoHop},
     report::Counts,
     shared::{Shared, Wish},
@@ -41,6 +41,8 @@ pub(super) struct Ended {
     /// Of sending: what was received is counted by the judge.
     pub(super) counts: Counts,
     pub(super) socket: Statistics,
+    /// When nothing could be in time any more, or it was told to end.
+    pub(super) ended_ns: u64,
     pub(super) failed: Option<io::Error>,
     /// To be closed when nothing is steered to it any more: else the next to have the queue would find the key of this run there.
     _channel: Channel,
@@ -77,8 +79,8 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) clock: HostClock,
     pub(super) templates: Templates,
-    /// Where the program on the device does not stamp replies.
-    pub(super) stamper: Option<Stamper>,
+    /// Whether the program on the device hands on times with replies, and does not stamp them.
+    pub(super) hands_on: bool,
     pub(super) pacer: Pacer,
     pub(super) counts: Counts,
     /// To the judge of what is received.
@@ -109,13 +111,14 @@ impl Worker {
     /// Runs until all probes of the share have been sent and nothing can be in time any more, or the run is stopped.
     pub(super) fn run(mut self) -> Ended {
         let failed = self.work().err();
+        let ended_ns = self.clock.now_ns();
         let told = self.outbox.hand_over(self.counts);
         if failed.is_some() || told == Err(Gone) {
             // The others need not wait for it.
             self.shared.wish(Wish::Abort);
         }
         let socket = self.channel.statistics().unwrap_or_default();
-        Ended { counts: self.counts, socket, failed, _channel: self.channel }
+        Ended { counts: self.counts, socket, ended_ns, failed, _channel: self.channel }
     }
 
     fn work(&mut self) -> io::Result<()> {
@@ -205,7 +208,7 @@ impl Worker {
             }
         }
         if written > 0 {
-            self.shared.left(self.clock.now_ns());
+            self.shared.sent_by(self.clock.now_ns());
         }
         self.channel.submit()?;
         Ok(written)
@@ -268,28 +271,26 @@ impl Worker {
         self.outbox.batch.unsent.push((target, reason));
     }
 
-    /// Takes the card's transmit times of what has left, where it tells them.
+    /// Takes the card's transmit times, where it tells them.
     fn collect_sent(&mut self) {
         let Self { channel, outbox, shared, clock, .. } = self;
         channel.completed(|frame, time| {
-            if let Some((phc_ns, wire)) = time.zip(wire_of(frame))
-                && let Some(index) = wire.index(shared.identifier, shared.next())
+            if let Some(phc_ns) = time
+                && let Some(index) = wire_of(frame).and_then(|wire| wire.index(shared.identifier, shared.next()))
             {
-                outbox.batch.left.push(Left { index, phc_ns, known_ns: clock.now_ns() });
+                outbox.batch.transmitted.push(Transmitted { index, phc_ns, known_ns: clock.now_ns() });
             }
         });
     }
 
     fn receive(&mut self) -> usize {
-        let Self { channel, stamper, outbox, clock, .. } = self;
+        let Self { channel, hands_on, outbox, clock, .. } = self;
         // All frames were there when the first of them was looked at.
         let mut received_ns = None;
         channel.receive(RECEIVED_AT_ONCE, |received| {
             let received_ns = *received_ns.get_or_insert_with(|| clock.now_ns());
-            if let Some(stamper) = stamper {
-                stamper.stamp(received.frame, received.before, received_ns);
-            }
-            outbox.batch.push(received.frame, received_ns);
+            let handed = if *hands_on { Handed::in_front(received.before) } else { None };
+            outbox.batch.push(received.frame, received_ns, handed);
         })
     }
 }

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{quantiles::median, run::of_type};
 
-const ROUNDS: usize = 7;
-const DURATION: Duration = Duration::from_secs(3);
+const ROUNDS: usize = 21;
+const DURATION: Duration = Duration::from_secs(1);
 /// Addresses that the remote answers for, more than zmap probes in the duration.
 const MANY: &str = "10.200.0.0/13";
 /// Until when `instamp probe` waits for replies.
