@@ -84,6 +84,8 @@ enum Line<'a> {
         unroutable: u64,
         unresolved: u64,
         left_out: u64,
+        /// On sending, by the device, as far as the kernel tells.
+        tx_dropped: u64,
         dropped: u64,
         /// Replies without a line, as their reader was too slow.
         unwritten: u64,
@@ -185,8 +187,8 @@ pub(super) fn group(out: &mut impl io::Write, prefix: Option<IpNet>, group: &Gro
 pub(super) fn summary(out: &mut impl io::Write, summary: &Summary) -> io::Result<()> {
     let of = Distribution::statistics;
     let Summary { counts, tally, .. } = summary;
-    let Counts { sent, received, corrected, duplicates, forged, late, from_others, unroutable, unresolved, left_out } =
-        *counts;
+    let Counts { sent, tx_dropped, received, corrected, duplicates, forged, late, from_others, .. } = *counts;
+    let Counts { unroutable, unresolved, left_out, .. } = *counts;
     json_lines::write(
         out,
         &Line::Summary {
@@ -201,6 +203,7 @@ pub(super) fn summary(out: &mut impl io::Write, summary: &Summary) -> io::Result
             unroutable,
             unresolved,
             left_out,
+            tx_dropped,
             dropped: summary.dropped,
             unwritten: summary.unwritten,
             loss: summary.loss().map(|loss| (loss * 1000.0).round() / 1000.0),
@@ -265,7 +268,7 @@ mod tests {
         let line = line(|out| summary(out, &samples::summary()));
         let expected = concat!(
             r#"{"type":"summary","sent":4,"received":3,"corrected":2,"uncorrected":{"no-reply-stamp":1},"duplicates":1,"forged":5,"late":1,"from_others":0,"#,
-            r#""unroutable":2,"unresolved":0,"left_out":0,"dropped":7,"unwritten":0,"loss":0.25,"elapsed_ns":1500000000,"#,
+            r#""unroutable":2,"unresolved":0,"left_out":0,"tx_dropped":0,"dropped":7,"unwritten":0,"loss":0.25,"elapsed_ns":1500000000,"#,
         );
         assert!(line.starts_with(expected), "{line}");
     }

@@ -56,6 +56,7 @@ pub(super) fn summary() -> Summary {
         unroutable: 2,
         unresolved: 0,
         left_out: 0,
+        tx_dropped: 0,
     };
     Summary { counts, tally, groups: Some(groups), dropped: 7, unwritten: 0, elapsed: Duration::from_millis(1_500) }
 }

@@ -59,7 +59,7 @@ pub(super) fn summary(out: &mut impl Write, summary: &Summary) -> io::Result<()>
 }
 
 /// What is counted apart.
-fn odd(summary: &Summary) -> [(u64, &'static str); 9] {
+fn odd(summary: &Summary) -> [(u64, &'static str); 10] {
     let Summary { counts, dropped, unwritten, .. } = summary;
     [
         (counts.duplicates, "duplicates"),
@@ -69,6 +69,7 @@ fn odd(summary: &Summary) -> [(u64, &'static str); 9] {
         (counts.unroutable, "unroutable"),
         (counts.unresolved, "unresolved"),
         (counts.left_out, "left out of the schedule"),
+        (counts.tx_dropped, "dropped by the device"),
         (*dropped, "dropped by the sockets"),
         (*unwritten, "unwritten"),
     ]

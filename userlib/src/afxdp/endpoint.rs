@@ -128,7 +128,8 @@ impl AfXdpEndpoint {
         }
         // What could not be written is not of one version of IP, which the target and its hop are.
         debug_assert!(written.is_ok(), "{written:?}");
-        channel.submit().map_err(errno)
+        // A probe that the device drops is lost, as on any way.
+        channel.submit().map(drop).map_err(errno)
     }
 
     /// Takes the replies that have come, each with the time at which it was found. Whether there are no more.

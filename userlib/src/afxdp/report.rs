@@ -87,9 +87,11 @@ pub trait Sink {
 pub struct Counts {
     /// Probes written to the device's queue.
     pub sent: u64,
+    /// Of these, those that the device has dropped, as far as the kernel tells: its queue was full.
+    pub tx_dropped: u64,
     /// First answers in time.
     pub received: u64,
-    /// Of these, those with a network time.
+    /// Of the answers, those with a network time.
     pub corrected: u64,
     /// Replies to probes that had been answered.
     pub duplicates: u64,
@@ -110,6 +112,7 @@ pub struct Counts {
 impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.sent += other.sent;
+        self.tx_dropped += other.tx_dropped;
         self.received += other.received;
         self.corrected += other.corrected;
         self.duplicates += other.duplicates;

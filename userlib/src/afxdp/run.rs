@@ -193,6 +193,7 @@ impl<S: Sink + Send + 'static> StatelessRun<S> {
                 pacer: Pacer::new(options.rate, u64::from(queue), facts.queues as u64, this.start_ns),
                 counts: Counts::default(),
                 outbox,
+                resume_ns: 0,
                 share: 0..0,
                 waiting: VecDeque::new(),
             };

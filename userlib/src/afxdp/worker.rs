@@ -25,6 +25,8 @@ const BATCH: usize = 32;
 const RECEIVED_AT_ONCE: usize = 64;
 /// The kernel's news of routes and neighbours are read as often.
 const NEWS_INTERVAL_NS: u64 = 2_000_000;
+/// Where the device drops a probe, its queue is full: nothing more is sent for so long, in which it takes some tens of packets on.
+const PAUSE_NS: u64 = 100_000;
 /// The worker sleeps until so long before the next probe is due, and does not from then on: to wake up takes less, mostly.
 const AWAKE_NS: u64 = 60_000;
 /// The longest sleep: nobody waits longer for a worker to stop.
@@ -85,6 +87,8 @@ pub(super) struct Worker {
     pub(super) counts: Counts,
     /// To the judge of what is received.
     pub(super) outbox: Outbox,
+    /// Nothing is sent before.
+    pub(super) resume_ns: u64,
     /// The numbers of probes that were taken and not tried.
     pub(super) share: Range<u64>,
     /// Sorted by when they are tried again.
@@ -131,7 +135,7 @@ impl Worker {
                 news_ns = now_ns + NEWS_INTERVAL_NS;
             }
             self.collect_sent();
-            let sent = if is_sending { self.send(now_ns)? } else { 0 };
+            let sent = if now_ns < self.resume_ns { 0 } else { self.send(now_ns, is_sending)? };
             let received = self.receive();
             if self.outbox.flush(now_ns, sent + received == 0, &self.counts) == Err(Gone) {
                 break;
@@ -160,7 +164,7 @@ impl Worker {
         }
         let retry_ns = self.waiting.front().map(|waiting| waiting.retry_ns);
         let next_ns = if self.has_next() { Some(0) } else { retry_ns };
-        Some(next_ns?.max(self.pacer.due_ns()))
+        Some(next_ns?.max(self.pacer.due_ns()).max(self.resume_ns))
     }
 
     /// Sleeps until shortly before `wake_ns`, or until something comes in.
@@ -172,8 +176,18 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends what is due, those first that had to wait. Returns how many probes the device got.
-    fn send(&mut self, now_ns: u64) -> io::Result<usize> {
+    /// Sends what was kept and what is due. Returns how many probes were written.
+    fn send(&mut self, now_ns: u64, is_sending: bool) -> io::Result<usize> {
+        let written = if is_sending { self.write(now_ns) } else { 0 };
+        if !self.channel.submit()? {
+            self.counts.tx_dropped += 1;
+            self.resume_ns = self.clock.now_ns() + PAUSE_NS;
+        }
+        Ok(written)
+    }
+
+    /// Writes what is due, those first that had to wait.
+    fn write(&mut self, now_ns: u64) -> usize {
         let mut written = 0;
         for _ in 0..BATCH {
             // Where no rate is kept, and so nothing is ever early, the clock is read for the stamp alone.
@@ -210,8 +224,7 @@ impl Worker {
         if written > 0 {
             self.shared.sent_by(self.clock.now_ns());
         }
-        self.channel.submit()?;
-        Ok(written)
+        written
     }
 
     /// The next probe that has not been tried; none while too many wait.

@@ -140,31 +140,34 @@ impl Channel {
     /// Hands the frames that were written to the kernel, and wakes it if it asks for that. Frames that it does not take at once are sent
     /// by the next call, or while [waiting](Self::wait).
     ///
+    /// `false` where the device has dropped a frame, since its queue is full: those behind it are kept, and who waits a little before
+    /// the next call loses fewer. In copy mode the kernel tells.
+    ///
     /// # Errors
     ///
     /// Where the device is down or gone: the frames are kept.
     #[inline]
-    pub fn submit(&mut self) -> io::Result<()> {
+    pub fn submit(&mut self) -> io::Result<bool> {
         self.tx.publish();
         let most = self.tx.outstanding();
         let mut left = most;
-        // In copy mode each call sends or drops at least one frame, or there is no use in another; with zero copy the card sends.
+        // In copy mode each call sends at least one frame, or there is no use in another; with zero copy the card sends.
         for _ in 0..most {
             if left == 0 || !(self.busy_poll || self.tx.needs_wakeup()) {
                 break;
             }
-            let dropped = match sys::socket::wake_transmit(self.as_fd()) {
+            match sys::socket::wake_transmit(self.as_fd()) {
                 Ok(()) | Err(Errno::ENOBUFS) => break,
-                Err(Errno::EBUSY) => true,
-                Err(Errno::EAGAIN | Errno::EINTR) => false,
+                Err(Errno::EBUSY) => return Ok(self.zero_copy),
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
-            };
+            }
             let before = std::mem::replace(&mut left, self.tx.outstanding());
-            if self.zero_copy || (left == before && !dropped) {
+            if self.zero_copy || left == before {
                 break;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Shows all frames that were sent since the last call, with the card's time of sending in nanoseconds of its own clock; `None` where it
