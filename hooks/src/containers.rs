@@ -5,7 +5,7 @@
 //! was attached to for containers notes that. What an uplink allows for containers follows from the notes that name it:
 //! [`settle`] makes it so, whoever has died meanwhile.
 
-use std::{collections::BTreeSet, fs::File, io};
+use std::{collections::BTreeSet, fmt, fs::File, io};
 
 use aya::maps::{Array, Map, MapData, MapError};
 use nix::errno::Errno;
@@ -37,6 +37,17 @@ pub struct Container {
     /// The device in the container, which [`Hooks::attach_container`](crate::Hooks::attach_container) finds where it is empty:
     /// that of the default route.
     pub interface: String,
+}
+
+impl fmt::Display for Container {
+    /// Name, engine, and as much of the identifier as engines show.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 12;
+        let Self { engine, id, name, .. } = self;
+        let is_hash = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = id.get(..SHOWN).filter(|_| is_hash).unwrap_or(id);
+        if name.is_empty() { write!(f, "{engine} {id}") } else { write!(f, "{name} ({engine} {id})") }
+    }
 }
 
 /// A container that is attached to.
@@ -212,36 +223,40 @@ pub(crate) fn attach_container(
         Some(point) => point,
         None => free_point(pins, here)?,
     };
-    let made = || {
-        let existing = pins.directory(here.namespace, uplink.ifindex, State::Whole);
-        let uplink_was_attached = existing.exists();
-        if !uplink_was_attached {
-            attach(pins, here, objects, &request.uplink(&uplink.name), Some(&Note::Uplink), announce)?;
-        }
-        let note = Note::Container { container: inside.container.clone(), uplink: uplink.ifindex };
-        attach(pins, here, objects, &request.veth(&veth.name, point), Some(&note), announce)?;
+    let attached = attach_both(pins, here, objects, request, &inside.container, (veth, point), uplink, announce);
+    attached.inspect_err(|_| {
+        // The first error tells the cause. If this fails too, the next command sweeps.
+        let _: Result<(), Error> = settle(pins, here, announce).and_then(|_| pins.prune());
+    })
+}
+
+/// Where it fails, the veth has been attached to by others, or is not any more; the uplink is there still, for no container.
+fn attach_both(
+    pins: &Pins,
+    here: &Here,
+    objects: &Objects,
+    request: &ContainerRequest,
+    container: &Container,
+    (veth, point): (&Link, u8),
+    uplink: &Link,
+    announce: &dyn Fn(Notice),
+) -> Result<ContainerHooks, Error> {
+    let directory = |link: &Link| pins.directory(here.namespace, link.ifindex, State::Whole);
+    let uplink_was_attached = directory(uplink).exists();
+    if !uplink_was_attached {
+        attach(pins, here, objects, &request.uplink(&uplink.name), Some(&Note::Uplink), announce)?;
+    }
+    let note = Note::Container { container: container.clone(), uplink: uplink.ifindex };
+    attach(pins, here, objects, &request.veth(&veth.name, point), Some(&note), announce)?;
+    let finish = || {
         settle(pins, here, announce)?;
         // As they are now, with their programs.
         let here = Here::look()?;
-        let read = |link: &Link| {
-            let link = here.device(&link.name)?;
-            Attachment::read(pins, &here, link, &pins.directory(here.namespace, link.ifindex, State::Whole))
-        };
+        let read = |link: &Link| Attachment::read(pins, &here, here.device(&link.name)?, &directory(link));
         Ok(ContainerHooks { veth: read(veth)?, uplink: read(uplink)?, uplink_was_attached })
     };
-    made().inspect_err(|_| {
-        // The first error tells the cause. If this fails too, the next command sweeps.
-        let undo = || {
-            let directory = pins.directory(here.namespace, veth.ifindex, State::Whole);
-            let is_ours =
-                matches!(directory.note()?, Some(Note::Container { container, .. }) if container == inside.container);
-            if is_ours {
-                dismantle(here, directory, announce)?;
-            }
-            settle(pins, here, announce)?;
-            pins.prune()
-        };
-        let _: Result<(), Error> = undo();
+    finish().inspect_err(|_| {
+        let _: Result<(), Error> = dismantle(here, directory(veth), announce);
     })
 }
 
@@ -389,14 +404,12 @@ pub(crate) fn detach_ends(
 
 /// That a container cannot be attached to, told in the words of what was found.
 pub(crate) fn unfit(container: &Container, words: impl Into<String>) -> Error {
-    let Container { name, id, .. } = container;
-    let container = if name.is_empty() { id.clone() } else { name.clone() };
-    Error::UnfitContainer { container, words: words.into() }
+    Error::UnfitContainer { container: container.to_string(), words: words.into() }
 }
 
 /// That something failed in a container.
 pub(crate) fn failed_in(operation: &'static str, container: &Container, error: io::Error) -> Error {
-    failed(operation, format!("container {}", container.id), error)
+    failed(operation, format!("the network namespace of container {container}"), error)
 }
 
 #[cfg(test)]
@@ -416,6 +429,16 @@ mod tests {
         for note in [Note::Uplink].into_iter().chain(containers) {
             assert_eq!(note.to_bytes().as_ref().and_then(Note::from_bytes), Some(note));
         }
+    }
+
+    #[test]
+    fn containers_are_shown_as_engines_show_them() {
+        let container = |name: &str, id: &str| {
+            let (engine, id, name) = ("podman".to_owned(), id.to_owned(), name.to_owned());
+            Container { engine, id, name, interface: String::new() }.to_string()
+        };
+        assert_eq!(container("web", &"0123456789abcdef".repeat(4)), "web (podman 0123456789ab)");
+        assert_eq!(container("", "/run/netns/a-name-of-many-letters"), "podman /run/netns/a-name-of-many-letters");
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Inside {
         }
         let interface = Some(container.interface.as_str()).filter(|name| !name.is_empty());
         let Seen { links, defaults, addresses } =
-            see(namespace, interface).map_err(|error| failed_in("look into", container, error))?;
+            see(namespace, interface).map_err(|error| failed_in("enter", container, error))?;
         let found = match interface {
             Some(name) => links.iter().find(|link| link.name == name),
             None => links.iter().find(|link| defaults.first() == Some(&link.ifindex)),

@@ -69,6 +69,9 @@ fn both_devices_are_attached_to_and_nothing_is_left() {
         let of = made.veth.container.unwrap();
         assert_eq!((&*of.container.id, &*of.container.interface), (&*inside.name, "eth0"));
         assert_eq!((of.uplink.as_deref(), made.uplink.container), (Some(NIC), None));
+        // Twice is once.
+        assert!(matches!(attach(&hooks, &container(&inside)), Err(Error::AlreadyAttached { .. })));
+        assert_eq!(hooks.status().unwrap().len(), 2);
         assert_eq!(hooks.detach_namespace(&open(&inside)).unwrap(), [VETH, NIC]);
     });
     world.assert_clean(NIC);
@@ -196,6 +199,28 @@ fn a_container_that_cannot_be_hooked_leaves_nothing() {
         hooks.detach(VETH).unwrap();
     });
     world.assert_clean(NIC);
+    // The policy of an uplink that somebody has attached to has no room for one more: found when the veth is attached to.
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        let mut full = Request::new(NIC);
+        let networks = (0..1020_u32).map(|number| format!("198.{}.{}.0/24", 18 + number / 256, number % 256));
+        full.settings.sources = Some(networks.map(|network| network.parse().unwrap()).collect());
+        let own = hooks.attach(&Objects::built_in(), &full).unwrap().own.len();
+        let room = 1024 - 1020 - own;
+        for number in 0..room + 1 {
+            world.host.ip(&["addr", "add", &format!("10.55.{number}.1/32"), "dev", "lo"]);
+        }
+        hooks.detach(NIC).unwrap();
+        let fits = full.settings.sources.as_mut().unwrap();
+        fits.pop();
+        hooks.attach(&Objects::built_in(), &full).unwrap();
+        let error = attach(&hooks, &container(&inside)).unwrap_err();
+        assert!(matches!(error, Error::PolicyTooLarge { .. }), "{error}");
+        assert!(status(&hooks, VETH).is_none() && status(&hooks, NIC).unwrap().containers.is_empty());
+        hooks.detach(NIC).unwrap();
+    });
+    world.assert_clean(NIC);
+    world.assert_bare(VETH);
     // Point 1 is another attachment's.
     world.host.ip(&["link", "add", "br0", "type", "bridge"]);
     world.host.enter(|| {
