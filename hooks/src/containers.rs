@@ -223,11 +223,20 @@ pub(crate) fn attach_container(
         Some(point) => point,
         None => free_point(pins, here)?,
     };
-    let attached = attach_both(pins, here, objects, request, &inside.container, (veth, point), uplink, announce);
-    attached.inspect_err(|_| {
+    let note = Note::Container { container: inside.container.clone(), uplink: uplink.ifindex };
+    let uplink = End { link: uplink, request: request.uplink(&uplink.name), note: Note::Uplink };
+    let veth = End { link: veth, request: request.veth(&veth.name, point), note };
+    attach_both(pins, here, objects, [&uplink, &veth], announce).inspect_err(|_| {
         // The first error tells the cause. If this fails too, the next command sweeps.
         let _: Result<(), Error> = settle(pins, here, announce).and_then(|_| pins.prune());
     })
+}
+
+/// A device of a container's way.
+struct End<'a> {
+    link: &'a Link,
+    request: Request,
+    note: Note,
 }
 
 /// Where it fails, the veth has been attached to by others, or is not any more; the uplink is there still, for no container.
@@ -235,24 +244,21 @@ fn attach_both(
     pins: &Pins,
     here: &Here,
     objects: &Objects,
-    request: &ContainerRequest,
-    container: &Container,
-    (veth, point): (&Link, u8),
-    uplink: &Link,
+    [uplink, veth]: [&End<'_>; 2],
     announce: &dyn Fn(Notice),
 ) -> Result<ContainerHooks, Error> {
-    let directory = |link: &Link| pins.directory(here.namespace, link.ifindex, State::Whole);
+    let directory = |end: &End<'_>| pins.directory(here.namespace, end.link.ifindex, State::Whole);
+    let attach = |end: &End<'_>| attach(pins, here, objects, &end.request, Some(&end.note), announce);
     let uplink_was_attached = directory(uplink).exists();
     if !uplink_was_attached {
-        attach(pins, here, objects, &request.uplink(&uplink.name), Some(&Note::Uplink), announce)?;
+        attach(uplink)?;
     }
-    let note = Note::Container { container: container.clone(), uplink: uplink.ifindex };
-    attach(pins, here, objects, &request.veth(&veth.name, point), Some(&note), announce)?;
+    attach(veth)?;
     let finish = || {
         settle(pins, here, announce)?;
         // As they are now, with their programs.
         let here = Here::look()?;
-        let read = |link: &Link| Attachment::read(pins, &here, here.device(&link.name)?, &directory(link));
+        let read = |end: &End<'_>| Attachment::read(pins, &here, here.device(&end.link.name)?, &directory(end));
         Ok(ContainerHooks { veth: read(veth)?, uplink: read(uplink)?, uplink_was_attached })
     };
     finish().inspect_err(|_| {

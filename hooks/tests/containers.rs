@@ -4,8 +4,6 @@
 
 mod world;
 
-use std::{fs::File, path::Path};
-
 use instamp_hooks::{
     Attachment, Container, ContainerHooks, ContainerRequest, Error, Hooks, IngressChoice, Objects, Prefix, Request,
     Settings, TcChoice,
@@ -16,23 +14,7 @@ const VETH: &str = "veth-a";
 
 fn container(namespace: &Namespace) -> ContainerRequest {
     let container = Container { engine: "test".to_owned(), id: namespace.name.clone(), ..Container::default() };
-    ContainerRequest::new(container, open(namespace))
-}
-
-fn open(namespace: &Namespace) -> File {
-    File::open(Path::new("/run/netns").join(&namespace.name)).unwrap()
-}
-
-/// A container behind the device `veth` of the host.
-fn contain(world: &World, veth: &str, number: u8) -> Namespace {
-    let inside = Namespace::new();
-    world.host.ip(&["link", "add", veth, "type", "veth", "peer", "name", "eth0", "netns", &inside.name]);
-    world.host.ip(&["addr", "add", &format!("10.88.{number}.1/24"), "dev", veth]);
-    world.host.ip(&["link", "set", veth, "up"]);
-    inside.ip(&["addr", "add", &format!("10.88.{number}.2/24"), "dev", "eth0"]);
-    inside.ip(&["link", "set", "eth0", "up"]);
-    inside.ip(&["route", "add", "default", "via", &format!("10.88.{number}.1")]);
-    inside
+    ContainerRequest::new(container, namespace.open())
 }
 
 /// A host whose uplink is the NIC.
@@ -57,7 +39,7 @@ fn prefixes(texts: &[&str]) -> Vec<Prefix> {
 #[test]
 fn both_devices_are_attached_to_and_nothing_is_left() {
     let Some(world) = world() else { return };
-    let inside = contain(&world, VETH, 1);
+    let inside = world.contain(VETH, 1);
     world.host.enter(|| {
         let hooks = world.hooks();
         let made = attach(&hooks, &container(&inside)).unwrap();
@@ -72,7 +54,7 @@ fn both_devices_are_attached_to_and_nothing_is_left() {
         // Twice is once.
         assert!(matches!(attach(&hooks, &container(&inside)), Err(Error::AlreadyAttached { .. })));
         assert_eq!(hooks.status().unwrap().len(), 2);
-        assert_eq!(hooks.detach_namespace(&open(&inside)).unwrap(), [VETH, NIC]);
+        assert_eq!(hooks.detach_namespace(&inside.open()).unwrap(), [VETH, NIC]);
     });
     world.assert_clean(NIC);
     world.assert_bare(VETH);
@@ -81,7 +63,7 @@ fn both_devices_are_attached_to_and_nothing_is_left() {
 #[test]
 fn an_uplink_that_was_attached_is_left_as_it_was() {
     let Some(world) = world() else { return };
-    let inside = contain(&world, VETH, 1);
+    let inside = world.contain(VETH, 1);
     world.host.enter(|| {
         let hooks = world.hooks();
         let settings = Settings { sources: Some(prefixes(&["192.0.2.0/24"])), ..Settings::default() };
@@ -102,7 +84,7 @@ fn an_uplink_that_was_attached_is_left_as_it_was() {
         assert_eq!((after.policy, after.containers), (before.policy, Vec::new()));
         // Nothing is found any more, and that is no error.
         assert_eq!(hooks.detach_containers(|_| true).unwrap(), Vec::<String>::new());
-        assert!(matches!(hooks.detach_namespace(&open(&inside)), Err(Error::NoContainer)));
+        assert!(matches!(hooks.detach_namespace(&inside.open()), Err(Error::NoContainer)));
         hooks.detach(NIC).unwrap();
     });
     world.assert_clean(NIC);
@@ -112,7 +94,7 @@ fn an_uplink_that_was_attached_is_left_as_it_was() {
 fn what_a_container_was_allowed_goes_with_it() {
     let Some(world) = world() else { return };
     for tc in [TcChoice::Auto, TcChoice::Clsact] {
-        let [a, b] = [("veth-a", 1), ("veth-b", 2)].map(|(veth, number)| contain(&world, veth, number));
+        let [a, b] = [("veth-a", 1), ("veth-b", 2)].map(|(veth, number)| world.contain(veth, number));
         world.host.enter(|| {
             let hooks = world.hooks();
             for inside in [&a, &b] {
@@ -139,7 +121,7 @@ fn what_a_container_was_allowed_goes_with_it() {
 #[test]
 fn the_sweep_elsewhere_takes_the_uplink_along() {
     let Some(world) = world() else { return };
-    let inside = contain(&world, VETH, 1);
+    let inside = world.contain(VETH, 1);
     world.host.enter(|| drop(attach(&world.hooks(), &container(&inside)).unwrap()));
     world.host.ip(&["link", "delete", VETH]);
     world.peer.enter(|| world.hooks().sweep().unwrap());
@@ -149,7 +131,7 @@ fn the_sweep_elsewhere_takes_the_uplink_along() {
 #[test]
 fn a_container_that_cannot_be_hooked_leaves_nothing() {
     let Some(world) = world() else { return };
-    let inside = contain(&world, VETH, 1);
+    let inside = world.contain(VETH, 1);
     let refused = |request: &ContainerRequest| {
         let error = world.host.enter(|| attach(&world.hooks(), request).unwrap_err());
         world.assert_clean(NIC);
@@ -170,16 +152,16 @@ fn a_container_that_cannot_be_hooked_leaves_nothing() {
     assert!(error.to_string().contains("no device eth1"), "{error}");
 
     // The host itself.
-    let error = refused(&ContainerRequest { namespace: open(&world.host), ..container(&inside) });
+    let error = refused(&ContainerRequest { namespace: world.host.open(), ..container(&inside) });
     assert!(error.to_string().contains("no network of its own"), "{error}");
 
     // Its other end is elsewhere.
-    let error = refused(&ContainerRequest { namespace: open(&world.peer), ..container(&inside) });
+    let error = refused(&ContainerRequest { namespace: world.peer.open(), ..container(&inside) });
     assert!(error.to_string().contains("no default route"), "{error}");
     world.peer.ip(&["route", "add", "default", "via", "10.77.0.1"]);
     let error = world
         .host
-        .enter(|| attach(&world.hooks(), &ContainerRequest { namespace: open(&world.peer), ..container(&inside) }));
+        .enter(|| attach(&world.hooks(), &ContainerRequest { namespace: world.peer.open(), ..container(&inside) }));
     // The uplink's own other end: then there is no uplink but itself.
     assert!(matches!(error, Err(Error::UplinkIsVeth { .. })), "{error:?}");
     let nowhere = Namespace::new();
@@ -237,7 +219,7 @@ fn a_container_that_cannot_be_hooked_leaves_nothing() {
 #[test]
 fn the_uplink_is_that_of_the_containers_route() {
     let Some(world) = world() else { return };
-    let inside = contain(&world, VETH, 1);
+    let inside = world.contain(VETH, 1);
     let beyond = Namespace::new();
     world.host.ip(&["link", "add", "other", "type", "veth", "peer", "name", "eth0", "netns", &beyond.name]);
     world.host.ip(&["addr", "add", "10.66.0.1/24", "dev", "other"]);
@@ -252,7 +234,7 @@ fn the_uplink_is_that_of_the_containers_route() {
             std::fs::write("/proc/sys/net/ipv4/ip_forward", forwards).unwrap();
             let made = attach(&hooks, &container(&inside)).unwrap();
             assert_eq!(made.uplink.device, uplink);
-            hooks.detach_namespace(&open(&inside)).unwrap();
+            hooks.detach_namespace(&inside.open()).unwrap();
         }
     });
     world.assert_clean(NIC);
