@@ -129,6 +129,8 @@ fn inspect(socket: &Path, name: &str) -> anyhow::Result<Option<Told>> {
 fn inspect_by_command(name: &str) -> anyhow::Result<Option<Told>> {
     let output = Command::new(PODMAN)
         .args(["container", "inspect", name])
+        // With it the command would ask at a socket, too, or another machine.
+        .env_remove("CONTAINER_HOST")
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot start `{PODMAN}`"))?;
