@@ -4,6 +4,7 @@ pub mod agreement;
 pub mod bpffs;
 pub mod built;
 pub mod capture;
+pub mod cni;
 pub mod commands;
 pub mod conversion;
 pub mod lab;
