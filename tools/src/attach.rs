@@ -25,12 +25,12 @@ use crate::{
 /// device, or of the system. Attaches all hooks or none. Stamped are requests from, and replies to, the addresses that
 /// this network namespace has now, and those of --source.
 ///
-/// Needs root, or CAP_NET_ADMIN and CAP_SYS_ADMIN; Linux 6.1; and a BPF file system at /sys/fs/bpf, or where the environment
-/// variable INSTAMP_BPFFS says.
-///
 /// For a container it attaches to the host's end of the container's veth, and to the uplink, the device by which the container's
 /// probes leave this host: that one as it is where it is attached already, else for as long as there is such a container.
 /// Nothing enters the container. When it ends its attachments are of no effect, and the next command removes them.
+///
+/// Needs root, or CAP_NET_ADMIN and CAP_SYS_ADMIN; Linux 6.1; and a BPF file system at /sys/fs/bpf, or where the environment
+/// variable INSTAMP_BPFFS says.
 #[derive(clap::Args)]
 #[command(group = ArgGroup::new("where").required(true).args(["dev", "container", "netns", "pid"]))]
 #[expect(clippy::doc_markdown, reason = "this is the text of --help")]
