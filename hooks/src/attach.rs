@@ -6,13 +6,14 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{Program, ProgramError, SchedClassifier, Xdp, XdpMode as AyaXdpMode, links::FdLink, loaded_programs},
 };
-use instamp_trailer::{Clock, Site, Standing};
+use instamp_trailer::{Clock, Site};
 use nix::errno::Errno;
 
 use crate::{
     Attachment, Choice, Error, Ingress, IngressChoice, NicRxSource, Notice, Objects, Policy, Prefix, Reason,
     Reflecting, TcChoice, XdpMode,
     card::{self, Offer},
+    containers::{Note, served},
     device::{Here, namespace_number},
     error::{Context as _, cause, errno, failed},
     loader,
@@ -96,18 +97,19 @@ impl Settings {
         }
     }
 
-    /// The site and the policy for the addresses that the network namespace has now.
+    /// The site and the policy for the addresses that the network namespace, and at the other end of a veth the container, have now.
     pub(crate) fn resolve(&self, here: &Here, link: &Link) -> Result<(Site, Policy), Error> {
         let point = self.point.unwrap_or(UPLINK);
         if point > 7 {
             return Err(Error::Point { point });
         }
-        let mut addresses = here.route.addresses().context("list", "the addresses of the devices")?;
-        if point != UPLINK
-            && let Some(peer) = link.peer
-        {
-            addresses.extend(Route::addresses_of(peer).context("list the addresses at the other end of", &link.name)?);
-        }
+        let own = here.route.addresses().context("list", "the addresses of the devices")?;
+        let inside = match link.peer {
+            Some(peer) if point != UPLINK => {
+                Route::addresses_of(peer).context("list the addresses at the other end of", &link.name)?
+            }
+            _ => Vec::new(),
+        };
         let site = Site {
             node: self.node.map_or_else(site::node, Ok)?,
             point,
@@ -119,23 +121,27 @@ impl Settings {
             namespace: namespace_number(here.namespace),
             phc: 0,
         };
-        Ok((site, self.policy(&addresses)))
+        Ok((site, self.policy(&own, &inside)))
     }
 
-    /// Loopback addresses never cross a device. Others of the loopback device do: hosts with several uplinks keep theirs there.
-    fn policy(&self, addresses: &[IpAddr]) -> Policy {
+    /// For the addresses of this host, and those of a container. Loopback addresses never cross a device. Others of the loopback
+    /// device do: hosts with several uplinks keep theirs there.
+    fn policy(&self, own: &[IpAddr], container: &[IpAddr]) -> Policy {
         let mut policy = Policy::default();
-        let own = addresses.iter().filter(|address| !address.is_loopback());
-        own.for_each(|&address| policy.add(address.into(), Standing::OWN));
+        for (addresses, named) in [(own, Named::Own), (container, Named::Container)] {
+            let crossing = addresses.iter().filter(|address| !address.is_loopback());
+            crossing.for_each(|&address| policy.name(address.into(), named));
+        }
         self.sources.iter().flatten().for_each(|&prefix| policy.name(prefix, Named::Source));
         self.respond.iter().flatten().for_each(|&prefix| policy.name(prefix, Named::Respond));
         policy
     }
 
     /// Writes the maps of an attachment, policy first: what is stamped is never stamped for too many. Returns the site.
-    pub(crate) fn write(&self, here: &Here, link: &Link, directory: &Directory) -> Result<Site, Error> {
+    pub(crate) fn write(&self, pins: &Pins, here: &Here, link: &Link, directory: &Directory) -> Result<Site, Error> {
         let Site { keeps_sent, nic_rx, phc, .. } = directory.site()?;
-        let (site, policy) = self.resolve(here, link)?;
+        let (site, mut policy) = self.resolve(here, link)?;
+        served(pins, directory)?.into_iter().for_each(|prefix| policy.name(prefix, Named::Container));
         let site = Site { keeps_sent, nic_rx, phc, ..site };
         directory.set_policy(&policy)?;
         directory.set_site(site)?;
@@ -143,12 +149,13 @@ impl Settings {
     }
 }
 
-/// Attaches, or leaves everything as it was.
+/// Attaches, or leaves everything as it was. With a `note` of the container for which this is, if it is for one.
 pub(crate) fn attach(
     pins: &Pins,
     here: &Here,
     objects: &Objects,
     request: &Request,
+    note: Option<&Note>,
     announce: &dyn Fn(Notice),
 ) -> Result<Attachment, Error> {
     let link = here.device(&request.device)?;
@@ -170,7 +177,7 @@ pub(crate) fn attach(
     }
 
     let partial = pins.directory(here.namespace, link.ifindex, State::Partial);
-    let build = Build { pins, here, link, directory: &partial, objects, request, announce };
+    let build = Build { pins, here, link, directory: &partial, objects, request, note, announce };
     let directory = match build.run(choice).and_then(|()| partial.become_state(State::Whole)) {
         Ok(directory) => directory,
         Err(error) => {
@@ -209,6 +216,7 @@ struct Build<'a> {
     directory: &'a Directory,
     objects: &'a Objects,
     request: &'a Request,
+    note: Option<&'a Note>,
     announce: &'a dyn Fn(Notice),
 }
 
@@ -216,12 +224,13 @@ impl Build<'_> {
     fn run(&self, mut choice: Choice) -> Result<(), Error> {
         let Self { here, link, directory, .. } = *self;
         directory.create()?;
+        self.note.map_or(Ok(()), |note| directory.set_note(note))?;
         let offer = if self.request.hardware { Some(Offer::of(link)?) } else { None };
         let sent = self.pins.sent();
         self.watch(&sent, offer)?;
         let mut loader = self.loader(&sent, offer)?;
         let mut tc = loader.load(&self.objects.tc).context("load the TC programs for", &link.name)?;
-        let site = self.request.settings.write(here, link, directory)?;
+        let site = self.request.settings.write(self.pins, here, link, directory)?;
 
         let mut nic_rx = self.nic_rx(choice.ingress, offer);
         if let Ingress::Xdp(mode) = choice.ingress {
@@ -448,6 +457,8 @@ pub(crate) fn refuse_foreign_xdp(link: &Link) -> Result<(), Error> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use instamp_trailer::Standing;
+
     use super::*;
 
     #[test]
@@ -458,8 +469,11 @@ mod tests {
             ..Settings::default()
         };
         let addresses = ["127.0.0.1", "192.0.2.1", "::1", "fe80::1"].map(|text| text.parse().unwrap());
-        let networks: Vec<_> =
-            settings.policy(&addresses).networks().map(|(prefix, standing)| (prefix.to_string(), standing)).collect();
+        let networks: Vec<_> = settings
+            .policy(&addresses, &[])
+            .networks()
+            .map(|(prefix, standing)| (prefix.to_string(), standing))
+            .collect();
         let both = Standing::OWN.and(Standing::RESPOND);
         assert_eq!(
             networks,

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use instamp_trailer::{Hook, Refusal, Site, Standing};
 
 use crate::{
-    Error, Prefix, Reflecting, SentCounts, TcMode, Tracing, XdpMode,
+    Error, HookedContainer, Prefix, Reflecting, SentCounts, TcMode, Tracing, XdpMode,
+    containers::Note,
     device::Here,
     error::Context as _,
     netlink::route::{Filter, Link},
@@ -29,6 +30,11 @@ pub struct Attachment {
     pub hooks: Vec<HookState>,
     /// Whose probes are stamped. A prefix inside another has the standing of both.
     pub policy: BTreeMap<Prefix, Standing>,
+    /// The addresses of this host.
+    pub own: Vec<Prefix>,
+    /// The addresses of containers: of the one at the other end of a veth; at an uplink, of those that were [attached
+    /// with it](crate::Hooks::attach_container).
+    pub containers: Vec<Prefix>,
     /// The prefixes that count as own by [`Settings::sources`](crate::Settings::sources).
     pub sources: Vec<Prefix>,
     /// The prefixes of [`Settings::respond`](crate::Settings::respond).
@@ -37,6 +43,8 @@ pub struct Attachment {
     pub sent: Option<SentCounts>,
     /// Who answers probes at this device in the place of the stack; `None` where nobody does.
     pub reflector: Option<Reflecting>,
+    /// The container for which the device was attached to; `None` of an uplink, and where nobody named one.
+    pub container: Option<HookedContainer>,
 }
 
 /// A program on a hook.
@@ -114,6 +122,7 @@ impl Attachment {
         let policy = directory.policy()?;
         let named =
             |named: Named| policy.iter().filter(|(_, value)| named.is_in(**value)).map(|(&prefix, _)| prefix).collect();
+        let note = directory.note()?;
         Ok(Self {
             device: link.name.clone(),
             ifindex: link.ifindex,
@@ -121,9 +130,18 @@ impl Attachment {
             sent: watched.map(|watched| watched.counts.with_replies(&hooks)),
             hooks,
             reflector,
+            own: named(Named::Own),
+            containers: named(Named::Container),
             sources: named(Named::Source),
             respond: named(Named::Respond),
             policy: policy.iter().map(|(&prefix, &value)| (prefix, Standing::from_bits(value))).collect(),
+            container: match note {
+                Some(Note::Container { container, uplink }) => {
+                    let uplink = here.by_index(uplink).map(|uplink| uplink.name.clone());
+                    Some(HookedContainer { container, uplink })
+                }
+                _ => None,
+            },
         })
     }
 }

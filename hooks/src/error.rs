@@ -185,6 +185,36 @@ pub enum Error {
         /// The number that was asked for.
         point: u8,
     },
+    /// A container's probes have been at a point of its veth before they are at the uplink's.
+    #[error("point 0 is the uplink's: that of a container's veth is 1 to 7")]
+    ContainerPoint,
+    /// All points are taken.
+    #[error(
+        "points 1 to 7 are all taken by other attachments (`instamp status`): name one that a container's probes do not pass with `--point`"
+    )]
+    NoPoint,
+    /// A container whose devices cannot be found, or are not such that can be attached to.
+    #[error("container {container}: {words}")]
+    UnfitContainer {
+        /// Its name, or its identifier.
+        container: String,
+        /// What is missing, and what to do.
+        words: String,
+    },
+    /// There is no way outside.
+    #[error("this host has no route by which the container's probes would leave it: name the device with `--uplink`")]
+    NoUplink,
+    /// The way outside is the way to the container.
+    #[error(
+        "{device} leads to the container itself: name the device by which its probes leave this host with `--uplink`"
+    )]
+    UplinkIsVeth {
+        /// The device.
+        device: String,
+    },
+    /// Nothing is attached for a container.
+    #[error("nothing is attached for this container in this network namespace: `instamp status` shows what is")]
+    NoContainer,
     /// More prefixes than the programs' map holds.
     #[error(
         "{prefixes} prefixes, own addresses included, are more than the {most} that the policy holds: use shorter prefixes"

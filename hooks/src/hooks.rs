@@ -2,12 +2,15 @@
 
 use std::{
     env, fmt,
+    fs::File,
     path::{Path, PathBuf},
 };
 
 use crate::{
-    Attachment, Error, LoneReflector, Notice, Objects, ReflectRequest, Reflector, Request, Settings, Steering, XdpMode,
+    Attachment, Container, ContainerHooks, ContainerRequest, Error, LoneReflector, Notice, Objects, ReflectRequest,
+    Reflector, Request, Settings, Steering, XdpMode,
     attach::attach,
+    containers::{attach_container, attached_end, detach_containers, detach_ends, settle},
     device::Here,
     kernel,
     netlink::route::Link,
@@ -64,7 +67,43 @@ impl Hooks {
     /// [`Error::Occupied`], [`Error::NativeXdp`], [`Error::NoTcx`], [`Error::Point`] and [`Error::PolicyTooLarge`].
     pub fn attach(&self, objects: &Objects, request: &Request) -> Result<Attachment, Error> {
         let (pins, here) = self.enter()?;
-        attach(&pins, &here, objects, request, &self.announce)
+        attach(&pins, &here, objects, request, None, &self.announce)
+    }
+
+    /// Attaches to both devices that a container's probes pass: the host's end of the container's veth, and the uplink, which is left as
+    /// it is where it is attached already. Both or none. The addresses of the container count as own on both.
+    ///
+    /// What was attached to for a container goes with it: with the next call of any method, where it was not detached before.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`attach`](Self::attach), for either device; [`Error::UnfitContainer`], [`Error::NoUplink`],
+    /// [`Error::UplinkIsVeth`], [`Error::ContainerPoint`] and [`Error::NoPoint`].
+    pub fn attach_container(&self, objects: &Objects, request: &ContainerRequest) -> Result<ContainerHooks, Error> {
+        let (pins, here) = self.enter()?;
+        attach_container(&pins, &here, objects, request, &self.announce)
+    }
+
+    /// Detaches from the devices of the containers that `which` chooses, and from an uplink that was attached to for containers and
+    /// has none left. Returns the names of the devices in this network namespace. To find none is no error.
+    ///
+    /// # Errors
+    ///
+    /// Those of every method.
+    pub fn detach_containers(&self, which: impl Fn(&Container) -> bool) -> Result<Vec<String>, Error> {
+        let (pins, here) = self.enter()?;
+        detach_containers(&pins, &here, &which, &self.announce)
+    }
+
+    /// Likewise from the device of the container with this network namespace.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnfitContainer`], and [`Error::NoContainer`] where nothing is attached for it.
+    pub fn detach_namespace(&self, namespace: &File) -> Result<Vec<String>, Error> {
+        let (pins, here) = self.enter()?;
+        let end = attached_end(&pins, &here, namespace)?;
+        detach_ends(&pins, &here, vec![end], &self.announce)
     }
 
     /// Changes what the programs of a device write, and for whom, while they run. What `settings` do not give stays as it
@@ -77,8 +116,10 @@ impl Hooks {
         let (pins, here) = self.enter()?;
         let directory = attached(&pins, &here, device)?;
         let link = here.device(device)?;
-        let site = settings.over(&Attachment::read(&pins, &here, link, &directory)?).write(&here, link, &directory)?;
+        let site =
+            settings.over(&Attachment::read(&pins, &here, link, &directory)?).write(&pins, &here, link, &directory)?;
         pins.sent().update(directory.key(), site)?;
+        settle(&pins, &here, &self.announce)?;
         Attachment::read(&pins, &here, link, &directory)
     }
 
@@ -90,6 +131,7 @@ impl Hooks {
     pub fn detach(&self, device: &str) -> Result<(), Error> {
         let (pins, here) = self.enter()?;
         dismantle(&here, attached(&pins, &here, device)?, &self.announce)?;
+        settle(&pins, &here, &self.announce)?;
         pins.prune()
     }
 

@@ -6,6 +6,7 @@
 //!     SITE, POLICY, COUNTERS              the maps, shared by the programs
 //!     SOCKETS, RUNS                       likewise, of the XDP program: where replies go that pass the stack by
 //!     REFLECT, REFLECTED, ALLOW           likewise, while xdp_ingress runs the program that reflects: see `reflector.rs`
+//!     NOTE                                a map: for which container the attachment is there: see `containers.rs`
 //!     xdp_ingress, tc_ingress, tc_egress  the links; none for filters of `clsact`, which need no pins to stay
 //!     clsact                              a directory: the queueing discipline is ours to remove
 //!     setting_<tx>_<rx>_<tx>_<rx>         a directory: what the card stamped before, and what it was set to
@@ -60,6 +61,8 @@ pub(crate) const COUNTERS: &str = "COUNTERS";
 pub(crate) const SOCKETS: &str = "SOCKETS";
 pub(crate) const RUNS: &str = "RUNS";
 pub(crate) const MAPS: [&str; 5] = [SITE, POLICY, COUNTERS, SOCKETS, RUNS];
+
+pub(crate) const NOTE: &str = "NOTE";
 
 pub(crate) const REFLECT: &str = "REFLECT";
 pub(crate) const REFLECTED: &str = "REFLECTED";
@@ -232,6 +235,12 @@ impl Directory {
         fs::symlink_metadata(self.pin(name)).is_ok()
     }
 
+    /// Whether it can be taken apart from everywhere: it is held by links alone, and no card has to be set back.
+    pub(crate) fn is_linked(&self) -> Result<bool, Error> {
+        let by_links = self.has(TC_EGRESS) && (self.has(TC_INGRESS) || self.has(XDP_INGRESS));
+        Ok(by_links && self.setting()?.is_none())
+    }
+
     pub(crate) fn exists(&self) -> bool {
         self.path.is_dir()
     }
@@ -298,6 +307,7 @@ impl Directory {
     pub(crate) fn unpin_maps(&self) -> Result<(), Error> {
         self.unpin_reflector()?;
         MAPS.iter().try_for_each(|name| self.unpin(name))?;
+        self.unpin(NOTE)?;
         self.disown_clsact()
     }
 

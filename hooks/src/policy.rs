@@ -133,28 +133,39 @@ impl From<Key> for Prefix {
     }
 }
 
-/// For what the user has named a network. The map keeps this too, in bits of their own: by standing alone, an update could not tell what was named from the host's addresses, nor from what a network has of another.
+/// Why a network is in a policy. The map keeps this too, in bits of their own: by standing alone, an update could not tell what was named from the host's addresses, nor from what a network has of another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Named {
+    /// An address of the host.
+    Own,
+    /// An address of a container of the host.
+    Container,
+    /// The user has named it as a source.
     Source,
+    /// The user has it responded to.
     Respond,
 }
 
 impl Named {
-    const ALL: u32 = Self::Source.bit() | Self::Respond.bit();
+    const ALL: [Self; 4] = [Self::Own, Self::Container, Self::Source, Self::Respond];
 
     const fn bit(self) -> u32 {
         match self {
-            Self::Source => Standing::MEASURED_FOR,
             Self::Respond => 1 << 9,
+            Self::Own => 1 << 10,
+            Self::Container => 1 << 11,
+            Self::Source => 1 << 12,
         }
     }
 
-    const fn standing(self) -> Standing {
-        match self {
-            Self::Source => Standing::OWN,
-            Self::Respond => Standing::RESPOND,
-        }
+    /// What the map holds of a network that is named so.
+    const fn bits(self) -> u32 {
+        self.bit()
+            | match self {
+                Self::Own => Standing::OWN.bits(),
+                Self::Container | Self::Source => Standing::OWN.bits() | Standing::MEASURED_FOR,
+                Self::Respond => Standing::RESPOND.bits(),
+            }
     }
 
     /// Whether this value of the map says so.
@@ -179,10 +190,33 @@ impl Policy {
         *self.values.entry(prefix).or_default() |= standing.bits();
     }
 
-    /// Gives all addresses of `prefix` the standing for which the user has named it.
+    /// Gives all addresses of `prefix` the standing that goes with its name.
     pub(crate) fn name(&mut self, prefix: Prefix, named: Named) {
-        self.add(prefix, named.standing());
-        *self.values.entry(prefix).or_default() |= named.bit();
+        *self.values.entry(prefix).or_default() |= named.bits();
+    }
+
+    /// The policy that has become these values of the map.
+    pub(crate) fn of_map(values: &BTreeMap<Prefix, u32>) -> Self {
+        let mut policy = Self::default();
+        for (&prefix, &value) in values {
+            Named::ALL.into_iter().filter(|named| named.is_in(value)).for_each(|named| policy.name(prefix, named));
+        }
+        policy
+    }
+
+    /// The networks that are named so.
+    pub(crate) fn named(&self, named: Named) -> impl Iterator<Item = Prefix> + '_ {
+        self.values.iter().filter(move |(_, value)| named.is_in(**value)).map(|(&prefix, _)| prefix)
+    }
+
+    /// Without the networks as far as they are named so.
+    #[must_use]
+    pub(crate) fn without(&self, unnamed: Named) -> Self {
+        let mut policy = Self::default();
+        for named in Named::ALL.into_iter().filter(|named| *named != unnamed) {
+            self.named(named).for_each(|prefix| policy.name(prefix, named));
+        }
+        policy
     }
 
     /// The networks with the standing of their addresses: that of the network itself and of all that cover it.
@@ -200,11 +234,8 @@ impl Policy {
     /// IPv4 lies inside the IPv6 of the map. Where an IPv6 network reaches around it, an entry for all of IPv4 keeps it
     /// from counting there.
     pub(crate) fn entries(&self) -> BTreeMap<Key, u32> {
-        let mut entries: BTreeMap<Key, u32> = self
-            .values
-            .iter()
-            .map(|(&prefix, value)| (prefix.into(), self.standing(prefix).bits() | value & Named::ALL))
-            .collect();
+        let mut entries: BTreeMap<Key, u32> =
+            self.values.iter().map(|(&prefix, value)| (prefix.into(), self.standing(prefix).bits() | value)).collect();
         if self.values.keys().any(|network| network.covers(Prefix::MAPPED)) {
             entries.entry(Prefix::IPV4.into()).or_insert_with(|| self.standing(Prefix::IPV4).bits());
         }
@@ -297,6 +328,30 @@ mod tests {
         assert_eq!(named(Named::Respond).collect::<Vec<_>>(), ["::/0", "0.0.0.0/0"]);
         let value = lookup(&policy.entries(), "10.1.2.3".parse().unwrap());
         assert_eq!(Standing::from_bits(value), Standing::OWN.and(Standing::RESPOND));
+    }
+
+    #[test]
+    fn a_policy_is_read_back_and_loses_what_is_named_so_and_no_more() {
+        let mut policy = Policy::default();
+        policy.name(prefix("10.1.2.3"), Named::Own);
+        policy.name(prefix("10.1.2.4"), Named::Source);
+        policy.name(prefix("0.0.0.0/0"), Named::Respond);
+        policy.name(prefix("::/0"), Named::Respond);
+        let without = policy.clone();
+        for text in ["10.1.2.3", "10.1.2.4", "10.88.0.2", "fd00::2"] {
+            policy.name(prefix(text), Named::Container);
+        }
+        let read = |policy: &Policy| {
+            let values = policy.entries().into_iter().map(|(key, value)| (Prefix::from(key), value)).collect();
+            Policy::of_map(&values)
+        };
+        assert_eq!(read(&policy), policy);
+        assert_eq!(policy.without(Named::Container), without);
+        assert_eq!(read(&without), without);
+        let standing = |policy: &Policy, text: &str| lookup(&policy.entries(), text.parse().unwrap()) & 3;
+        assert_eq!(standing(&policy, "10.88.0.2"), Standing::OWN.and(Standing::RESPOND).bits());
+        assert_eq!(standing(&without, "10.88.0.2"), Standing::RESPOND.bits());
+        assert_eq!(standing(&without, "10.1.2.3"), Standing::OWN.and(Standing::RESPOND).bits());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::{
     Error, Notice,
     attachment::{Found, hooks, link, links, own_filters},
     card,
+    containers::settle,
     device::Here,
     error::{Context as _, cause},
     pins::{Directory, PROGRAMS, Pins, State},
@@ -62,6 +63,7 @@ pub(crate) fn sweep(pins: &Pins, here: &Here, announce: &dyn Fn(Notice)) -> Resu
             dismantle(here, directory, announce)?;
         }
     }
+    changed |= !settle(pins, here, announce)?.is_empty();
     pins.prune()?;
     Ok(changed)
 }

@@ -8,11 +8,13 @@ mod world;
 use std::{
     collections::HashSet,
     env,
+    fs::File,
     os::unix::process::CommandExt as _,
+    path::Path,
     process::{Command, Stdio},
 };
 
-use instamp_hooks::{BPFFS_VARIABLE, Hooks, Objects};
+use instamp_hooks::{BPFFS_VARIABLE, Container, ContainerRequest, Hooks, Objects};
 use nix::{
     sys::{
         ptrace::{self, Options},
@@ -23,7 +25,8 @@ use nix::{
 };
 use world::{NIC, World, mechanisms, ways};
 
-/// The environment variable that tells the process what to do: `attach` or `detach`, and the number of the way.
+/// The environment variable that tells the process what to do: `attach` or `detach`, and the number of the way; or `contain`, and
+/// the name of the container's network namespace.
 const TASK: &str = "INSTAMP_TEST_TASK";
 
 #[test]
@@ -47,7 +50,7 @@ fn killed(task: &str) {
                 if task == "detach" {
                     hooks.attach(&Objects::built_in(), &request).unwrap();
                 }
-                let survived = run_until(&world, task, way, moments + 1);
+                let survived = run_until(&world, &format!("{task} {way}"), moments + 1);
                 let status = hooks.status().unwrap();
                 match status.as_slice() {
                     [] => {
@@ -76,11 +79,46 @@ fn killed(task: &str) {
     }
 }
 
+/// Both devices are attached to, or none: never the uplink alone.
+#[test]
+fn killed_while_attaching_to_a_container() {
+    let Some(world) = World::new() else { return };
+    world.host.ip(&["route", "add", "default", "via", "10.77.0.2"]);
+    let inside = world.contain("veth-a", 1);
+    let (mut moments, mut attached, mut bare) = (0, 0, 0);
+    loop {
+        let survived = world.host.enter(|| {
+            let hooks = world.hooks();
+            let survived = run_until(&world, &format!("contain {}", inside.name), moments + 1);
+            let status = hooks.status().unwrap();
+            match status.as_slice() {
+                [] => bare += 1,
+                [uplink, veth] => {
+                    assert_eq!([&*uplink.device, &*veth.device], [NIC, "veth-a"]);
+                    assert_eq!(uplink.containers, ["10.88.1.2".parse().unwrap()], "after change {moments}");
+                    attached += 1;
+                    assert_eq!(hooks.detach_containers(|_| true).unwrap(), ["veth-a", NIC]);
+                }
+                _ => panic!("after change {moments}: {status:?}"),
+            }
+            survived
+        });
+        world.assert_clean(NIC);
+        world.assert_bare("veth-a");
+        if survived {
+            break;
+        }
+        moments += 1;
+    }
+    println!("killed at {moments} moments, then attached {attached} times, bare {bare} times");
+    assert!(moments >= 20 && attached > 0 && bare > 0, "{moments} {attached} {bare}");
+}
+
 /// Runs the task in a process of its own, and kills that after its change number `last`. Returns whether it ended before.
-fn run_until(world: &World, task: &str, way: usize, last: usize) -> bool {
+fn run_until(world: &World, task: &str, last: usize) -> bool {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["do_task", "--exact", "--nocapture"]).stdout(Stdio::null());
-    command.env(TASK, format!("{task} {way}")).env(BPFFS_VARIABLE, world.bpffs.path());
+    command.env(TASK, task).env(BPFFS_VARIABLE, world.bpffs.path());
     #[expect(unsafe_code, reason = "tracing starts between fork and exec")]
     // SAFETY: the closure makes one system call, and neither allocates nor locks.
     unsafe {
@@ -172,11 +210,16 @@ fn changes_state((number, argument): Call) -> bool {
 #[test]
 fn do_task() {
     let Ok(task) = env::var(TASK) else { return };
-    let (task, way) = task.split_once(' ').unwrap();
-    let (request, _) = &ways()[way.parse::<usize>().unwrap()];
+    let (task, what) = task.split_once(' ').unwrap();
     let hooks = Hooks::open(None, |_| {}).unwrap();
+    let request = || ways()[what.parse::<usize>().unwrap()].0.clone();
     match task {
-        "attach" => drop(hooks.attach(&Objects::built_in(), request).unwrap()),
+        "attach" => drop(hooks.attach(&Objects::built_in(), &request()).unwrap()),
+        "contain" => {
+            let namespace = File::open(Path::new("/run/netns").join(what)).unwrap();
+            let request = ContainerRequest::new(Container::default(), namespace);
+            drop(hooks.attach_container(&Objects::built_in(), &request).unwrap());
+        }
         "detach" => hooks.detach(NIC).unwrap(),
         other => panic!("{other}"),
     }

@@ -2,52 +2,19 @@
 
 use std::{
     collections::BTreeMap,
-    env,
     ffi::OsStr,
     fs::File,
     panic,
-    path::{Path, PathBuf},
+    path::Path,
     process::{self, Command, Output, Stdio},
-    sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     thread,
 };
 
 use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
 
-/// The `instamp` command of this build.
-///
-/// It is the one that the environment variable `INSTAMP_BIN` names; else it is built, where these tests were built.
-///
-/// # Panics
-///
-/// It cannot be built.
-pub fn instamp() -> Command {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    Command::new(PATH.get_or_init(|| env::var_os("INSTAMP_BIN").map_or_else(build, PathBuf::from)))
-}
-
-fn build() -> PathBuf {
-    let test = env::current_exe().expect("the path of this test");
-    // <target>/<profile>/deps/<test>
-    let folder = test.ancestors().nth(2).expect("the folder of the profile");
-    let profile = match folder.file_name().and_then(OsStr::to_str) {
-        Some("debug") => "dev",
-        Some(profile) => profile,
-        None => panic!("no profile in {}", test.display()),
-    };
-    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--package", "instamp-tools", "--profile", profile, "--target-dir"])
-        .arg(folder.parent().expect("the target folder"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .expect("cargo");
-    assert!(status.success(), "cannot build the instamp command: {status}");
-    folder.join("instamp")
-}
+pub use crate::commands::instamp;
 
 /// A lab of its own name. Dropping it removes it.
 #[derive(Debug)]

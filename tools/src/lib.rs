@@ -8,6 +8,7 @@ mod clock_names;
 mod decode;
 mod detach;
 mod distribution;
+mod engines;
 mod json_lines;
 mod lab;
 mod one_way;

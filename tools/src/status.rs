@@ -7,7 +7,7 @@ use std::{
 };
 
 use instamp_hooks::{
-    Attachment, Clock, Holder, LoneReflector, Prefix, ReflectCounts, Reflecting, SentCounts, Standing,
+    Attachment, Clock, Holder, HookedContainer, LoneReflector, Prefix, ReflectCounts, Reflecting, SentCounts, Standing,
 };
 use instamp_trailer::Bound;
 use serde::Serialize;
@@ -75,9 +75,9 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     for attachment in &attachments {
         if options.json {
-            json_lines::write(&mut out, &Device::from(attachment))?;
+            json_lines::write(&mut out, &Device::of(attachment, &attachments))?;
         } else {
-            write_text(&mut out, attachment)?;
+            write_text(&mut out, attachment, &attachments)?;
         }
     }
     for reflector in &reflectors {
@@ -94,7 +94,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_text(out: &mut impl io::Write, attachment: &Attachment) -> io::Result<()> {
+fn write_text(out: &mut impl io::Write, attachment: &Attachment, all: &[Attachment]) -> io::Result<()> {
     let site = attachment.site;
     let bound = Bound::from_exponent(site.bound).nanoseconds();
     let bound = bound.map_or_else(|| "unknown".to_owned(), |nanoseconds| format!("{nanoseconds} ns"));
@@ -120,11 +120,27 @@ fn write_text(out: &mut impl io::Write, attachment: &Attachment) -> io::Result<(
     if let Some(reflecting) = &attachment.reflector {
         write_reflector(out, reflecting)?;
     }
-    let Attachment { policy, sources, respond, .. } = attachment;
-    let is_own = |prefix: &&Prefix| has(policy[*prefix], Standing::OWN) && !sources.contains(prefix);
-    write_prefixes(out, "own", policy.keys().filter(is_own))?;
+    if let Some(of) = &attachment.container {
+        let mut stages = vec![of.container.interface.clone()];
+        let hooked = stages_of(of, attachment, all);
+        stages.extend(hooked.map(|stage| format!("{} (point {})", stage.device, stage.site.point)));
+        writeln!(out, "  {:<11}  {}: {}", "container", of.container, stages.join(" - "))?;
+    }
+    let Attachment { own, containers, sources, respond, .. } = attachment;
+    write_prefixes(out, "own", own)?;
+    write_prefixes(out, "containers", containers)?;
     write_prefixes(out, "source", sources)?;
     write_prefixes(out, "respond", respond)
+}
+
+/// Where a container's requests are stamped, in this order: at its veth, then at the uplink.
+fn stages_of<'a>(
+    of: &'a HookedContainer,
+    veth: &'a Attachment,
+    all: &'a [Attachment],
+) -> impl Iterator<Item = &'a Attachment> {
+    let uplink = all.iter().filter(|attachment| of.uplink.as_ref() == Some(&attachment.device));
+    std::iter::once(veth).chain(uplink)
 }
 
 fn write_sent(out: &mut impl io::Write, sent: &SentCounts) -> io::Result<()> {
@@ -180,7 +196,26 @@ struct Device {
     sent: Option<Sent>,
     /// `null` where nobody answers probes in the place of the stack.
     reflector: Option<Reflector>,
+    /// `null` where the device was not attached to for a container.
+    container: Option<Container>,
     policy: Vec<Network>,
+}
+
+#[derive(Serialize)]
+struct Container {
+    engine: String,
+    id: String,
+    name: String,
+    /// The device in the container.
+    interface: String,
+    /// The devices of this host at which its probes are stamped, by the order of a request's way.
+    stages: Vec<Stage>,
+}
+
+#[derive(Serialize)]
+struct Stage {
+    device: String,
+    point: u8,
 }
 
 /// A device on which somebody reflects, and that is not attached.
@@ -276,8 +311,8 @@ struct Network {
     respond: bool,
 }
 
-impl From<&Attachment> for Device {
-    fn from(attachment: &Attachment) -> Self {
+impl Device {
+    fn of(attachment: &Attachment, all: &[Attachment]) -> Self {
         let site = attachment.site;
         let hooks = attachment.hooks.iter().map(|hook| Hook {
             hook: hook.hook.to_string(),
@@ -297,6 +332,15 @@ impl From<&Attachment> for Device {
             hooks: hooks.collect(),
             sent: attachment.sent.map(Sent::from),
             reflector: attachment.reflector.as_ref().map(Reflector::from),
+            container: attachment.container.as_ref().map(|of| Container {
+                engine: of.container.engine.clone(),
+                id: of.container.id.clone(),
+                name: of.container.name.clone(),
+                interface: of.container.interface.clone(),
+                stages: stages_of(of, attachment, all)
+                    .map(|stage| Stage { device: stage.device.clone(), point: stage.site.point })
+                    .collect(),
+            }),
             policy: attachment.policy.iter().map(Network::from).collect(),
         }
     }

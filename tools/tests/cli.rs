@@ -43,6 +43,16 @@ fn may_ping() -> bool {
 }
 
 #[test]
+fn help_of_attach() {
+    insta::assert_snapshot!(text(&output(&["attach", "--help"]).stdout));
+}
+
+#[test]
+fn help_of_detach() {
+    insta::assert_snapshot!(text(&output(&["detach", "--help"]).stdout));
+}
+
+#[test]
 fn help_of_ping() {
     insta::assert_snapshot!(text(&output(&["ping", "--help"]).stdout));
 }

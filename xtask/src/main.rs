@@ -8,6 +8,7 @@ mod machines;
 mod packages;
 mod process;
 mod setup;
+mod static_command;
 mod test;
 
 use std::process::ExitCode;

@@ -54,6 +54,13 @@ fn programs() -> Result<()> {
         Package::new("tcpdump", "is the tests' witness of what is on the wire"),
         Package::new("bpftool", "shows the tests how the kernel has translated a program"),
         Package::new("xz-utils", "unpacks the modules of the kernels that the tests boot"),
+        Package::new("podman", "runs the tests' containers"),
+        Package::new("runc", "is what it starts them with"),
+        Package::new("netavark", "makes their networks, as podman does by default"),
+        Package::new("containernetworking-plugins", "makes them where the tests are about CNI"),
+        Package::new("iptables", "is what both translate addresses with"),
+        Package::new("busybox-static", "is what the tests' containers do nothing with"),
+        Package::new("binutils", "makes the command that is copied into them smaller"),
     ])
 }
 

@@ -5,11 +5,11 @@ use anyhow::Result;
 use crate::{
     bpf,
     process::{cargo, run, target},
-    setup,
+    setup, static_command,
 };
 
 /// What the tests look for in the environment, which sudo resets.
-const VARIABLES: [&str; 4] = ["CARGO", "CI", "INSTAMP_BIN", "INSTAMP_BPF_OBJECTS"];
+const VARIABLES: [&str; 5] = ["CARGO", "CI", "INSTAMP_BIN", "INSTAMP_STATIC_BIN", "INSTAMP_BPF_OBJECTS"];
 
 /// What is tested.
 #[derive(clap::Args)]
@@ -24,7 +24,8 @@ pub(crate) struct Options {
 pub(crate) fn test(options: &Options) -> Result<()> {
     if options.vm { setup::testing_in_machines() } else { setup::testing() }?;
     bpf::check()?;
-    run(cargo().args(["build", "--locked", "--package", "instamp-tools"]))?;
+    run(cargo().args(["build", "--locked", "--package", "instamp-tools", "--package", "instamp-cni"]))?;
+    let in_containers = if options.vm { None } else { Some(static_command::build(&["--locked"], "debug")?) };
     let mut tests = cargo();
     if !nix::unistd::geteuid().is_root() {
         let runner = format!("target.'cfg(all())'.runner = 'sudo --preserve-env={}'", VARIABLES.join(","));
@@ -39,5 +40,6 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     } else {
         tests.arg("--workspace");
     }
+    tests.envs(in_containers.map(|path| ("INSTAMP_STATIC_BIN", path)));
     run(tests.env("INSTAMP_BIN", target().join("debug/instamp")).env("INSTAMP_BPF_OBJECTS", bpf::fresh()))
 }

@@ -1,11 +1,18 @@
-//! Devices, addresses and traffic control.
+//! Devices, addresses, routes and traffic control.
 
-use std::{io, net::IpAddr};
+use std::{
+    fs::File,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::AsRawFd as _,
+};
 
 use netlink_packet_route::{
-    RouteNetlinkMessage,
+    AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
     link::{LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage, LinkXdp, XdpAttached},
+    nsid::{NsidAttribute, NsidMessage},
+    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType},
     tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -29,14 +36,16 @@ pub(crate) struct Link {
     pub(crate) xdp: Option<XdpProgram>,
     /// The other end of a veth that reaches into another network namespace.
     pub(crate) peer: Option<Peer>,
+    /// The number of the device of which it is a port: of a bridge, say.
+    pub(crate) controller: Option<u32>,
 }
 
 /// A device in another network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
     /// The number by which this network namespace knows the other.
-    namespace: i32,
-    ifindex: u32,
+    pub(crate) namespace: i32,
+    pub(crate) ifindex: u32,
 }
 
 /// The XDP program of a device.
@@ -57,7 +66,18 @@ pub(crate) struct Filter {
     pub(crate) program: Option<u32>,
 }
 
-/// The devices, addresses and traffic control of the network namespace of this thread.
+/// An address that is nobody's ([RFC 5737], [RFC 3849]): what is to be sent to it takes the way of what goes outside. Nothing is.
+///
+/// [RFC 5737]: https://www.rfc-editor.org/rfc/rfc5737#section-3
+/// [RFC 3849]: https://www.rfc-editor.org/rfc/rfc3849#section-2
+fn outside(from: IpAddr) -> IpAddr {
+    match from {
+        IpAddr::V4(_) => Ipv4Addr::new(203, 0, 113, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+    }
+}
+
+/// The devices, addresses, routes and traffic control of the network namespace of this thread.
 pub(crate) struct Route {
     netlink: Netlink,
 }
@@ -97,6 +117,75 @@ impl Route {
 
     fn all_addresses(&self) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.netlink.dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))
+    }
+
+    /// The addresses of a device.
+    pub(crate) fn addresses_at(&self, ifindex: u32) -> io::Result<Vec<IpAddr>> {
+        let mut answers = self.all_addresses()?;
+        answers.retain(
+            |answer| matches!(answer, RouteNetlinkMessage::NewAddress(message) if message.header.index == ifindex),
+        );
+        Ok(own_addresses(answers))
+    }
+
+    /// The devices of the default routes of the main table, the preferred one first: those of IPv4 before those of IPv6. Of
+    /// several next hops it is the device of the first.
+    pub(crate) fn default_devices(&self) -> io::Result<Vec<u32>> {
+        let mut devices = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = RouteMessage::default();
+            message.header.address_family = family;
+            let answers = self.netlink.dump(RouteNetlinkMessage::GetRoute(message))?;
+            let mut of_family: Vec<_> = answers.iter().filter_map(default_device).collect();
+            of_family.sort_by_key(|(metric, _)| *metric);
+            devices.extend(of_family.into_iter().map(|(_, device)| device));
+        }
+        Ok(devices)
+    }
+
+    /// The device by which the kernel would forward what comes from an address, by the device `by`, and goes outside. `None` where it
+    /// would not.
+    pub(crate) fn forwards(&self, from: IpAddr, by: u32) -> io::Result<Option<u32>> {
+        let mut message = RouteMessage::default();
+        let (family, length) = match from {
+            IpAddr::V4(_) => (AddressFamily::Inet, 32),
+            IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+        };
+        message.header = RouteHeader {
+            address_family: family,
+            destination_prefix_length: length,
+            source_prefix_length: length,
+            ..RouteHeader::default()
+        };
+        message.attributes.extend([
+            RouteAttribute::Destination(outside(from).into()),
+            RouteAttribute::Source(RouteAddress::from(from)),
+            RouteAttribute::Iif(by),
+        ]);
+        let answers = match self.netlink.request(RouteNetlinkMessage::GetRoute(message), 0) {
+            // It forwards nothing, or nothing like this: it says so in many ways.
+            Err(error) if error.raw_os_error().is_some() => return Ok(None),
+            answers => answers?,
+        };
+        Ok(answers.iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Unicast => out_device(route),
+            _ => None,
+        }))
+    }
+
+    /// The number by which this network namespace knows another; `None` where it does not.
+    pub(crate) fn number_of(&self, namespace: &File) -> io::Result<Option<i32>> {
+        let mut message = NsidMessage::default();
+        message.attributes.push(NsidAttribute::Fd(u32::try_from(namespace.as_raw_fd()).map_err(io::Error::other)?));
+        let answers = self.netlink.request(RouteNetlinkMessage::GetNsId(message), 0)?;
+        let number = answers.iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewNsId(message) => message.attributes.iter().find_map(|attribute| match attribute {
+                NsidAttribute::Id(number) => Some(*number),
+                _ => None,
+            }),
+            _ => None,
+        });
+        Ok(number.filter(|number| *number >= 0))
     }
 
     /// The addresses of a device in another network namespace; none where that one is out of reach.
@@ -177,6 +266,29 @@ impl Route {
     }
 }
 
+/// Metric and device of a default route of the main table.
+fn default_device(answer: &RouteNetlinkMessage) -> Option<(u32, u32)> {
+    let RouteNetlinkMessage::NewRoute(route) = answer else { return None };
+    let RouteHeader { destination_prefix_length, table, kind, .. } = route.header;
+    if (destination_prefix_length, table, kind) != (0, RouteHeader::RT_TABLE_MAIN, RouteType::Unicast) {
+        return None;
+    }
+    let metric = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Priority(metric) => Some(*metric),
+        _ => None,
+    });
+    Some((metric.unwrap_or(0), out_device(route)?))
+}
+
+/// By which a route leaves.
+fn out_device(route: &RouteMessage) -> Option<u32> {
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(device) => Some(*device),
+        RouteAttribute::MultiPath(hops) => hops.first().map(|hop| hop.interface_index),
+        _ => None,
+    })
+}
+
 fn tc_message(ifindex: u32) -> io::Result<TcMessage> {
     Ok(TcMessage::with_index(i32::try_from(ifindex).map_err(io::Error::other)?))
 }
@@ -213,10 +325,17 @@ fn own_addresses(answers: Vec<RouteNetlinkMessage>) -> Vec<IpAddr> {
 
 /// Every device has link-local addresses; container engines give the host's ends of veths addresses without a network.
 fn is_in_network(length: u8, attributes: &[AddressAttribute]) -> bool {
-    match own_address(attributes) {
-        Some(IpAddr::V4(address)) => length < 32 && !address.is_link_local(),
-        Some(IpAddr::V6(address)) => length < 128 && !address.is_unicast_link_local(),
-        None => false,
+    own_address(attributes).is_some_and(|address| {
+        let is_alone = length == if address.is_ipv4() { 32 } else { 128 };
+        !is_alone && !is_link_local(address)
+    })
+}
+
+/// Whether packets with the address are never forwarded.
+pub(crate) fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 
@@ -251,6 +370,7 @@ impl From<LinkMessage> for Link {
             parent: None,
             xdp: None,
             peer: None,
+            controller: None,
         };
         let (mut bus, mut parent) = (None, None);
         let (mut namespace, mut other_end) = (None, None);
@@ -268,6 +388,7 @@ impl From<LinkMessage> for Link {
                 LinkAttribute::ParentDevName(name) => parent = Some(name),
                 LinkAttribute::LinkNetNsId(id) => namespace = Some(id),
                 LinkAttribute::Link(ifindex) => other_end = Some(ifindex),
+                LinkAttribute::Controller(ifindex) => link.controller = Some(ifindex),
                 LinkAttribute::Xdp(attributes) => link.xdp = xdp_program(&attributes),
                 _ => {}
             }

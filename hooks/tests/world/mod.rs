@@ -62,6 +62,18 @@ impl World {
         self.peer.ip(&["link", "set", FAR, "up"]);
     }
 
+    /// A container behind the device `veth` of the host.
+    pub(crate) fn contain(&self, veth: &str, number: u8) -> Namespace {
+        let inside = Namespace::new();
+        self.host.ip(&["link", "add", veth, "type", "veth", "peer", "name", "eth0", "netns", &inside.name]);
+        self.host.ip(&["addr", "add", &format!("10.88.{number}.1/24"), "dev", veth]);
+        self.host.ip(&["link", "set", veth, "up"]);
+        inside.ip(&["addr", "add", &format!("10.88.{number}.2/24"), "dev", "eth0"]);
+        inside.ip(&["link", "set", "eth0", "up"]);
+        inside.ip(&["route", "add", "default", "via", &format!("10.88.{number}.1")]);
+        inside
+    }
+
     pub(crate) fn hooks(&self) -> Hooks {
         Hooks::open(Some(self.bpffs.path()), |_| {}).expect("this kernel is new enough")
     }
@@ -102,9 +114,13 @@ impl Namespace {
         Self { name }
     }
 
+    pub(crate) fn open(&self) -> File {
+        File::open(Path::new("/run/netns").join(&self.name)).expect("the namespace has a name")
+    }
+
     /// Runs `act` in the namespace, on a thread of its own.
     pub(crate) fn enter<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
-        let file = File::open(Path::new("/run/netns").join(&self.name)).expect("the namespace has a name");
+        let file = self.open();
         let inside = || {
             setns(&file, CloneFlags::CLONE_NEWNET).expect("root may enter a network namespace");
             act()

@@ -103,6 +103,19 @@ impl Comparison {
         comparison
     }
 
+    /// Those of several runs.
+    pub(crate) fn together(runs: Vec<Self>) -> Self {
+        let mut all = Self { replies: 0, corrected: 0, at_capture: Vec::new(), net: Vec::new(), rtt: Vec::new() };
+        for Self { replies, corrected, at_capture, net, rtt } in runs {
+            all.replies += replies;
+            all.corrected += corrected;
+            all.at_capture.extend(at_capture);
+            all.net.extend(net);
+            all.rtt.extend(rtt);
+        }
+        all
+    }
+
     /// Counts, and the quantiles of the absolute differences.
     pub(crate) fn json(&self) -> Value {
         let absolute = |differences: &[i64]| summary(&differences.iter().map(|ns| ns.abs()).collect::<Vec<_>>());

@@ -6,6 +6,7 @@ mod accuracy;
 mod added;
 mod afxdp;
 mod clock;
+mod containers;
 mod cost;
 mod driver_tx;
 mod flood;
@@ -41,6 +42,8 @@ enum Part {
     Afxdp,
     /// The same for ten million probes: a minute or two
     Endurance,
+    /// A prober in a container of podman beside one of the host, beside flooding containers, and containers that come and go
+    Containers,
     /// Time to convert a hardware time, to publish the model that it is done with, and to make it
     Clock,
 }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
             Part::Flood => flood::measure(),
             Part::Afxdp => afxdp::measure(),
             Part::Endurance => afxdp::endure(),
+            Part::Containers => containers::measure(),
             Part::Clock => {
                 clock::measure();
                 sync::measure();

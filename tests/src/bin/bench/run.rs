@@ -1,6 +1,6 @@
 //! Runs of `instamp ping --json` in a lab.
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use instamp_tests::lab::Lab;
 use serde_json::Value;
@@ -18,10 +18,18 @@ impl Ping {
 
     /// Waits for its end.
     pub(crate) fn records(self) -> Vec<Value> {
-        let output = self.0.wait_with_output().expect("instamp ping");
-        let text = String::from_utf8(output.stdout).expect("JSON Lines");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        parse(self.0.wait_with_output().expect("instamp ping"))
     }
+}
+
+/// Runs a command that ends in `instamp ping --json` and its options.
+pub(crate) fn records(command: &mut Command) -> Vec<Value> {
+    parse(command.output().expect("instamp ping"))
+}
+
+fn parse(output: Output) -> Vec<Value> {
+    let text = String::from_utf8(output.stdout).expect("JSON Lines");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 /// The records of this type.

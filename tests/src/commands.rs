@@ -1,0 +1,82 @@
+//! The commands of this build: those that the environment names, else built where these tests were built.
+
+use std::{
+    env::{self, consts::ARCH},
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// The `instamp` command.
+///
+/// It is the one that the environment variable `INSTAMP_BIN` names.
+///
+/// # Panics
+///
+/// It cannot be built.
+pub fn instamp() -> Command {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    Command::new(PATH.get_or_init(|| {
+        env::var_os("INSTAMP_BIN").map_or_else(|| build("instamp-tools", None).join("instamp"), PathBuf::from)
+    }))
+}
+
+/// The plugin `instamp-cni`, by its path.
+///
+/// It is the one beside `INSTAMP_BIN`.
+///
+/// # Panics
+///
+/// It cannot be built.
+pub fn plugin() -> &'static Path {
+    const NAME: &str = "instamp-cni";
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let beside = env::var_os("INSTAMP_BIN").map(|path| Path::new(&path).with_file_name(NAME));
+        beside.filter(|path| path.exists()).unwrap_or_else(|| build(NAME, None).join(NAME))
+    })
+}
+
+/// An `instamp` command that needs nothing of the system that it runs on, by its path.
+///
+/// It is the one that the environment variable `INSTAMP_STATIC_BIN` names.
+///
+/// # Panics
+///
+/// It cannot be built.
+pub fn static_instamp() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let target = format!("{ARCH}-unknown-linux-gnu");
+        let build = || build("instamp-tools", Some(&target)).join("instamp");
+        env::var_os("INSTAMP_STATIC_BIN").map_or_else(build, PathBuf::from)
+    })
+}
+
+/// Builds a package, for a named target statically, and returns the folder of what was built.
+fn build(package: &str, target: Option<&str>) -> PathBuf {
+    let test = env::current_exe().expect("the path of this test");
+    // <target>/<profile>/deps/<test>
+    let folder = test.ancestors().nth(2).expect("the folder of the profile");
+    let profile = match folder.file_name().and_then(OsStr::to_str) {
+        Some("debug") => "dev",
+        Some(profile) => profile,
+        None => panic!("no profile in {}", test.display()),
+    };
+    let targets = folder.parent().expect("the target folder");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--package", package, "--profile", profile, "--target-dir"])
+        .arg(targets)
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    let mut built = folder.to_owned();
+    if let Some(target) = target {
+        let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
+        cargo.args(["--target", target]).env(flags, "-C target-feature=+crt-static");
+        built = targets.join(target).join(folder.file_name().expect("a name"));
+    }
+    let status = cargo.status().expect("cargo");
+    assert!(status.success(), "cannot build {package}: {status}");
+    built
+}

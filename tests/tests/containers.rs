@@ -1,0 +1,311 @@
+//! Real containers: podman with runc, its own bridge and address translation, the privileges that it gives by default.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use instamp_tests::{
+    bpffs::Bpffs,
+    capture::{Capture, ECHOES, echoes},
+    lab::Lab,
+    ping::{Run, net_at_capture, number},
+    podman::{Backend, Podman, podman},
+    privilege::{root, tool},
+};
+use nix::{
+    sched::{CloneFlags, unshare},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+
+const PROBES: u64 = 500;
+/// How many containers come and go: more in `cargo xtask bench`.
+const TIMES: usize = 20;
+
+#[track_caller]
+fn text(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The attachments of the lab's host.
+#[track_caller]
+fn status(mut instamp: Command) -> Vec<Value> {
+    let lines = text(instamp.args(["status", "--json"]));
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn median(mut numbers: Vec<i64>) -> i64 {
+    let middle = numbers.len() / 2;
+    *numbers.select_nth_unstable(middle).1
+}
+
+/// Medians of a run, in nanoseconds: `net`, the RTT, and the differences of both from what a capture on the card saw.
+#[derive(Debug)]
+struct Medians {
+    net: i64,
+    rtt: i64,
+    net_from_capture: i64,
+    rtt_from_capture: i64,
+}
+
+/// Runs a pinger that is to be corrected throughout, beside a capture.
+fn beside_a_capture(lab: &Lab, pinger: &mut Command) -> Medians {
+    let capture = Capture::start(lab, "host", Lab::NIC, ECHOES);
+    let run = Run::of(pinger);
+    run.all_corrected(PROBES);
+    let mut requests = HashMap::new();
+    let mut seen = HashMap::new();
+    for echo in echoes(&capture.stop()) {
+        let time_ns = i64::try_from(echo.time_ns).unwrap();
+        match echo.is_reply {
+            false => drop(requests.insert(echo.sequence, time_ns)),
+            true => drop(seen.insert(echo.sequence, time_ns - requests[&echo.sequence])),
+        }
+    }
+    let (mut net, mut rtt, mut nets, mut rtts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for reply in run.replies() {
+        let seen = seen[&u16::try_from(number(reply, "seq")).unwrap()];
+        assert_eq!(reply["net_source"], "driver-tx/xdp-ingress", "{reply}");
+        net.push(number(reply, "net_ns"));
+        rtt.push(number(reply, "rtt_ns"));
+        nets.push((net_at_capture(reply).unwrap() - seen).abs());
+        rtts.push((number(reply, "rtt_ns") - seen).abs());
+    }
+    Medians { net: median(net), rtt: median(rtt), net_from_capture: median(nets), rtt_from_capture: median(rtts) }
+}
+
+#[test]
+fn a_container_with_default_privileges_measures_what_a_capture_sees() {
+    let (Some(()), Some(())) = (podman(), tool("tcpdump")) else { return };
+    let lab = Lab::up(&[]);
+    let podman = Podman::new(&lab, Backend::Netavark, true);
+    podman.start("web");
+    let said = text(podman.instamp().args(["attach", "--container", "web", "--ingress", "xdp"]));
+    assert!(said.contains(", for eth0 of web (podman ") && said.contains("nic0: point 0"), "{said}");
+
+    // Of CAP_NET_ADMIN (12), CAP_NET_RAW (13), CAP_SYS_ADMIN (21) and CAP_BPF (39) it has none.
+    let capabilities = podman.run(&["exec", "web", "/bin/busybox", "grep", "CapEff", "/proc/self/status"]);
+    let (_, mask) = capabilities.split_once('\t').unwrap();
+    let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
+    assert_eq!(mask & (1 << 12 | 1 << 13 | 1 << 21 | 1 << 39), 0, "{capabilities}");
+    let mounts = podman.run(&["exec", "web", "/bin/busybox", "cat", "/proc/self/mounts"]);
+    assert!(!mounts.contains("bpf"), "{mounts}");
+
+    let count = PROBES.to_string();
+    let options = ["ping", "--json", "-c", &count, "-i", "2ms", "--cap", "6", "-s", "88", Lab::REMOTE];
+    let inside = [&["exec", "web", "/bin/instamp"], &options[..]].concat();
+    let inside = beside_a_capture(&lab, &mut podman.command(&inside));
+    let outside = beside_a_capture(&lab, lab.instamp("host").args(options));
+    println!("medians in ns: from the container {inside:?}, from the host {outside:?}");
+    for Medians { net_from_capture: net, rtt_from_capture: rtt, .. } in [&inside, &outside] {
+        assert!(net * 5 <= *rtt, "net differs from the capture by {net} ns, the RTT by {rtt} ns");
+    }
+    // The network is the same, wherever in this host the prober is.
+    for Medians { net, rtt, .. } in [&inside, &outside] {
+        assert!((inside.net - outside.net).abs() < rtt - net, "{inside:?} {outside:?}");
+    }
+    let stages = status(podman.instamp());
+    let veth = stages.iter().find(|device| !device["container"].is_null()).unwrap();
+    let container = &veth["container"];
+    assert_eq!((&container["name"], &container["interface"]), (&json!("web"), &json!("eth0")));
+    assert_eq!(
+        container["stages"],
+        json!([{ "device": veth["device"], "point": 1 }, { "device": "nic0", "point": 0 }])
+    );
+    for hook in veth["hooks"].as_array().unwrap().iter().filter(|hook| hook["hook"] != "driver-tx") {
+        assert_eq!(hook["stamped"], PROBES, "{hook}");
+    }
+
+    let said = text(podman.instamp().args(["detach", "--container", "web"]));
+    assert!(said.contains("nic0: detached"), "{said}");
+    assert_eq!(status(podman.instamp()), Vec::<Value>::new());
+}
+
+#[test]
+fn engines_are_asked_at_their_sockets() {
+    let Some(()) = podman() else { return };
+    let lab = Lab::up(&[]);
+    let podman = Podman::new(&lab, Backend::Netavark, false);
+    podman.start("web");
+    let id = podman.inspect("web", "{{.Id}}");
+    let service = podman.service();
+    // Podman speaks Docker's language.
+    for (variable, engine) in [("DOCKER_HOST", "docker"), ("CONTAINER_HOST", "podman")] {
+        // As if there was no podman to ask otherwise.
+        let ask = |arguments: &[&str]| {
+            let mut command = podman.instamp();
+            command.env("PATH", "").env(variable, &service.address).args(arguments);
+            command
+        };
+        let said = text(&mut ask(&["attach", "--container", &id[..12]]));
+        assert!(said.contains(&format!("of web ({engine} {})", &id[..12])), "{said}");
+        let output = ask(&["attach", "--container", "nobody"]).output().unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(words.contains("no container `nobody`") && words.contains("no such container"), "{words}");
+        text(&mut ask(&["detach", "--container", &id[..12]]));
+        assert_eq!(status(podman.instamp()), Vec::<Value>::new());
+    }
+    podman.run(&["stop", "--time", "0", "web"]);
+    let output = podman.instamp().args(["attach", "--container", "web"]).output().unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("does not run"));
+}
+
+/// With the plugin in the chain every container of the network is attached to, and leaves nothing.
+#[test]
+fn containers_come_and_go_with_the_plugin() {
+    let Some(()) = podman() else { return };
+    if !Path::new("/usr/lib/cni/bridge").exists() {
+        return instamp_tests::privilege::skip(
+            "needs the plugins of containernetworking, which `cargo xtask setup` installs",
+        );
+    }
+    let lab = Lab::up(&[]);
+    let bpffs = Bpffs::mount();
+    let plugin = json!({ "type": "instamp-cni", "ingress": "xdp", "bpffs": bpffs.path() });
+    let podman = Podman::new(&lab, Backend::Cni(&[plugin]), true);
+    let instamp = || {
+        let mut command = podman.instamp();
+        command.env("INSTAMP_BPFFS", bpffs.path());
+        command
+    };
+    let mut namespaces = Vec::new();
+    for time in 0..TIMES {
+        let name = format!("n{time}");
+        podman.start(&name);
+        namespaces.push(podman.inspect(&name, "{{.NetworkSettings.SandboxKey}}"));
+        if time == 0 {
+            let ping = ["exec", "n0", "/bin/instamp", "ping", "--json", "-c", "20", "-i", "2ms", Lab::REMOTE];
+            Run::of(&mut podman.command(&ping)).all_corrected(20);
+            let status = status(instamp());
+            assert_eq!(status.len(), 2, "{status:?}");
+            let container = &status.iter().find(|device| !device["container"].is_null()).unwrap()["container"];
+            assert_eq!(
+                (&container["engine"], container["stages"].as_array().unwrap().len()),
+                (&json!("cni/podman"), 2)
+            );
+        }
+        podman.remove(&name);
+        // Nobody has to run a command for that.
+        assert_eq!(pins(&bpffs), Vec::<String>::new(), "after {name}");
+    }
+    assert!(namespaces.iter().all(|path| !path.is_empty() && !Path::new(path).exists()), "{namespaces:?}");
+    assert_eq!(lab.run("host", "ip", &["-d", "link", "show", Lab::NIC]).matches("xdp").count(), 0);
+}
+
+/// What is pinned, but for the two files that the kernel keeps there.
+fn pins(bpffs: &Bpffs) -> Vec<String> {
+    let names = fs::read_dir(bpffs.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !name.ends_with(".debug")).collect()
+}
+
+/// A process with a network of its own, behind a veth of the lab's host. Dropping it ends it.
+struct Contained(Child);
+
+impl Contained {
+    const VETH: &str = "veth-x";
+
+    fn start(lab: &Lab) -> Self {
+        let mut command = Command::new("sleep");
+        command.arg("1000").stdin(Stdio::null());
+        #[expect(unsafe_code, reason = "the namespace is to be the process' alone")]
+        // SAFETY: the closure makes one system call, and neither allocates nor locks.
+        unsafe {
+            command.pre_exec(|| Ok(unshare(CloneFlags::CLONE_NEWNET)?));
+        }
+        // When this returns, the program has been started in its namespace.
+        let contained = Self(command.spawn().unwrap());
+        let pid = contained.pid();
+        lab.run("host", "ip", &["link", "add", Self::VETH, "type", "veth", "peer", "name", "eth0", "netns", &pid]);
+        lab.run("host", "ip", &["link", "set", Self::VETH, "up"]);
+        let net = format!("--net=/proc/{pid}/ns/net");
+        for arguments in
+            ["addr add 10.66.0.2/24 dev eth0", "link set eth0 up", "route add default via 10.66.0.1 dev eth0 onlink"]
+        {
+            let status = Command::new("nsenter").arg(&net).arg("ip").args(arguments.split(' ')).status().unwrap();
+            assert!(status.success(), "{arguments}");
+        }
+        contained
+    }
+
+    fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    fn die(&mut self) {
+        kill(Pid::from_raw(self.0.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Contained {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Whatever the command has come to, its next one finds nothing.
+#[test]
+fn a_container_that_dies_while_it_is_attached_to_leaves_nothing() {
+    const MOMENTS: u32 = 12;
+    let (Some(()), Some(()), Some(())) = (root(), tool("ip"), tool("nsenter")) else { return };
+    let lab = Lab::up(&[]);
+    lab.run("host", "ip", &["route", "add", "default", "via", Lab::REMOTE]);
+    let bpffs = Bpffs::mount();
+    let instamp = || {
+        let mut command = lab.instamp("host");
+        command.env("INSTAMP_BPFFS", bpffs.path());
+        command
+    };
+    let attach = |contained: &Contained| {
+        let mut command = instamp();
+        command.args(["attach", "--pid", &contained.pid(), "--ingress", "xdp"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let gone = |contained: &mut Contained, engine_cleans_up: bool| {
+        contained.die();
+        if engine_cleans_up {
+            // There may be none any more.
+            lab.command("host", "ip").args(["link", "delete", Contained::VETH]).output().unwrap();
+        }
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // The kernel takes a namespace apart after its last process has ended, and nobody has it open.
+        while lab.command("host", "ip").args(["link", "show", Contained::VETH]).output().unwrap().status.success() {
+            assert!(Instant::now() < deadline, "the veth stays");
+        }
+    };
+    let nothing_is_left = || {
+        assert_eq!(status(instamp()), Vec::<Value>::new());
+        assert_eq!(pins(&bpffs), Vec::<String>::new());
+    };
+    let mut contained = Contained::start(&lab);
+    let begin = Instant::now();
+    assert!(attach(&contained).wait().unwrap().success(), "unharmed it succeeds");
+    let duration = begin.elapsed();
+    assert_eq!(status(instamp()).len(), 2);
+    gone(&mut contained, false);
+    nothing_is_left();
+
+    let mut failures = 0;
+    for moment in 0..MOMENTS {
+        let mut contained = Contained::start(&lab);
+        let mut attaching = attach(&contained);
+        thread::sleep(duration * moment / MOMENTS);
+        gone(&mut contained, moment % 2 == 1);
+        failures += u32::from(!attaching.wait().unwrap().success());
+        nothing_is_left();
+    }
+    println!("{failures} of {MOMENTS} attempts failed");
+    assert!(failures > 0, "it was always faster than the death");
+}
