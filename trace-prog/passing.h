@@ -183,7 +183,7 @@ static __always_inline __u64 since(const struct observed *observed, __u32 stage)
 	case SENT:
 		return observed->sender_tx_ns;
 	case LEFT:
-		return observed->uplink_queue_ns ? observed->uplink_queue_ns : observed->uplink_tx_ns;
+		return observed->uplink_queue_ns;
 	default:
 		return observed->uplink_rx_ns;
 	}
@@ -206,7 +206,16 @@ static __always_inline void contest(struct passing *passing, const struct passin
 		passing->observed.flags |= AMBIGUOUS;
 }
 
-/* Keeps a request in its place, or in that of the oldest of its set. Marks are written into `passing`. */
+/* The time is taken as late as can be, so that it does not count what these programs take: the rest of them is little. */
+static __always_inline void take_time(struct observed *observed, __u32 stage)
+{
+	if (stage == SENT && !observed->sender_tx_ns)
+		observed->sender_tx_ns = bpf_ktime_get_ns();
+	else if (stage == LEFT)
+		observed->uplink_queue_ns = bpf_ktime_get_ns();
+}
+
+/* Keeps a request in its place, or in that of the oldest of its set, with the time. Marks are written into `passing`. */
 static __always_inline void keep(const struct passing_key *key, struct passing *passing, __u64 now_ns)
 {
 	__u64 hash = hash_of_key(key);
@@ -238,6 +247,7 @@ static __always_inline void keep(const struct passing_key *key, struct passing *
 	entry->key = *key;
 	entry->passing = *passing;
 	set->tags[way] = tag;
+	take_time(&entry->passing.observed, key->stage);
 	unlock_word(&entry->lock);
 }
 
@@ -305,28 +315,25 @@ static __always_inline int take(const struct passing_key *key, __u64 packet, __u
 }
 
 /* Adds to a request that has left the time at which the driver got it, if it waits for its reply. */
-static __always_inline int add_uplink_tx(const struct passing_key *key, __u64 packet, __u64 now_ns)
+static __always_inline void add_uplink_tx(const struct passing_key *key, __u64 packet)
 {
 	__u64 hash = hash_of_key(key);
 	struct passing_set *set = passing_set_of(hash);
 	struct passing_entry *entry;
 	__u32 tag = tag_of(hash);
-	int found;
 	__u32 way;
 
 	if (!set)
-		return 0;
+		return;
 	way = way_of_tag(set->tags, tag);
 	if (way >= WAYS)
-		return 0;
+		return;
 	entry = &set->entries[way];
 	if (!try_lock_word(&entry->lock))
-		return 0;
-	found = set->tags[way] == tag && is_its(entry, key) && entry->passing.packet == packet;
-	if (found)
-		entry->passing.observed.uplink_tx_ns = now_ns;
+		return;
+	if (set->tags[way] == tag && is_its(entry, key) && entry->passing.packet == packet)
+		entry->passing.observed.uplink_tx_ns = bpf_ktime_get_ns();
 	unlock_word(&entry->lock);
-	return found;
 }
 
 /* Tells what was observed. To wake who reads takes longer than all else: he looks by himself. */

@@ -130,7 +130,6 @@ static __always_inline void sent(const struct sk_buff *skb, const struct passing
 	translate_back(skb, &before.flow);
 	if (!take(&before, (__u64)skb, payload, wanted, &passing)) {
 		passing.observed.sender = key->flow;
-		passing.observed.sender_tx_ns = now_ns;
 		passing.observed.namespace = place.namespace;
 		passing.observed.sender_ifindex = place.ifindex;
 		passing.observed.process = process();
@@ -142,7 +141,7 @@ static __always_inline void sent(const struct sk_buff *skb, const struct passing
 
 /* A request that gets to the uplink. */
 static __always_inline void left(const struct sk_buff *skb, struct passing_key *key, struct place place, __u32 payload,
-				 __u64 queue_ns, __u64 tx_ns)
+				 __u64 now_ns)
 {
 	struct observed *observed;
 	struct passing_key before = {.flow = key->flow, .stage = SENT};
@@ -164,16 +163,14 @@ static __always_inline void left(const struct sk_buff *skb, struct passing_key *
 	if (IS_SELECTIVE && !bpf_map_lookup_elem(&SELECTED, &observed->namespace))
 		return;
 	observed->network = key->flow;
-	observed->uplink_queue_ns = queue_ns;
-	observed->uplink_tx_ns = tx_ns;
 	observed->uplink_tx_ifindex = place.ifindex;
 	passing.packet = (__u64)skb;
 	passing.payload = payload;
-	key->stage = LEFT;
-	keep(key, &passing, queue_ns ? queue_ns : tx_ns);
 	counts = counts_of(observed->namespace);
 	if (counts)
 		__sync_fetch_and_add(&counts->left, 1);
+	key->stage = LEFT;
+	keep(key, &passing, now_ns);
 }
 
 /* What is behind the link layer of a packet on its way out. */
@@ -206,7 +203,7 @@ int BPF_PROG(watch_queue, const struct sk_buff *skb)
 		return 0;
 	payload = payload_of(&packet, &echo);
 	if (place.namespace == UPLINK_NAMESPACE)
-		left(skb, &key, place, payload, now_ns, 0);
+		left(skb, &key, place, payload, now_ns);
 	else
 		sent(skb, &key, place, payload, now_ns);
 	return 0;
@@ -218,15 +215,9 @@ int BPF_PROG(watch_driver, const struct sk_buff *skb, const struct net_device *d
 	struct packet packet = outgoing(skb);
 	struct passing_key key = {.stage = LEFT};
 	struct echo echo = {};
-	struct place place;
-	__u64 now_ns;
 
-	if (!find_request(&packet, &echo))
-		return 0;
-	now_ns = bpf_ktime_get_ns();
-	place = place_of(dev);
-	if (is_uplink(place) && find_flow(&packet, &echo, &key.flow))
-		add_uplink_tx(&key, (__u64)skb, now_ns);
+	if (find_request(&packet, &echo) && is_uplink(place_of(dev)) && find_flow(&packet, &echo, &key.flow))
+		add_uplink_tx(&key, (__u64)skb);
 	return 0;
 }
 
