@@ -1,6 +1,6 @@
 //! The devices by which this network namespace reaches the rest of the world.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, bail};
 use futures_util::TryStreamExt as _;
@@ -27,11 +27,8 @@ async fn of_default_routes() -> anyhow::Result<Vec<String>> {
     let (connection, handle, _) = new_connection().context("cannot ask the kernel for routes")?;
     let connection = tokio::spawn(connection);
     let mut found = Vec::new();
-    for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
-        let question = RouteMessageBuilder::<IpAddr>::new()
-            .destination_prefix(any, 0)
-            .context("cannot ask for default routes")?
-            .build();
+    // Without a destination it asks for all routes.
+    for question in [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()] {
         let mut routes = handle.route().get(question).execute();
         while let Some(route) = routes.try_next().await.context("cannot list the routes")? {
             if route.header.destination_prefix_length != 0 {

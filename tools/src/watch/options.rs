@@ -56,7 +56,7 @@ A line of a reply has
   net=  from the driver of the uplink and back to it
   tx=   from the device in the sender's network namespace to that driver: this host's share
   rx=   from there back to that device
-  as    the address and identifier under which it was on the network, where this host has changed them
+  as    where this host has translated it: address and identifier on the network
 Senders in the uplink's own network namespace have net= alone. What other hosts or virtual machines
 send through this host is told of as forwarded.
 
@@ -64,11 +64,10 @@ On a terminal there is a table of the senders instead, once a second. `(ambiguou
 which nobody can tell to which of several requests they are, as these had the same addresses,
 identifier, sequence number and payload; their times are left out.
 
-The kernel keeps requests until their replies come: 65,536 at most, of which the newest stay. Requests
-  evicted  had to make room within ten seconds
-  refused  found their place taken at that moment
-and replies
-  untold   were not read fast enough.
+The kernel keeps requests until their replies come: 65,536 at most, of which the newest stay.
+  evicted  requests that had to make room within ten seconds
+  refused  requests that found their place taken at that moment
+  untold   replies that were not read fast enough
 
 Packets are read, and never changed, copied out or delayed. Nothing is attached to a device and
 nothing is pinned: all of it goes with this process, however that ends. Fragments are not followed,
