@@ -11,7 +11,7 @@ use crate::{
 /// What is measured.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Of cost, accuracy, added, flood, clock and afxdp: all of these by default; and endurance
+    /// Of cost, accuracy, added, flood, clock, afxdp and watch: all of these by default; and endurance
     parts: Vec<String>,
 }
 

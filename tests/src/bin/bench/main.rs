@@ -13,6 +13,7 @@ mod machine;
 mod quantiles;
 mod run;
 mod sync;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -23,7 +24,7 @@ use instamp_tests::privilege;
 #[derive(Parser)]
 struct Cli {
     /// What to measure
-    #[arg(value_enum, default_values_t = [Part::Cost, Part::Accuracy, Part::Added, Part::Flood, Part::Clock, Part::Afxdp])]
+    #[arg(value_enum, default_values_t = [Part::Cost, Part::Accuracy, Part::Added, Part::Flood, Part::Clock, Part::Afxdp, Part::Watch])]
     parts: Vec<Part>,
 }
 
@@ -41,6 +42,8 @@ enum Part {
     Afxdp,
     /// The same for ten million probes: a minute or two
     Endurance,
+    /// `instamp watch` at 50,000 probes a second: its share of a processor, and what it adds to the RTT
+    Watch,
     /// Time to convert a hardware time, to publish the model that it is done with, and to make it
     Clock,
 }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
             Part::Flood => flood::measure(),
             Part::Afxdp => afxdp::measure(),
             Part::Endurance => afxdp::endure(),
+            Part::Watch => watch::measure(),
             Part::Clock => {
                 clock::measure();
                 sync::measure();
