@@ -1,6 +1,6 @@
 //! The reply lines of tools that people ping with.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 /// How a tool tells of replies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +72,20 @@ impl Rtt {
         let unit_ns = 10_i64.pow(u32::try_from(DIGITS - fraction.len()).ok()?);
         let ns = format!("{whole}{fraction}").parse::<i64>().ok()?.checked_mul(unit_ns)?;
         Some(Self { ns, unit_ns })
+    }
+}
+
+impl fmt::Display for Rtt {
+    /// Milliseconds, with as many digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = (self.ns + self.unit_ns / 2) / self.unit_ns;
+        let per_millisecond = 1_000_000 / self.unit_ns;
+        let digits = usize::try_from(per_millisecond.ilog10()).unwrap_or_default();
+        write!(f, "{}", units / per_millisecond)?;
+        if digits > 0 {
+            write!(f, ".{:0digits$}", units % per_millisecond)?;
+        }
+        f.write_str("ms")
     }
 }
 
@@ -180,6 +194,17 @@ mod tests {
             "10.99.0.2 : xmt/rcv/%loss = 3/3/0%, min/avg/max = 0.035/0.041/0.045",
         ] {
             assert_eq!(Format::Fping.read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_keep_their_digits() {
+        for text in ["0.045", "12.3", "123", "1.50", "0.000001"] {
+            assert_eq!(Rtt::of_milliseconds(text).expect("a time").to_string(), format!("{text}ms"));
+        }
+        assert_eq!(Rtt { ns: 48_658, unit_ns: 1_000 }.to_string(), "0.049ms");
+        for text in ["", ".5", "1.2345678", "1e3", "-1", "99999999999999"] {
+            assert_eq!(Rtt::of_milliseconds(text), None, "{text}");
         }
     }
 

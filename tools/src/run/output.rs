@@ -15,10 +15,7 @@ use super::{
     lines::{Format, ReplyLine, Rtt},
     matching::{Matching, Unmatched},
 };
-use crate::{
-    units::Nanoseconds,
-    watch::{Tally, Times, times},
-};
+use crate::watch::{Tally, Times, times};
 
 /// As often is looked what there is, where no line says when.
 const LOOK: Duration = Duration::from_millis(50);
@@ -135,10 +132,9 @@ fn added(claimed: Result<Observed, Unmatched>, rtt: Rtt) -> String {
     let times = Times(&observed).to_string();
     let Some(net) = observed.net_ns() else { return times };
     // Where the tool's time has fewer digits than what it is made of, it may seem less.
-    let rest = (rtt.ns - net).max(0);
-    let host = (rest + rtt.unit_ns / 2) / rtt.unit_ns * rtt.unit_ns;
+    let host = Rtt { ns: (rtt.ns - net).max(0), ..rtt };
     let (net, others) = times.split_at(times[1..].find(' ').map_or(times.len(), |space| space + 1));
-    format!("{net} host={}{others}", Nanoseconds(host))
+    format!("{net} host={host}{others}")
 }
 
 #[cfg(test)]
@@ -150,8 +146,8 @@ mod tests {
 
     #[test]
     fn lines_get_the_network_s_share_and_the_host_s() {
-        assert_eq!(added(Ok(observed(1)), FINE), " net=11.342us host=49.000us tx=20.100us rx=10.707us");
-        assert_eq!(added(Ok(of_host(1)), FINE), " net=11.342us host=49.000us");
+        assert_eq!(added(Ok(observed(1)), FINE), " net=11.342us host=0.049ms tx=20.100us rx=10.707us");
+        assert_eq!(added(Ok(of_host(1)), FINE), " net=11.342us host=0.049ms");
         assert_eq!(added(Ok(Observed { is_ambiguous: true, ..observed(1) }), FINE), " net=? (ambiguous)");
         assert_eq!(added(Err(Unmatched::Missing), FINE), " net=?");
         assert_eq!(added(Err(Unmatched::Ambiguous), FINE), " net=? (ambiguous)");
@@ -160,8 +156,8 @@ mod tests {
     #[test]
     fn the_host_s_share_is_as_exact_as_the_tool_s_time() {
         let coarse = Rtt { ns: 12_300_000, unit_ns: 100_000 };
-        assert_eq!(added(Ok(of_host(1)), coarse), " net=11.342us host=12.300ms");
+        assert_eq!(added(Ok(of_host(1)), coarse), " net=11.342us host=12.3ms");
         let less = Rtt { ns: 11_000, unit_ns: 1_000 };
-        assert_eq!(added(Ok(of_host(1)), less), " net=11.342us host=0.000us");
+        assert_eq!(added(Ok(of_host(1)), less), " net=11.342us host=0.000ms");
     }
 }
