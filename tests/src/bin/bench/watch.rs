@@ -1,6 +1,7 @@
 //! What it takes to watch 50,000 probes a second, and what that adds to their RTT: rounds with and without take turns.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{BufRead as _, BufReader, Read as _},
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -10,7 +11,13 @@ use std::{
 };
 
 use aya::sys::{Stats, enable_stats};
-use instamp_tests::{lab::Lab, prober::now_ns};
+use instamp_tests::{
+    capture::{Capture, ECHOES, echoes},
+    lab::Lab,
+    ping::number,
+    prober::now_ns,
+    watching,
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -18,7 +25,7 @@ use nix::{
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::quantiles::median;
+use crate::quantiles::{median, summary};
 
 const RATE: u64 = 50_000;
 const ROUNDS: usize = 8;
@@ -40,10 +47,10 @@ pub(crate) fn measure() {
             let before = watching.cpu_seconds();
             let probed = probe(&lab);
             share.push((watching.cpu_seconds() - before) / probed.elapsed.as_secs_f64());
-            let summary = watching.stop();
+            let told_by = watching.stop();
             on.push(probed.median_rtt_ns);
             rates.push(probed.rate);
-            told[0] += summary["answered"].as_u64().expect("a count");
+            told[0] += told_by["answered"].as_u64().expect("a count");
             told[1] += probed.answered;
         }
         let added: Vec<i64> = on.iter().zip(&off).map(|(on, off)| on - off).collect();
@@ -58,6 +65,32 @@ pub(crate) fn measure() {
         );
     }
     programs(&lab);
+    agreement(&lab);
+}
+
+/// Prints how far `net`, from where the uplink gets a request, is from what a packet capture there tells: of an iputils ping in a container.
+fn agreement(lab: &Lab) {
+    const PROBES: &str = "2000";
+    let watching = watching::Watching::start(lab, &[]);
+    let capture = Capture::start(lab, "host", Lab::NIC, ECHOES);
+    lab.run("c1", "ping", &["-n", "-q", "-i", "0.002", "-c", PROBES, Lab::REMOTE]);
+    let frames = capture.stop();
+    let watched = watching.stop();
+    let mut captured: HashMap<(i64, i64), [u64; 2]> = HashMap::new();
+    for echo in echoes(&frames) {
+        let number = (echo.identifier.into(), echo.sequence.into());
+        captured.entry(number).or_default()[usize::from(echo.is_reply)] = echo.time_ns;
+    }
+    let difference = |reply: &&Value| {
+        let [request_ns, reply_ns] = captured.get(&(number(reply, "network_identifier"), number(reply, "seq")))?;
+        let seen = reply_ns.checked_signed_diff(*request_ns)?;
+        Some((number(reply, "uplink_rx_ns") - number(reply, "uplink_queue_ns") - seen).abs())
+    };
+    let differences: Vec<i64> = watched.replies().iter().filter_map(difference).collect();
+    println!(
+        "{}",
+        json!({ "type": "watch-accuracy", "probes": differences.len(), "difference_ns": summary(&differences) })
+    );
 }
 
 /// Prints what the kernel accounts the programs with, for each probe.
