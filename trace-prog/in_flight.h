@@ -9,6 +9,8 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "sets.h"
+
 /* The layouts are those of trailer/src/in_flight.rs. */
 
 /* A device that is attached, and what its tc-egress hook writes. Its number in DEVICES is that in SENT_COUNTERS, too. */
@@ -33,7 +35,6 @@ enum {
 enum {
 	SET_BITS = 13,
 	SETS = 1 << SET_BITS,
-	WAYS = 8,
 };
 
 struct sent_key {
@@ -120,13 +121,6 @@ static __always_inline __u32 device_number(__u32 namespace, __u32 ifindex)
 	return DEVICES_MAX;
 }
 
-static __always_inline __u64 mix(__u64 number)
-{
-	number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9;
-	number = (number ^ number >> 27) * 0x94d049bb133111eb;
-	return number ^ number >> 31;
-}
-
 static __always_inline __u64 hash_of(const struct sent_key *key)
 {
 	__u64 nonce;
@@ -142,19 +136,10 @@ static __always_inline struct set *set_of(__u64 hash)
 	return bpf_map_lookup_elem(&IN_FLIGHT, &number);
 }
 
-static __always_inline __u32 tag_of(__u64 hash)
-{
-	return (__u32)hash | 1;
-}
-
 /* The place of an entry with this tag, or WAYS. It may be another's. */
 static __always_inline __u32 way_of(const struct set *set, __u32 tag)
 {
-#pragma clang loop unroll(full)
-	for (__u32 way = 0; way < WAYS; way++)
-		if (set->tags[way] == tag)
-			return way;
-	return WAYS;
+	return way_of_tag(set->tags, tag);
 }
 
 /* Where a device is counted, if it is still that one. */
@@ -172,16 +157,14 @@ static __always_inline int is_of(const struct entry *entry, const struct sent_ke
 	return !__builtin_memcmp(&entry->key, key, sizeof(*key));
 }
 
-/* Nobody waits: who holds an entry reads or writes it, and may have been interrupted meanwhile. */
 static __always_inline int try_lock(struct entry *entry)
 {
-	return __sync_val_compare_and_swap(&entry->lock, 0, 1) == 0;
+	return try_lock_word(&entry->lock);
 }
 
 static __always_inline void unlock(struct entry *entry)
 {
-	/* A read-modify-write that returns a value orders all before it. */
-	__sync_val_compare_and_swap(&entry->lock, 1, 0);
+	unlock_word(&entry->lock);
 }
 
 #endif

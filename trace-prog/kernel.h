@@ -37,12 +37,48 @@ struct sk_buff {
 	unsigned char *head;
 };
 
+/* What some read of it besides: the loader ignores what follows the three underscores. */
+struct sk_buff___more {
+	int skb_iif;
+	unsigned long _nfct;
+	unsigned char *data;
+};
+
 struct skb_shared_info {
 	__u8 tx_flags;
 };
 
 struct skb_shared_hwtstamps {
 	__s64 hwtstamp;
+};
+
+union nf_inet_addr {
+	__u32 all[4];
+};
+
+union nf_conntrack_man_proto {
+	__be16 all;
+};
+
+struct nf_conntrack_man {
+	union nf_inet_addr u3;
+	union nf_conntrack_man_proto u;
+};
+
+struct nf_conntrack_tuple {
+	struct nf_conntrack_man src;
+	struct {
+		union nf_inet_addr u3;
+	} dst;
+};
+
+struct nf_conntrack_tuple_hash {
+	struct nf_conntrack_tuple tuple;
+};
+
+/* Also a module's. */
+struct nf_conn {
+	struct nf_conntrack_tuple_hash tuplehash[2];
 };
 
 #pragma clang attribute pop

@@ -58,6 +58,7 @@ mod steering;
 mod sweep;
 mod sys;
 mod tc;
+mod watch;
 
 pub use attach::{Request, Settings};
 pub use attachment::{Attachment, Counters, HookState, Mechanism};
@@ -74,3 +75,4 @@ pub use policy::{Policy, Prefix, PrefixError};
 pub use reflector::{LoneReflector, ReflectCounts, ReflectRequest, Reflecting, Reflector};
 pub use sent::{SentCounts, Tracing};
 pub use steering::Steering;
+pub use watch::{Flow, Observed, Origin, UPLINKS_MAX, WatchCounts, WatchFailures, WatchRequest, Watcher};

@@ -27,10 +27,12 @@ macro_rules! skeleton {
 skeleton!(driver_tx, "/driver_tx.rs");
 skeleton!(nic_tx, "/nic_tx.rs");
 skeleton!(nic_rx, "/nic_rx.rs");
+skeleton!(watch, "/watch.rs");
 
 pub(crate) use driver_tx::DriverTxSkelBuilder;
 pub(crate) use nic_rx::NicRxSkelBuilder;
 pub(crate) use nic_tx::NicTxSkelBuilder;
+pub(crate) use watch::WatchSkelBuilder;
 
 /// Says nothing by itself.
 pub(crate) fn quiet() {

@@ -16,4 +16,5 @@ pub mod prober;
 pub mod programs;
 pub mod responder;
 pub mod vm;
+pub mod watching;
 pub mod wire;

@@ -9,8 +9,10 @@ mod decode;
 mod detach;
 mod distribution;
 mod engines;
+mod hdr;
 mod json_lines;
 mod lab;
+mod namespaces;
 mod one_way;
 mod ping;
 #[cfg(feature = "afxdp")]
@@ -19,11 +21,14 @@ mod reflect;
 mod resolve;
 #[cfg(feature = "afxdp")]
 mod route;
+mod run;
 mod signals;
 mod stamp;
 mod status;
 mod sync;
 mod units;
+mod uplinks;
+mod watch;
 
 use std::{io, process::ExitCode};
 
@@ -68,6 +73,8 @@ enum Command {
     #[cfg(feature = "afxdp")]
     Probe(probe::Options),
     Reflect(reflect::Options),
+    Watch(watch::Options),
+    Run(run::Options),
     Sync(sync::Options),
     Clock(clock::Options),
     Decode(decode::Options),
@@ -85,6 +92,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "afxdp")]
         Command::Probe(options) => probe::run(&options),
         Command::Reflect(options) => reflect::run(options),
+        Command::Watch(options) => watch::run(&options),
+        Command::Run(options) => run::run(&options),
         Command::Sync(options) => sync::run(options),
         Command::Clock(options) => clock::run(options),
         Command::Decode(options) => decode::run(options),

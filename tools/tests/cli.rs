@@ -68,6 +68,16 @@ fn help_of_reflect() {
 }
 
 #[test]
+fn help_of_watch() {
+    insta::assert_snapshot!(text(&output(&["watch", "--help"]).stdout));
+}
+
+#[test]
+fn help_of_run() {
+    insta::assert_snapshot!(text(&output(&["run", "--help"]).stdout));
+}
+
+#[test]
 fn help_of_decode() {
     insta::assert_snapshot!(text(&output(&["decode", "--help"]).stdout));
 }

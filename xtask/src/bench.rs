@@ -14,7 +14,7 @@ const CONTAINERS: &str = "containers";
 /// What is measured.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Of cost, accuracy, added, flood, clock and afxdp: all of these by default; and containers, endurance
+    /// Of cost, accuracy, added, flood, clock, afxdp and watch: all of these by default; and containers, endurance
     parts: Vec<String>,
 }
 

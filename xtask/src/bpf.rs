@@ -17,9 +17,10 @@ use crate::{
 /// The built programs: the name of the binary, which is also that of the object, and the folder of the object in the tree.
 const RUST: [(&str, &str); 3] = [("xdp", HOOKS), ("tc", HOOKS), ("clock", TESTS)];
 /// Likewise, of programs in C: their sources, `<name>.bpf.c`, lie in the folder that comes first.
-const C: [(&str, &str, &str); 6] = [
+const C: [(&str, &str, &str); 7] = [
     ("trace-prog", "driver_tx", HOOKS),
     ("trace-prog", "nic_tx", HOOKS),
+    ("trace-prog", "watch", HOOKS),
     ("xdp-prog/hw", "nic_rx", HOOKS),
     ("tests/bpf", "metadata", TESTS),
     ("tests/bpf", "redirect", TESTS),

@@ -34,10 +34,7 @@ pub(crate) fn testing() -> Result<()> {
 /// What the benchmarks run, and compare with.
 pub(crate) fn measuring() -> Result<()> {
     programs()?;
-    packages::install(&[
-        Package::new("fping", "is what probing past the stack is compared with"),
-        Package::new("zmap", "is likewise"),
-    ])
+    packages::install(&[Package::new("zmap", "is what probing past the stack is compared with")])
 }
 
 /// What the tests in virtual machines run.
@@ -50,6 +47,8 @@ fn programs() -> Result<()> {
     runtime()?;
     packages::install(&[
         Package::new("iputils-ping", "is the prober that the tests compare with"),
+        Package::new("busybox-static", "has another ping that the tests watch"),
+        Package::new("fping", "is a third one"),
         Package::new("iproute2", "looks at devices independently in the tests"),
         Package::new("tcpdump", "is the tests' witness of what is on the wire"),
         Package::new("bpftool", "shows the tests how the kernel has translated a program"),

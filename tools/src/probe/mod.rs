@@ -3,7 +3,6 @@
 mod collector;
 mod csv;
 mod groups;
-mod hdr;
 mod json;
 mod options;
 mod progress;
@@ -35,6 +34,7 @@ use self::{
     writer::{Output, Writer},
 };
 use crate::{
+    hdr,
     route::device_towards,
     signals::{Signals, Wish},
 };
@@ -157,7 +157,7 @@ async fn await_end(
 /// What comes behind the replies. Other files than standard output are written.
 fn end(options: &Options, summary: &Summary) -> anyhow::Result<Vec<u8>> {
     if let Some(path) = &options.hdr {
-        hdr::write_to_file(path, summary)?;
+        hdr::write_to_file(path, summary.tally.named(), summary.elapsed)?;
     }
     let mut out = Vec::new();
     if options.json {

@@ -14,6 +14,7 @@ mod machine;
 mod quantiles;
 mod run;
 mod sync;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ use instamp_tests::privilege;
 #[derive(Parser)]
 struct Cli {
     /// What to measure
-    #[arg(value_enum, default_values_t = [Part::Cost, Part::Accuracy, Part::Added, Part::Flood, Part::Clock, Part::Afxdp])]
+    #[arg(value_enum, default_values_t = [Part::Cost, Part::Accuracy, Part::Added, Part::Flood, Part::Clock, Part::Afxdp, Part::Watch])]
     parts: Vec<Part>,
 }
 
@@ -44,6 +45,8 @@ enum Part {
     Endurance,
     /// A prober in a container of podman beside one of the host, beside flooding containers, and containers that come and go
     Containers,
+    /// `instamp watch` at 50,000 probes a second: its share of a processor, and what it adds to the RTT
+    Watch,
     /// Time to convert a hardware time, to publish the model that it is done with, and to make it
     Clock,
 }
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
             Part::Afxdp => afxdp::measure(),
             Part::Endurance => afxdp::endure(),
             Part::Containers => containers::measure(),
+            Part::Watch => watch::measure(),
             Part::Clock => {
                 clock::measure();
                 sync::measure();

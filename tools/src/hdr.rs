@@ -1,6 +1,11 @@
 //! Distributions as an HDR histogram log, which the tools of that family read and merge.
 
-use std::{fs::File, io::Write, path::Path, time::SystemTime};
+use std::{
+    fs::File,
+    io::Write,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
 use hdrhistogram::serialization::{
@@ -8,29 +13,38 @@ use hdrhistogram::serialization::{
     interval_log::{IntervalLogWriterBuilder, Tag},
 };
 
-use super::{summary::Summary, tally::Tally};
+use crate::distribution::Distribution;
 
-pub(super) fn write_to_file(path: &Path, summary: &Summary) -> anyhow::Result<()> {
-    let write =
-        || write(&mut File::create(path)?, &summary.tally, SystemTime::now() - summary.elapsed, summary.elapsed);
+/// Writes a file of them, by their names. They are of the last while, as long as `elapsed`.
+pub(crate) fn write_to_file<'a>(
+    path: &Path,
+    named: impl IntoIterator<Item = (&'a str, &'a Distribution)>,
+    elapsed: Duration,
+) -> anyhow::Result<()> {
+    let write = || write(&mut File::create(path)?, named, SystemTime::now() - elapsed, elapsed);
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// One line for each distribution that is not empty, tagged by its name: values are nanoseconds.
-fn write(out: &mut impl Write, tally: &Tally, started: SystemTime, elapsed: std::time::Duration) -> anyhow::Result<()> {
+fn write<'a>(
+    out: &mut impl Write,
+    named: impl IntoIterator<Item = (&'a str, &'a Distribution)>,
+    started: SystemTime,
+    elapsed: Duration,
+) -> anyhow::Result<()> {
     let mut serializer = V2DeflateSerializer::new();
     let mut log = IntervalLogWriterBuilder::new()
         .add_comment("nanoseconds; the format has no place for negative ones: of these the comments tell")
         .with_start_time(started)
         .with_max_value_divisor(1.0)
         .begin_log_with(out, &mut serializer)?;
-    for (name, distribution) in tally.named() {
+    for (name, distribution) in named {
         let (histogram, negative) = distribution.histogram();
         if negative > 0 {
             log.write_comment(&format!("{name}: {negative} negative ones left out"))?;
         }
         if !histogram.is_empty() {
-            log.write_histogram(&histogram, std::time::Duration::ZERO, elapsed, Tag::new(name))?;
+            log.write_histogram(&histogram, Duration::ZERO, elapsed, Tag::new(name))?;
         }
     }
     Ok(())
@@ -38,8 +52,6 @@ fn write(out: &mut impl Write, tally: &Tally, started: SystemTime, elapsed: std:
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use hdrhistogram::{
         Histogram,
@@ -50,15 +62,17 @@ mod tests {
     };
 
     use super::*;
-    use crate::probe::samples;
 
     #[test]
     fn what_is_written_is_read_again() {
         let mut log = Vec::new();
-        let mut tally = Tally::new();
-        tally.count(&samples::reply());
-        tally.net.record(-5);
-        write(&mut log, &tally, SystemTime::UNIX_EPOCH, Duration::from_secs(2)).expect("memory");
+        let [mut rtt, mut net, none, mut rx_stack] = [(); 4].map(|()| Distribution::coarse());
+        rtt.record(9_131);
+        net.record(7_000);
+        net.record(-5);
+        rx_stack.record(2_131);
+        let named = [("rtt", &rtt), ("net", &net), ("remote", &none), ("rx_stack", &rx_stack)];
+        write(&mut log, named, SystemTime::UNIX_EPOCH, Duration::from_secs(2)).expect("memory");
         let text = String::from_utf8(log.clone()).expect("text");
         assert!(text.contains("#net: 1 negative ones left out"), "{text}");
         let found: Vec<(String, u64, u64)> = IntervalLogIterator::new(&log)

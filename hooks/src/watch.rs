@@ -1,0 +1,389 @@
+//! Watches the echo messages of any program, on their way from its network namespace through this host and back.
+//!
+//! The programs are tracing programs of `trace-prog/watch.bpf.c`, which the kernel lets read packets and refuses to let change them. They
+//! are attached to no device, and not pinned: they go with the [`Watcher`], or with its process.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    mem::{self, MaybeUninit},
+    net::{IpAddr, Ipv6Addr},
+    rc::Rc,
+};
+
+use libbpf_rs::{
+    Link, MapCore as _, MapFlags, MapHandle, RingBuffer, RingBufferBuilder,
+    skel::{OpenSkel as _, SkelBuilder as _},
+};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use crate::{
+    Error,
+    device::{Here, namespace_number},
+    error::{Context as _, failed},
+    kernel,
+    skeletons::{WatchSkelBuilder, quiet},
+};
+
+/// As many uplinks can be watched at once.
+pub const UPLINKS_MAX: usize = 8;
+
+/// What is to be watched.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct WatchRequest {
+    /// The devices by which probes leave this host, in the network namespace of the calling thread.
+    pub uplinks: Vec<String>,
+    /// The network namespaces whose probes are told of, by their inodes; of all where there are none.
+    pub namespaces: Vec<u64>,
+}
+
+impl WatchRequest {
+    /// The probes of all network namespaces that leave by one device.
+    pub fn new(uplink: impl Into<String>) -> Self {
+        Self { uplinks: vec![uplink.into()], namespaces: Vec::new() }
+    }
+}
+
+/// A probe and its reply, as they passed through this host. Times are `CLOCK_MONOTONIC` in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Observed {
+    /// When the network namespace of the sender handed it to its device; `None` where the sender is the uplink's own namespace, or was
+    /// not seen.
+    pub sender_tx_ns: Option<u64>,
+    /// When the uplink got it, behind TC and before its queueing discipline.
+    pub uplink_queue_ns: Option<u64>,
+    /// When the driver of the uplink got it.
+    pub uplink_tx_ns: Option<u64>,
+    /// When the driver of the uplink handed the reply to the kernel.
+    pub uplink_rx_ns: u64,
+    /// When the device in the sender's network namespace did; `None` as above.
+    pub sender_rx_ns: Option<u64>,
+    /// The probe as its sender has it.
+    pub sender: Flow,
+    /// The probe as it is on the network: this host may have translated it.
+    pub network: Flow,
+    /// Whose it is.
+    pub origin: Origin,
+    /// The number of the device by which it left.
+    pub uplink_tx: u32,
+    /// That of the one by which the reply came.
+    pub uplink_rx: u32,
+    /// The process that was running when the sender's namespace handed it on, in the machine's own numbers: its sender, but where a
+    /// queue lay before that. 0 where it was forwarded.
+    pub process: u32,
+    /// Several requests with the same addresses, identifier, sequence number and payload were under way, and nobody can tell to which of them
+    /// this is the reply: the times may be another one's.
+    pub is_ambiguous: bool,
+}
+
+/// What tells a probe from others.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Flow {
+    /// The address of the request's sender.
+    pub source: IpAddr,
+    /// The address that is probed.
+    pub destination: IpAddr,
+    /// The ICMP identifier.
+    pub identifier: u16,
+    /// The ICMP sequence number.
+    pub sequence: u16,
+}
+
+/// Where a probe comes from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Origin {
+    /// A network namespace, by its inode; and the number of the device there, of the uplink's own namespace 0.
+    Namespace {
+        /// The inode.
+        inode: u32,
+        /// The device.
+        ifindex: u32,
+    },
+    /// It came by a device of this network namespace, and no other has handed it there that was seen to: of a virtual machine, of another
+    /// host, or translated by other means than the kernel's connection tracking.
+    Forwarded {
+        /// The number of the device.
+        ifindex: u32,
+    },
+}
+
+/// What was counted of the probes of a network namespace, or of those that were forwarded.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct WatchCounts {
+    /// Requests that got to an uplink.
+    pub sent: u64,
+    /// Replies that were told.
+    pub answered: u64,
+    /// Those of them that are ambiguous.
+    pub ambiguous: u64,
+}
+
+/// What could not be told.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct WatchFailures {
+    /// Requests whose room in the table newer ones took, within ten seconds.
+    pub evicted: u64,
+    /// Requests that were not kept, as somebody else was at that place of the table.
+    pub refused: u64,
+    /// Replies that were not told, as those before had not been read.
+    pub untold: u64,
+}
+
+/// `struct flow` of `trace-prog/passing.h`.
+#[derive(FromBytes, Immutable, KnownLayout, Clone, Copy)]
+#[repr(C)]
+struct RawFlow {
+    source: [u8; 16],
+    destination: [u8; 16],
+    number: [u8; 4],
+}
+
+/// `struct observed`.
+#[derive(FromBytes, Immutable, KnownLayout, Clone, Copy)]
+#[repr(C)]
+struct RawObserved {
+    sender_tx_ns: u64,
+    uplink_queue_ns: u64,
+    uplink_tx_ns: u64,
+    uplink_rx_ns: u64,
+    sender_rx_ns: u64,
+    sender: RawFlow,
+    network: RawFlow,
+    namespace: u32,
+    sender_ifindex: u32,
+    uplink_tx_ifindex: u32,
+    uplink_rx_ifindex: u32,
+    process: u32,
+    flags: u32,
+}
+
+/// `AMBIGUOUS`.
+const AMBIGUOUS: u32 = 2;
+
+/// `struct counts`.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct RawCounts {
+    left: u64,
+    answered: u64,
+    ambiguous: u64,
+}
+
+/// `struct failures`.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct RawFailures {
+    evicted: u64,
+    refused: u64,
+    untold: u64,
+}
+
+impl From<RawFlow> for Flow {
+    fn from(RawFlow { source, destination, number: [a, b, c, d] }: RawFlow) -> Self {
+        Self {
+            source: Ipv6Addr::from(source).to_canonical(),
+            destination: Ipv6Addr::from(destination).to_canonical(),
+            identifier: u16::from_be_bytes([a, b]),
+            sequence: u16::from_be_bytes([c, d]),
+        }
+    }
+}
+
+impl From<RawObserved> for Observed {
+    fn from(raw: RawObserved) -> Self {
+        let time = |ns: u64| (ns != 0).then_some(ns);
+        let (inode, ifindex) = (raw.namespace, raw.sender_ifindex);
+        Self {
+            sender_tx_ns: time(raw.sender_tx_ns),
+            uplink_queue_ns: time(raw.uplink_queue_ns),
+            uplink_tx_ns: time(raw.uplink_tx_ns),
+            uplink_rx_ns: raw.uplink_rx_ns,
+            sender_rx_ns: time(raw.sender_rx_ns),
+            sender: raw.sender.into(),
+            network: raw.network.into(),
+            origin: if inode == 0 { Origin::Forwarded { ifindex } } else { Origin::Namespace { inode, ifindex } },
+            uplink_tx: raw.uplink_tx_ifindex,
+            uplink_rx: raw.uplink_rx_ifindex,
+            process: raw.process,
+            is_ambiguous: raw.flags & AMBIGUOUS != 0,
+        }
+    }
+}
+
+impl Observed {
+    /// How long the probe was beyond the driver of the uplink, both ways; `None` where that is not known: a time is missing or may be
+    /// another probe's.
+    pub fn net_ns(&self) -> Option<i64> {
+        self.between(self.uplink_tx_ns, Some(self.uplink_rx_ns))
+    }
+
+    /// How long this host took from the sender's device to the driver of the uplink.
+    pub fn tx_host_ns(&self) -> Option<i64> {
+        self.between(self.sender_tx_ns, self.uplink_tx_ns)
+    }
+
+    /// How long of that the queueing discipline of the uplink took.
+    pub fn queue_ns(&self) -> Option<i64> {
+        self.between(self.uplink_queue_ns, self.uplink_tx_ns)
+    }
+
+    /// How long this host took from the driver of the uplink to the sender's device.
+    pub fn rx_host_ns(&self) -> Option<i64> {
+        self.between(Some(self.uplink_rx_ns), self.sender_rx_ns)
+    }
+
+    /// The sum: from the sender's device and back to it.
+    pub fn total_ns(&self) -> Option<i64> {
+        self.between(self.sender_tx_ns, self.sender_rx_ns)
+    }
+
+    fn between(&self, from: Option<u64>, to: Option<u64>) -> Option<i64> {
+        let (from, to) = (i64::try_from(from?).ok()?, i64::try_from(to?).ok()?);
+        if self.is_ambiguous { None } else { Some(to - from) }
+    }
+}
+
+/// The programs, attached. They belong to the thread, and go when this is dropped.
+pub struct Watcher {
+    ring: RingBuffer<'static>,
+    /// What was read and not taken.
+    read: Rc<RefCell<Vec<Observed>>>,
+    counts: MapHandle,
+    failures: MapHandle,
+    uplinks: Vec<(u32, String)>,
+    namespace: u32,
+    _links: Vec<Link>,
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher").field("uplinks", &self.uplinks).finish_non_exhaustive()
+    }
+}
+
+impl Watcher {
+    /// Attaches the programs: from now on, probes are followed.
+    ///
+    /// # Errors
+    ///
+    /// An uplink is not there, or the kernel does not allow the programs.
+    pub fn start(request: &WatchRequest) -> Result<Self, Error> {
+        kernel::check_version()?;
+        let here = Here::look()?;
+        let mut uplinks = Vec::new();
+        for name in &request.uplinks {
+            uplinks.push((here.device(name)?.ifindex, name.clone()));
+        }
+        if uplinks.len() > UPLINKS_MAX {
+            let too_many = format!("{UPLINKS_MAX} at most");
+            return Err(failed("watch", request.uplinks.join(", "), too_many));
+        }
+        let namespace = namespace_number(here.namespace);
+        let selected: Vec<u32> = request.namespaces.iter().copied().map(namespace_number).collect();
+        attach(namespace, uplinks, &selected).context("attach", "the programs that watch")
+    }
+
+    /// The devices by which probes leave, with their numbers.
+    pub fn uplinks(&self) -> &[(u32, String)] {
+        &self.uplinks
+    }
+
+    /// The network namespace of these, by its inode.
+    pub fn namespace(&self) -> u32 {
+        self.namespace
+    }
+
+    /// What was observed since the last call, in the order in which the replies came.
+    ///
+    /// Nobody is woken for a single reply: call this from time to time, every tenth of a second, say.
+    ///
+    /// # Errors
+    ///
+    /// The ring buffer cannot be read.
+    pub fn observed(&self) -> Result<Vec<Observed>, Error> {
+        self.ring.consume().context("read", "what was observed")?;
+        Ok(mem::take(&mut *self.read.borrow_mut()))
+    }
+
+    /// What was counted: by network namespaces that have sent something, and of what was forwarded under 0.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn counts(&self) -> Result<Vec<(u32, WatchCounts)>, Error> {
+        let read = || {
+            let mut all = Vec::new();
+            for key in self.counts.keys() {
+                let Some(value) = self.counts.lookup(&key, MapFlags::ANY)? else { continue };
+                let parsed = RawCounts::read_from_bytes(&value).ok().zip(<[u8; 4]>::try_from(key).ok());
+                if let Some((RawCounts { left, answered, ambiguous }, key)) = parsed {
+                    all.push((u32::from_ne_bytes(key), WatchCounts { sent: left, answered, ambiguous }));
+                }
+            }
+            Ok::<_, libbpf_rs::Error>(all)
+        };
+        read().context("read", "what was counted")
+    }
+
+    /// What could not be told.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn failures(&self) -> Result<WatchFailures, Error> {
+        let values = self.failures.lookup_percpu(&0_u32.to_ne_bytes(), MapFlags::ANY).context("read", "what failed")?;
+        let mut sum = WatchFailures::default();
+        let parsed = values.iter().flatten().filter_map(|value| RawFailures::read_from_bytes(value).ok());
+        for RawFailures { evicted, refused, untold } in parsed {
+            sum.evicted += evicted;
+            sum.refused += refused;
+            sum.untold += untold;
+        }
+        Ok(sum)
+    }
+}
+
+fn attach(namespace: u32, uplinks: Vec<(u32, String)>, selected: &[u32]) -> libbpf_rs::Result<Watcher> {
+    quiet();
+    let mut storage = MaybeUninit::uninit();
+    let mut open = WatchSkelBuilder::default().open(&mut storage)?;
+    let Some(constants) = open.maps.rodata_data.as_deref_mut() else {
+        return Err(std::io::Error::other("the program has no constants").into());
+    };
+    constants.UPLINK_NAMESPACE = namespace;
+    constants.IS_SELECTIVE = u32::from(!selected.is_empty());
+    for (constant, (ifindex, _)) in constants.UPLINKS.iter_mut().zip(&uplinks) {
+        *constant = *ifindex;
+    }
+    let loaded = open.load()?;
+    for namespace in selected {
+        loaded.maps.SELECTED.update(&namespace.to_ne_bytes(), &1_u32.to_ne_bytes(), MapFlags::ANY)?;
+    }
+    let read = Rc::new(RefCell::new(Vec::new()));
+    let results = MapHandle::try_from(&loaded.maps.RESULTS)?;
+    let mut ring = RingBufferBuilder::new();
+    let reader = Rc::clone(&read);
+    ring.add(&results, move |bytes| {
+        if let Ok(observed) = RawObserved::read_from_bytes(bytes) {
+            reader.borrow_mut().push(observed.into());
+        }
+        0
+    })?;
+    let ring = ring.build()?;
+    let progs = &loaded.progs;
+    // Those of the way back first: what is seen to leave is seen to come back.
+    let links = [&progs.watch_backlog, &progs.watch_gro, &progs.watch_receive, &progs.watch_driver, &progs.watch_queue];
+    let links = links.into_iter().map(|program| program.attach()).collect::<libbpf_rs::Result<_>>()?;
+    Ok(Watcher {
+        ring,
+        read,
+        counts: MapHandle::try_from(&loaded.maps.COUNTS)?,
+        failures: MapHandle::try_from(&loaded.maps.FAILURES)?,
+        uplinks,
+        namespace,
+        _links: links,
+    })
+}

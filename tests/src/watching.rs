@@ -1,0 +1,113 @@
+//! `instamp watch`, as it runs beside what is watched.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, ChildStdout, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+use crate::lab::Lab;
+
+/// A watcher of the lab's card that is running. Dropping it ends it.
+#[derive(Debug)]
+pub struct Watching {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+/// What it has told.
+#[derive(Debug)]
+pub struct Watched {
+    lines: Vec<Value>,
+}
+
+impl Watching {
+    /// Watches from now on, with these options.
+    ///
+    /// # Panics
+    ///
+    /// It cannot be started.
+    pub fn start(lab: &Lab, options: &[&str]) -> Self {
+        let mut command = lab.instamp("host");
+        command.args(["watch", "--json", "--dev", Lab::NIC]).args(options).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("instamp watch");
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("its first line");
+        assert!(line.contains(r#""type":"start""#), "{line}");
+        Self { child, output }
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    ///
+    /// It is not there any more.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process");
+        kill(Pid::from_raw(pid), signal).expect("instamp watch");
+    }
+
+    /// Ends it, and returns what it has told.
+    ///
+    /// # Panics
+    ///
+    /// It has failed.
+    pub fn stop(self) -> Watched {
+        self.signal(Signal::SIGINT);
+        self.wait()
+    }
+
+    /// Awaits its end, and returns what it has told.
+    ///
+    /// # Panics
+    ///
+    /// It has failed.
+    pub fn wait(mut self) -> Watched {
+        let lines = self.output.by_ref().lines().map(|line| line.expect("text"));
+        let lines =
+            lines.map(|line| serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect();
+        let status = self.child.wait().expect("its end");
+        assert!(matches!(status.code(), Some(0 | 1)), "instamp watch: {status}");
+        Watched { lines }
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        // Has no effect on one that was awaited.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Watched {
+    /// The replies, in the order in which they came.
+    pub fn replies(&self) -> Vec<&Value> {
+        self.lines.iter().filter(|line| line["type"] == "reply").collect()
+    }
+
+    /// Those of a sender, by the name of its network namespace.
+    pub fn of(&self, sender: &str) -> Vec<&Value> {
+        self.replies().into_iter().filter(|reply| reply["sender"] == sender).collect()
+    }
+
+    /// The last line.
+    ///
+    /// # Panics
+    ///
+    /// There is none.
+    pub fn summary(&self) -> &Value {
+        self.lines.last().filter(|line| line["type"] == "summary").unwrap_or_else(|| panic!("no summary: {self:?}"))
+    }
+}

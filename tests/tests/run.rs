@@ -1,0 +1,229 @@
+//! `instamp run`: tools as they are, and what is added to their lines.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use instamp_tests::{
+    lab::{Lab, instamp},
+    privilege::{root, tool},
+    responder::{Answer, Responder},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+const PROBES: usize = 30;
+
+/// What is needed besides root.
+fn tools() -> Option<()> {
+    root()?;
+    ["ping", "busybox", "fping", "nft"].iter().try_for_each(|name| tool(name))
+}
+
+/// `instamp run` of a tool in the network of a container, or of the host.
+fn run(lab: &Lab, role: &str, words: &[&str]) -> Command {
+    let mut command = lab.instamp("host");
+    command.args(["run", "--dev", Lab::NIC]);
+    if role != "host" {
+        command.args(["--netns", &format!("/run/netns/{}", lab.namespace(role))]);
+    }
+    command.arg("--").args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap()
+}
+
+/// The lines to which something was added: the tool's own part, and that.
+fn told(output: &str) -> Vec<(&str, &str)> {
+    let told: Vec<_> = output.lines().filter_map(|line| line.split_once(" net=")).collect();
+    assert!(told.iter().all(|(line, _)| [" ms", " ms)", "loss)"].iter().any(|end| line.ends_with(end))), "{output}");
+    told
+}
+
+/// A time in what was added, or in milliseconds in a line of a tool, in nanoseconds.
+fn nanoseconds(text: &str) -> f64 {
+    let end = text.find(|character: char| !matches!(character, '0'..='9' | '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let scale = if unit.starts_with("us") { 1e3 } else { 1e6 };
+    assert!(unit.starts_with("us") || unit.trim_start().starts_with("ms"), "{text}");
+    number.parse::<f64>().unwrap() * scale
+}
+
+/// The text behind a mark.
+fn behind<'a>(line: &'a str, mark: &str) -> &'a str {
+    line.split_once(mark).unwrap_or_else(|| panic!("no {mark}: {line}")).1
+}
+
+/// How late the reply to a request is, by its number: so that replies come in another order than requests.
+fn delay(sequence: u16) -> Duration {
+    Duration::from_millis(u64::from(sequence * 7 % 11) * 4)
+}
+
+/// Asserts that each reply's line has got the times of that very reply.
+fn all_are_told(output: &Output, number: &str, time: &str, has_parts: bool) {
+    let text = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let told = told(text);
+    assert_eq!(told.len(), PROBES, "{text}");
+    let mut numbers: Vec<u16> = Vec::new();
+    for (line, added) in told {
+        let digits = behind(line, number);
+        let end = digits.find(|character: char| !character.is_ascii_digit()).unwrap();
+        let sequence = digits[..end].parse().unwrap();
+        numbers.push(sequence);
+        let (net, rtt) = (nanoseconds(added), nanoseconds(behind(line, time)));
+        assert!(net >= delay(sequence).as_secs_f64() * 1e9, "less than the far end took: {line} net={added}");
+        // The tool prints three digits at least.
+        assert!(net <= rtt * 1.01, "more than the tool has seen: {line} net={added}");
+        assert_eq!((added.contains(" tx="), added.contains(" rx=")), (has_parts, has_parts), "{added}");
+        assert!(added.contains(" host="), "{added}");
+    }
+    assert!(!numbers.is_sorted(), "{numbers:?}");
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), PROBES, "{text}");
+    assert!(text.contains(&format!("told in {PROBES} of {PROBES} lines")), "{text}");
+}
+
+#[test]
+fn every_line_gets_its_own_times() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&["--containers", "3"]);
+    let responder = Responder::start(&lab, Lab::REMOTE, |sequence| Answer { delay: delay(sequence), ..Answer::PLAIN });
+    let count = PROBES.to_string();
+    let iputils: &[&str] = &["ping", "-n", "-e", "77", "-i", "0.01", "-c", &count, Lab::REMOTE];
+    let busybox: &[&str] = &["busybox", "ping", "-i", "0.01", "-c", &count, Lab::REMOTE];
+    let fping: &[&str] = &["fping", "-p", "10", "-t", "500", "-c", &count, Lab::REMOTE];
+    let tools = [("c1", iputils), ("c2", busybox), ("c3", fping), ("c2", iputils), ("host", iputils)];
+    let running: Vec<Child> = tools.iter().map(|(role, words)| run(&lab, role, words).spawn().unwrap()).collect();
+    let outputs: Vec<Output> = running.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    drop(responder);
+    for ((role, words), output) in tools.iter().zip(&outputs) {
+        let (number, time) = match words[0] {
+            "ping" => ("icmp_seq=", "time="),
+            "busybox" => (" seq=", "time="),
+            _ => ("[", "bytes, "),
+        };
+        all_are_told(output, number, time, *role != "host");
+    }
+}
+
+#[test]
+fn lines_of_ipv6_and_by_names() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    for words in [
+        &["ping", "-6", "-c", "2", "-i", "0.01", Lab::REMOTE6][..],
+        &["busybox", "ping6", "-c", "2", "-i", "0.01", Lab::REMOTE6],
+        &["fping", "-6", "-c", "2", "-p", "10", Lab::REMOTE6],
+        &["fping", "-e", Lab::REMOTE, Lab::REMOTE6],
+        &["ping", "-D", "-c", "2", "-i", "0.01", Lab::REMOTE],
+    ] {
+        let output = run(&lab, "c1", words).output().unwrap();
+        let text = text(&output.stdout);
+        assert_eq!(told(text).len(), 2, "{words:?}: {text}");
+        assert!(!text.contains("net=?"), "{words:?}: {text}");
+    }
+}
+
+/// Lines of replies that never were on the network say so, and all others are as they were.
+#[test]
+fn other_lines_are_untouched() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    let output = run(&lab, "c1", &["ping", "-n", "-c", "2", "-i", "0.01", "172.29.0.1"]).output().unwrap();
+    let text = text(&output.stdout);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "PING 172.29.0.1 (172.29.0.1) 56(84) bytes of data.");
+    assert!(lines[1..3].iter().all(|line| line.ends_with(" ms net=?")), "{text}");
+    assert_eq!(lines[4], "--- 172.29.0.1 ping statistics ---");
+    assert!(text.ends_with("--- where the time of 0 replies went ---\ntold in 0 of 2 lines\n"), "{text}");
+}
+
+#[test]
+fn the_exit_code_is_the_tool_s() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    for (words, expected) in [
+        (&["sh", "-c", "exit 7"][..], 7),
+        (&["sh", "-c", "kill -KILL $$"], 128 + 9),
+        (&["ping", "-c", "1", "-W", "0.1", "10.99.0.9"], 1),
+        (&["/nonexistent/ping"], 2),
+    ] {
+        let output = run(&lab, "c1", words).output().unwrap();
+        assert_eq!(output.status.code(), Some(expected), "{words:?}: {output:?}");
+    }
+}
+
+#[test]
+fn other_tools_get_a_summary_and_are_told_so() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    let script = format!("exec ping -n -c 3 -i 0.01 {}", Lab::REMOTE);
+    let output = run(&lab, "c1", &["sh", "-c", &script]).output().unwrap();
+    assert_eq!(text(&output.stderr), "instamp: the lines of sh are not known: its replies are in the summary alone\n");
+    let text = text(&output.stdout);
+    assert!(text.contains("3 received") && !text.contains(" net="), "{text}");
+    assert!(text.contains("--- where the time of 3 replies went ---\nnet p50/p90/p99 = "), "{text}");
+}
+
+/// A tool that runs on until it is told to end.
+#[test]
+fn signals_are_passed_on() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut child = run(&lab, "c1", &["ping", "-n", "-i", "0.01", Lab::REMOTE]).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut text = String::new();
+        while text.lines().count() < 4 {
+            output.read_line(&mut text).unwrap();
+        }
+        kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+        output.read_to_string(&mut text).unwrap();
+        let code = child.wait().unwrap().code();
+        assert!(text.contains("--- where the time of "), "{text}");
+        if signal == Signal::SIGINT {
+            assert_eq!(code, Some(0), "{text}");
+            assert!(text.contains(" packets transmitted, "), "the tool's own end: {text}");
+        } else {
+            assert_eq!(code, Some(128 + 15), "{text}");
+        }
+    }
+}
+
+/// What comes with the tool's first line that has no end yet is not kept back.
+#[test]
+fn parts_of_lines_are_passed_on_at_once() {
+    let Some(()) = tools() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // By its name it is one whose lines are known.
+    let tool = folder.path().join("ping");
+    std::fs::write(&tool, "#!/bin/sh\nprintf 'password: '\nread answer\necho \"$answer\"\n").unwrap();
+    Command::new("chmod").arg("+x").arg(&tool).status().unwrap();
+    let lab = Lab::up(&[]);
+    let mut child = run(&lab, "host", &[tool.to_str().unwrap()]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    let mut question = [0; 10];
+    output.read_exact(&mut question).unwrap();
+    assert_eq!(text(&question), "password: ");
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"open sesame\n").unwrap();
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("open sesame\n\n--- where the time of 0 replies went ---\n"), "{rest}");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn options_before_the_command_are_its_own() {
+    let output = instamp().args(["run"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("<COMMAND>"), "{output:?}");
+}

@@ -1,0 +1,479 @@
+//! `instamp watch` beside pings that know nothing of it.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use instamp_tests::{
+    capture::{Capture, ECHOES, Echo, echoes},
+    lab::Lab,
+    ping::{Run, number},
+    privilege::{root, tool},
+    prober::now_ns,
+    responder::{Answer, Responder},
+    watching::Watching,
+};
+use instamp_trailer::checksum::sum_bytes;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// How many probes each of several containers sends.
+const PROBES: u16 = 40;
+
+/// What is needed besides root.
+fn tools() -> Option<()> {
+    root()?;
+    ["ping", "busybox", "fping", "tcpdump", "nft", "unshare"].iter().try_for_each(|name| tool(name))
+}
+
+fn names(lab: &Lab, role: &str) -> String {
+    lab.namespace(role)
+}
+
+/// A ping in a container, by the words of its command; it has the first number of a process, as in a container of an engine.
+fn start(lab: &Lab, role: &str, words: &[&str]) -> Child {
+    let mut command = lab.command(role, "unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--"]).args(words);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn text<'a>(line: &'a Value, name: &str) -> &'a str {
+    line[name].as_str().unwrap_or_else(|| panic!("no {name}: {line}"))
+}
+
+/// A message of the network, by identifier and sequence number.
+type Number = (u16, u16);
+
+/// The requests and the replies of a capture.
+fn by_number(echoes: &[Echo]) -> [HashMap<Number, &Echo>; 2] {
+    [false, true].map(|is_reply| {
+        let those = echoes.iter().filter(|echo| echo.is_reply == is_reply);
+        let mut found = HashMap::new();
+        for echo in those {
+            let number = (echo.identifier, echo.sequence);
+            assert!(found.insert(number, echo).is_none(), "one message of a number: {number:?}");
+        }
+        found
+    })
+}
+
+fn network_number(reply: &Value) -> Number {
+    (u16::try_from(number(reply, "network_identifier")).unwrap(), u16::try_from(number(reply, "seq")).unwrap())
+}
+
+/// The time between request and reply at the place of the capture: where the uplink gets the request, since the capture's own work lies
+/// between there and the driver.
+fn net_at_capture(reply: &Value) -> i64 {
+    number(reply, "uplink_rx_ns") - number(reply, "uplink_queue_ns")
+}
+
+/// Asserts that the parts of a reply of a container add up, and are none of them negative.
+#[track_caller]
+fn adds_up(reply: &Value) {
+    let parts = ["tx_host_ns", "net_ns", "rx_host_ns"].map(|name| number(reply, name));
+    assert_eq!(parts.iter().sum::<i64>(), number(reply, "total_ns"), "{reply}");
+    assert!(parts.iter().all(|part| *part >= 0), "{reply}");
+    assert!((0..=number(reply, "tx_host_ns")).contains(&number(reply, "queue_ns")), "{reply}");
+}
+
+fn median(mut numbers: Vec<i64>) -> i64 {
+    let middle = numbers.len() / 2;
+    *numbers.select_nth_unstable(middle).1
+}
+
+/// Six containers with three kinds of tools, each kind under one identifier: the host has to translate them. Whose a message of the network
+/// is, the capture tells by the length of its payload, which no two share.
+fn each_reply_is_its_container_s(target: &str, family: &[&str]) {
+    let lab = Lab::up(&["--containers", "6"]);
+    let count = PROBES.to_string();
+    let sizes: Vec<String> = (0..6).map(|container| (40 + 2 * container).to_string()).collect();
+    let iputils =
+        |size| [&["ping", "-n", "-q", "-e", "77", "-i", "0.01", "-c", &count, "-s", size], family, &[target]].concat();
+    let busybox =
+        |size| [&["busybox", "ping", "-q", "-i", "0.01", "-c", &count, "-s", size], family, &[target]].concat();
+    let fping = |size| [&["fping", "-q", "-p", "10", "-c", &count, "-b", size], family, &[target]].concat();
+    let commands = [
+        iputils(&sizes[0]),
+        iputils(&sizes[1]),
+        busybox(&sizes[2]),
+        busybox(&sizes[3]),
+        fping(&sizes[4]),
+        fping(&sizes[5]),
+    ];
+
+    let watching = Watching::start(&lab, &[]);
+    let capture = Capture::start(&lab, "host", Lab::NIC, ECHOES);
+    let roles: Vec<String> = (1..=6).map(|container| format!("c{container}")).collect();
+    let pings: Vec<Child> = roles.iter().zip(&commands).map(|(role, words)| start(&lab, role, words)).collect();
+    for (mut ping, words) in pings.into_iter().zip(&commands) {
+        assert!(ping.wait().unwrap().success(), "{words:?}");
+    }
+    let frames = capture.stop();
+    let watched = watching.stop();
+
+    let echoes = echoes(&frames);
+    let [requests, replies] = by_number(&echoes);
+    let (mut translated, mut differences, mut totals) = (HashSet::new(), Vec::new(), Vec::new());
+    let mut identifiers: HashMap<&str, HashSet<i64>> = HashMap::new();
+    for ((role, size), words) in roles.iter().zip(&sizes).zip(&commands) {
+        let sender = names(&lab, role);
+        let of = watched.of(&sender);
+        let sequences: HashSet<i64> = of.iter().map(|reply| number(reply, "seq")).collect();
+        assert_eq!((of.len(), sequences.len()), (PROBES.into(), PROBES.into()), "{words:?}: each once");
+        for reply in of {
+            adds_up(reply);
+            assert_eq!(reply["ambiguous"], false, "{reply}");
+            let (request, echo) = (requests[&network_number(reply)], replies[&network_number(reply)]);
+            assert_eq!(request.payload.len().to_string(), *size, "the message of another container: {reply}");
+            assert_eq!(text(reply, "network_source"), request.source.to_string(), "{reply}");
+            assert_eq!(text(reply, "destination"), request.destination.to_string(), "{reply}");
+            identifiers.entry(words[0]).or_default().insert(number(reply, "identifier"));
+            translated.insert((words[0], number(reply, "network_identifier")));
+            let seen = i64::try_from(echo.time_ns - request.time_ns).unwrap();
+            differences.push((net_at_capture(reply) - seen).abs());
+            totals.push(number(reply, "total_ns"));
+        }
+    }
+    assert_eq!(watched.replies().len(), 6 * usize::from(PROBES), "and none of anybody else");
+    assert!(identifiers.values().all(|of| of.len() == 1), "each kind of tool under one: {identifiers:?}");
+    assert_eq!(translated.len(), 6, "each container under its own: {translated:?}");
+    assert_eq!(watched.summary()["loss"], 0.0, "{}", watched.summary());
+    let (difference, total) = (median(differences), median(totals));
+    println!("{target}: median of the differences from the capture {difference} ns, of the round trips {total} ns");
+    assert!(difference * 5 <= total, "net differs from the capture by {difference} ns, the round trip is {total} ns");
+}
+
+#[test]
+fn the_same_identifiers_in_several_containers() {
+    let Some(()) = tools() else { return };
+    each_reply_is_its_container_s(Lab::REMOTE, &["-4"]);
+}
+
+#[test]
+fn the_same_identifiers_in_several_containers_of_ipv6() {
+    let Some(()) = tools() else { return };
+    each_reply_is_its_container_s(Lab::REMOTE6, &["-6"]);
+}
+
+/// How near it is, is for benchmarks to measure.
+#[test]
+fn net_is_what_a_capture_sees() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    let watching = Watching::start(&lab, &[]);
+    let capture = Capture::start(&lab, "host", Lab::NIC, ECHOES);
+    lab.run("c1", "ping", &["-n", "-q", "-i", "0.002", "-c", "500", Lab::REMOTE]);
+    let frames = capture.stop();
+    let watched = watching.stop();
+    let echoes = echoes(&frames);
+    let [requests, replies] = by_number(&echoes);
+    let mut differences = Vec::new();
+    for reply in watched.replies() {
+        let number = network_number(reply);
+        let seen = i64::try_from(replies[&number].time_ns - requests[&number].time_ns).unwrap();
+        differences.push((net_at_capture(reply) - seen).abs());
+    }
+    assert_eq!(differences.len(), 500);
+    differences.sort_unstable();
+    let totals = median(watched.replies().into_iter().map(|reply| number(reply, "total_ns")).collect());
+    println!(
+        "differences from the capture: p50 {} ns, p95 {} ns; round trip {totals} ns",
+        differences[250], differences[475]
+    );
+    assert!(differences[250] * 5 <= totals, "{differences:?}");
+}
+
+/// With XDP on the card packets come another way into the kernel, and the hooks write into probes while they are watched.
+#[test]
+fn beside_hooks() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    lab.attach("host", &["--dev", Lab::NIC, "--ingress", "xdp"]);
+    let watching = Watching::start(&lab, &[]);
+    let run = Run::new(&lab, "c1", &["-c", "50", "-i", "2ms", Lab::REMOTE]);
+    run.all_corrected(50);
+    lab.run("c1", "ping", &["-n", "-q", "-i", "0.002", "-c", "50", Lab::REMOTE]);
+    let watched = watching.stop();
+    assert_eq!(watched.replies().len(), 100, "{watched:?}");
+    for (reply, watched) in run.replies().iter().zip(watched.replies()) {
+        adds_up(watched);
+        assert_eq!(number(reply, "seq"), number(watched, "seq"));
+        assert!(number(watched, "total_ns") < number(reply, "rtt_ns"), "inside of what the prober sees: {watched}");
+        let driver_tx = reply["stamps"].as_array().unwrap().iter().find(|stamp| stamp["hook"] == "driver-tx").unwrap();
+        let times = [number(watched, "uplink_queue_ns"), number(driver_tx, "time_ns"), number(watched, "uplink_rx_ns")];
+        assert!(times.is_sorted(), "the same probe: {reply} {watched}");
+    }
+}
+
+/// What is handed out of one container has nothing of the others' in it, nor of the host's own.
+#[test]
+fn one_container_alone() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&["--containers", "2"]);
+    let namespace = format!("/run/netns/{}", lab.namespace("c1"));
+    let watching = Watching::start(&lab, &["--netns", &namespace]);
+    for role in ["c2", "host", "c1"] {
+        lab.run(role, "ping", &["-n", "-q", "-i", "0.01", "-c", "5", Lab::REMOTE]);
+    }
+    let watched = watching.stop();
+    assert_eq!((watched.of(&names(&lab, "c1")).len(), watched.replies().len()), (5, 5), "{watched:?}");
+    assert_eq!(watched.summary()["sent"], 5, "{watched:?}");
+}
+
+#[test]
+fn the_host_s_own_and_what_it_forwards() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    // Translated without the kernel's connection tracking: nobody can tell whose they are.
+    lab.run("host", "nft", &["delete", "table", "inet", "lab"]);
+    let stateless = "add table ip raw; \
+        add chain ip raw early { type filter hook prerouting priority -400; }; \
+        add rule ip raw early ip daddr 10.99.0.1 icmp type echo-reply icmp id 78 ip daddr set 172.29.0.2 notrack; \
+        add chain ip raw late { type filter hook postrouting priority 300; }; \
+        add rule ip raw late ip saddr 172.29.0.2 ip saddr set 10.99.0.1 notrack;";
+    lab.run("host", "nft", &[stateless]);
+    let watching = Watching::start(&lab, &[]);
+    lab.run("host", "ping", &["-n", "-q", "-e", "77", "-i", "0.01", "-c", "3", Lab::REMOTE]);
+    lab.run("c1", "ping", &["-n", "-q", "-e", "78", "-i", "0.01", "-c", "3", Lab::REMOTE]);
+    let watched = watching.stop();
+    for (sender, identifier) in [("host", 77), ("forwarded", 78)] {
+        let of = watched.of(sender);
+        assert_eq!(of.len(), 3, "{watched:?}");
+        for reply in of {
+            assert_eq!((number(reply, "identifier"), &reply["tx_host_ns"]), (identifier, &Value::Null), "{reply}");
+            assert!(number(reply, "net_ns") > 0, "{reply}");
+        }
+    }
+}
+
+/// A network namespace behind that of a container, which translates addresses, too.
+struct Inner(String);
+
+impl Inner {
+    const ADDRESS: &str = "172.31.0.2";
+
+    fn make(lab: &Lab) -> Self {
+        let inner = Self(format!("{}-inner", lab.namespace("c1")));
+        let ip = |arguments: &str| lab.run("c1", "ip", &arguments.split(' ').collect::<Vec<_>>());
+        ip(&format!("netns add {inner}"));
+        ip(&format!("link add in0 type veth peer name eth0 netns {inner}"));
+        ip("address add 172.31.0.1/24 dev in0");
+        ip("link set in0 up");
+        ip(&format!("-n {inner} address add {}/24 dev eth0", Self::ADDRESS));
+        ip(&format!("-n {inner} link set eth0 up"));
+        ip(&format!("-n {inner} route add default via 172.31.0.1"));
+        lab.enter("c1", || fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
+        let masquerade = "add table ip inner; \
+            add chain ip inner late { type nat hook postrouting priority srcnat; }; \
+            add rule ip inner late oifname eth0 masquerade;";
+        lab.run("c1", "nft", &[masquerade]);
+        inner
+    }
+}
+
+impl std::fmt::Display for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let status = Command::new("ip").args(["netns", "delete", &self.0]).status();
+        if !status.is_ok_and(|status| status.success()) {
+            eprintln!("{self} is not removed");
+        }
+    }
+}
+
+#[test]
+fn a_container_in_a_container() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    let inner = Inner::make(&lab);
+    let watching = Watching::start(&lab, &[]);
+    let ping = ["netns", "exec", &inner.0, "ping", "-n", "-q", "-i", "0.01", "-c", "5", Lab::REMOTE];
+    lab.run("c1", "ip", &ping);
+    lab.run("c1", "ping", &["-n", "-q", "-i", "0.01", "-c", "5", Lab::REMOTE]);
+    let watched = watching.stop();
+    for (sender, source) in [(inner.0.clone(), Inner::ADDRESS), (names(&lab, "c1"), "172.29.0.2")] {
+        let of = watched.of(&sender);
+        assert_eq!(of.len(), 5, "{sender}: {watched:?}");
+        for reply in of {
+            adds_up(reply);
+            assert_eq!((text(reply, "source"), text(reply, "network_source")), (source, "10.99.0.1"), "{reply}");
+        }
+    }
+}
+
+/// Sends a request by a raw socket and awaits the reply of its number, if there is to be one. Says when it was sent.
+fn send(lab: &Lab, role: &str, [identifier, sequence]: [u16; 2], payload: &[u8], is_answered: bool) -> u64 {
+    let mut message = [&[8, 0, 0, 0], &identifier.to_be_bytes()[..], &sequence.to_be_bytes(), payload].concat();
+    let checksum = !sum_bytes(&message);
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    lab.enter(role, || {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
+        let socket = std::net::UdpSocket::from(socket);
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let sent_ns = now_ns();
+        socket.send_to(&message, SocketAddr::new(Lab::REMOTE.parse().unwrap(), 0)).unwrap();
+        let mut buffer = [0; 2_048];
+        let number = [identifier.to_be_bytes(), sequence.to_be_bytes()].concat();
+        let mut is_awaited = is_answered;
+        while is_awaited {
+            let length = socket.recv(&mut buffer).expect("a reply");
+            let message = &buffer[usize::from(buffer[0] & 0xf) * 4..length];
+            is_awaited = message[0] != 0 || message[4..8] != number;
+        }
+        sent_ns
+    })
+}
+
+/// A request is lost, and another one of its number is answered.
+#[test]
+fn what_cannot_be_told_apart_is_called_ambiguous() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&["--containers", "2"]);
+    lab.run(
+        "remote",
+        "nft",
+        &["add table ip silence; add chain ip silence input { type filter hook input priority 0; };"],
+    );
+    let silent = |is_silent: bool| {
+        let rule = if is_silent { "add rule ip silence input drop" } else { "flush chain ip silence input" };
+        lab.run("remote", "nft", &[rule]);
+    };
+    let watching = Watching::start(&lab, &[]);
+    let lost = |role, number, payload| {
+        silent(true);
+        send(&lab, role, number, payload, false);
+        silent(false);
+    };
+    let (some, other) = ([1; 32], [2; 32]);
+    lost("c1", [77, 1], &some);
+    send(&lab, "c1", [77, 1], &some, true);
+    // Their payloads tell them apart.
+    lost("c1", [77, 2], &some);
+    let sent_ns = send(&lab, "c1", [77, 2], &other, true);
+    // And so do their containers.
+    lost("c1", [77, 3], &some);
+    send(&lab, "c2", [77, 3], &some, true);
+    let watched = watching.stop();
+
+    let told = |reply: &&Value| (text(reply, "sender").to_owned(), number(reply, "seq"), reply["ambiguous"] == true);
+    let expected = [(names(&lab, "c1"), 1, true), (names(&lab, "c1"), 2, false), (names(&lab, "c2"), 3, false)];
+    assert_eq!(watched.replies().iter().map(told).collect::<Vec<_>>(), expected);
+    let [first, second, _] = watched.replies().try_into().unwrap();
+    assert_eq!((&first["net_ns"], &first["total_ns"]), (&Value::Null, &Value::Null), "{first}");
+    assert!(number(second, "sender_tx_ns").cast_unsigned() >= sent_ns, "the times are the second one's: {second}");
+    assert_eq!(watched.summary()["ambiguous"], 1, "{watched:?}");
+}
+
+/// More requests than the table holds are never answered, and what is answered then is told nevertheless.
+#[test]
+fn the_table_is_bounded() {
+    const UNANSWERED: u32 = 100_000;
+    const TABLE: u64 = 65_536;
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    lab.run(
+        "remote",
+        "nft",
+        &["add table ip silence; add chain ip silence input { type filter hook input priority 0; };"],
+    );
+    lab.run("remote", "nft", &["add rule ip silence input icmp id 79-82 drop"]);
+    let watching = Watching::start(&lab, &[]);
+    lab.enter("host", || {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
+        let to = SocketAddr::new(Lab::REMOTE.parse().unwrap(), 0).into();
+        for number in 0..UNANSWERED {
+            let mut message = [0; 40];
+            message[0] = 8;
+            let [_, high, sequence @ ..] = number.to_be_bytes();
+            message[5] = 79 + high;
+            message[6..8].copy_from_slice(&sequence);
+            let checksum = !sum_bytes(&message);
+            message[2..4].copy_from_slice(&checksum.to_be_bytes());
+            socket.send_to(&message, &to).unwrap();
+        }
+    });
+    lab.run("c1", "ping", &["-n", "-q", "-i", "0.002", "-c", "100", Lab::REMOTE]);
+    let watched = watching.stop();
+    let of_container = watched.of(&names(&lab, "c1"));
+    assert_eq!(of_container.len(), 100, "{:?}", watched.summary());
+    assert!(of_container.iter().all(|reply| number(reply, "net_ns") > 0 && reply["ambiguous"] == false));
+    let summary = watched.summary();
+    assert_eq!(summary["sent"], UNANSWERED + 100, "{summary}");
+    let evicted = summary["evicted"].as_u64().unwrap();
+    assert!((u64::from(UNANSWERED) - TABLE..=UNANSWERED.into()).contains(&evicted), "{summary}");
+}
+
+/// Each reply comes so late as its number says, and behind others.
+#[test]
+fn replies_out_of_order() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    let delay = |sequence: u16| Duration::from_millis(u64::from(sequence * 7 % 11) * 4);
+    let responder =
+        Responder::start(&lab, Lab::REMOTE, move |sequence| Answer { delay: delay(sequence), ..Answer::PLAIN });
+    let watching = Watching::start(&lab, &["-c", "50"]);
+    lab.run("c1", "ping", &["-n", "-q", "-i", "0.005", "-c", "50", Lab::REMOTE]);
+    let watched = watching.wait();
+    drop(responder);
+    let sequences: Vec<i64> = watched.replies().into_iter().map(|reply| number(reply, "seq")).collect();
+    assert!(!sequences.is_sorted() && sequences.len() == 50, "{sequences:?}");
+    for reply in watched.replies() {
+        let delay = delay(u16::try_from(number(reply, "seq")).unwrap());
+        assert!(number(reply, "net_ns") >= i64::try_from(delay.as_nanos()).unwrap(), "{delay:?}: {reply}");
+    }
+}
+
+/// The numbers of the kernel's objects that a process holds, of this kind.
+fn held(pid: u32, kind: &str) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap();
+    let infos = entries.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap_or_default());
+    infos.filter_map(|info| Some(info.lines().find_map(|line| line.strip_prefix(kind))?.trim().to_owned())).collect()
+}
+
+#[test]
+fn killed_it_leaves_nothing() {
+    let (Some(()), Some(())) = (tools(), tool("bpftool")) else { return };
+    let lab = Lab::up(&[]);
+    let watching = Watching::start(&lab, &[]);
+    let kinds = [("link", "link_id:"), ("map", "map_id:")];
+    let held: Vec<(&str, String)> = kinds
+        .iter()
+        .flat_map(|(object, kind)| held(watching.pid(), kind).into_iter().map(move |number| (*object, number)))
+        .collect();
+    assert!(held.iter().filter(|(object, _)| *object == "link").count() >= 5, "{held:?}");
+    watching.signal(Signal::SIGKILL);
+    drop(watching);
+    for (object, number) in held {
+        let is_there =
+            || Command::new("bpftool").args([object, "show", "id", &number]).output().unwrap().status.success();
+        // The kernel lets go of them a moment later.
+        while is_there() {}
+    }
+}
+
+#[test]
+fn mistakes_are_told() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    for (options, expected) in [
+        (&["--dev", "eth9"][..], "no device eth9 in this network namespace"),
+        (&[], "no default route in this network namespace: name the device by which probes leave with --dev"),
+        (&["--dev", Lab::NIC, "--netns", "/etc/passwd"], "is no network namespace"),
+    ] {
+        let output = lab.instamp("host").arg("watch").args(options).output().unwrap();
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{messages}");
+        assert!(messages.contains(expected), "{messages}");
+    }
+}

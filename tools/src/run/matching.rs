@@ -1,0 +1,210 @@
+//! Which of the replies that were observed a tool's line tells of.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fs,
+    net::IpAddr,
+};
+
+use instamp_hooks::Observed;
+
+use super::lines::{ReplyLine, Rtt};
+
+/// As many replies are kept that no line has told of: as those of others, or of a tool that prints none.
+const KEPT: usize = 4_096;
+
+/// Replies that wait for their lines.
+pub(super) struct Matching<F> {
+    waiting: VecDeque<Observed>,
+    /// Whether a process is the tool, or one that it has started.
+    is_tool: F,
+    /// What `is_tool` has said: processes end.
+    known: HashMap<u32, bool>,
+    /// The identifiers under which the tool sends.
+    identifiers: HashSet<u16>,
+}
+
+/// Why a line has no times.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unmatched {
+    /// Nothing was observed that fits.
+    Missing,
+    /// More than one reply fits.
+    Ambiguous,
+}
+
+impl<F: FnMut(u32) -> bool> Matching<F> {
+    pub(super) fn new(is_tool: F) -> Self {
+        Self { waiting: VecDeque::new(), is_tool, known: HashMap::new(), identifiers: HashSet::new() }
+    }
+
+    /// Adds a reply, and says whether it is the tool's: by the process that was running when the request was sent, or by an identifier
+    /// of a request of which that was the case.
+    pub(super) fn add(&mut self, observed: Observed) -> bool {
+        let process = observed.process;
+        let by_process = *self.known.entry(process).or_insert_with(|| (self.is_tool)(process));
+        if by_process {
+            self.identifiers.insert(observed.sender.identifier);
+        }
+        let is_own = self.identifiers.contains(&observed.sender.identifier);
+        if is_own {
+            if self.waiting.len() == KEPT {
+                self.waiting.pop_front();
+            }
+            self.waiting.push_back(observed);
+        }
+        is_own
+    }
+
+    /// Takes the reply that a line tells of, from one of these addresses.
+    ///
+    /// With a sequence number there is one that fits. Without, lines come in the order of their replies, as the tool prints each when it
+    /// comes.
+    pub(super) fn claim(&mut self, line: &ReplyLine<'_>, from: &[IpAddr]) -> Result<Observed, Unmatched> {
+        let fits = |observed: &Observed| {
+            from.contains(&observed.sender.destination)
+                && line.sequence.is_none_or(|sequence| sequence == observed.sender.sequence)
+                && is_within(observed, line.rtt)
+        };
+        let mut fitting = (0..self.waiting.len()).filter(|&place| fits(&self.waiting[place]));
+        let place = fitting.next().ok_or(Unmatched::Missing)?;
+        if line.sequence.is_some() && fitting.next().is_some() {
+            // The other one's line comes, too, and is as ambiguous.
+            return Err(Unmatched::Ambiguous);
+        }
+        self.waiting.remove(place).ok_or(Unmatched::Missing)
+    }
+}
+
+/// What was seen of a round trip lies inside of what the tool has seen.
+fn is_within(observed: &Observed, rtt: Rtt) -> bool {
+    let seen = observed.total_ns().or(observed.net_ns());
+    seen.is_none_or(|seen| seen < rtt.ns + rtt.unit_ns)
+}
+
+/// Whether a process is another one, or descends from it, as long as both are there.
+pub(super) fn descends(mut process: u32, ancestor: u32) -> bool {
+    /// Deeper than any tree of processes should be.
+    const DEPTH: usize = 64;
+    for _ in 0..DEPTH {
+        if process == ancestor {
+            return true;
+        }
+        match parent(process) {
+            Some(parent) if parent > 1 => process = parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn parent(process: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        run::lines::Format,
+        watch::samples::{observed, of_host},
+    };
+
+    const TOOL: u32 = 1_234;
+
+    fn matching() -> Matching<impl FnMut(u32) -> bool> {
+        Matching::new(|process| process == TOOL)
+    }
+
+    fn claim<F: FnMut(u32) -> bool>(matching: &mut Matching<F>, format: Format, line: &str) -> Result<u16, Unmatched> {
+        let line = format.read(line).expect("a line");
+        let from = line.address().expect("an address");
+        matching.claim(&line, &[from]).map(|observed| observed.sender.sequence)
+    }
+
+    fn ping(sequence: u16) -> String {
+        format!("64 bytes from 10.99.0.2: icmp_seq={sequence} ttl=63 time=0.060 ms")
+    }
+
+    #[test]
+    fn each_line_gets_its_own_reply_once() {
+        let mut matching = matching();
+        for sequence in [1, 2, 3] {
+            assert!(matching.add(observed(sequence)));
+        }
+        for sequence in [2, 1, 3] {
+            assert_eq!(claim(&mut matching, Format::Ping, &ping(sequence)), Ok(sequence));
+        }
+        assert_eq!(claim(&mut matching, Format::Ping, &ping(3)), Err(Unmatched::Missing));
+    }
+
+    #[test]
+    fn lines_without_a_number_of_the_packet_are_in_the_order_of_replies() {
+        let mut matching = matching();
+        for sequence in [4, 6, 8] {
+            matching.add(observed(sequence));
+        }
+        for (number, sequence) in [(0, 4), (1, 6), (2, 8)] {
+            let line = format!("10.99.0.2 : [{number}], 64 bytes, 0.060 ms (0.060 avg, 0% loss)");
+            assert_eq!(claim(&mut matching, Format::Fping, &line), Ok(sequence));
+        }
+    }
+
+    #[test]
+    fn replies_of_others_are_not_taken() {
+        let mut matching = matching();
+        let mut others = observed(1);
+        (others.process, others.sender.identifier) = (99, 78);
+        assert!(!matching.add(others));
+        assert_eq!(claim(&mut matching, Format::Ping, &ping(1)), Err(Unmatched::Missing));
+        assert!(matching.add(observed(1)));
+        assert_eq!(claim(&mut matching, Format::Ping, &ping(1)), Ok(1));
+        // Somebody else was running when the tool's next one was sent.
+        assert!(matching.add(Observed { process: 99, ..observed(2) }));
+        assert_eq!(claim(&mut matching, Format::Ping, &ping(2)), Ok(2));
+    }
+
+    #[test]
+    fn two_that_fit_are_ambiguous() {
+        let mut matching = matching();
+        matching.add(observed(1));
+        matching.add(observed(1));
+        assert_eq!(claim(&mut matching, Format::Ping, &ping(1)), Err(Unmatched::Ambiguous));
+        // One that took longer than the tool has seen is none that fits.
+        let mut matching = self::matching();
+        matching.add(observed(1));
+        let mut longer = observed(1);
+        longer.sender_rx_ns = longer.sender_rx_ns.map(|ns| ns + 30_000);
+        matching.add(longer);
+        assert_eq!(claim(&mut matching, Format::Ping, &ping(1)), Ok(1));
+    }
+
+    #[test]
+    fn the_host_s_own_have_the_network_alone_to_go_by() {
+        let mut matching = matching();
+        matching.add(of_host(1));
+        let line = "64 bytes from 10.99.0.2: icmp_seq=1 ttl=63 time=0.011 ms";
+        assert_eq!(claim(&mut matching, Format::Ping, line), Ok(1));
+        matching.add(of_host(2));
+        let line = "64 bytes from 10.99.0.2: icmp_seq=2 ttl=63 time=0.010 ms";
+        assert_eq!(claim(&mut matching, Format::Ping, line), Err(Unmatched::Missing));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut matching = matching();
+        for sequence in (0..=u16::MAX).cycle().take(100_000) {
+            matching.add(observed(sequence));
+        }
+        assert_eq!(matching.waiting.len(), KEPT);
+    }
+
+    #[test]
+    fn processes_descend_from_those_that_started_them() {
+        let own = std::process::id();
+        assert!(descends(own, own));
+        assert!(parent(own).is_none_or(|parent| parent < 2 || descends(own, parent)));
+        assert!(!descends(1, own));
+    }
+}

@@ -1,0 +1,57 @@
+//! `instamp run`.
+
+mod child;
+mod lines;
+mod matching;
+mod options;
+mod output;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use instamp_hooks::{WatchRequest, Watcher};
+
+pub(crate) use self::options::Options;
+use self::{
+    lines::Format,
+    matching::{Matching, descends},
+    output::Output,
+};
+use crate::{namespaces::Namespace, uplinks::named_or_default};
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let signals = child::hold_signals()?;
+    let namespace = options.namespace()?;
+    let mut request = WatchRequest::default();
+    request.uplinks = uplinks(options)?;
+    let inode =
+        namespace.as_ref().map_or_else(|| Namespace::own().map(|own| own.inode()), |other| Ok(other.inode()))?;
+    request.namespaces = vec![inode];
+    let watcher = Watcher::start(&request)?;
+
+    let format = Format::of(&options.command);
+    if format.is_none() {
+        let tool = options.command.first().map_or("", |tool| tool);
+        eprintln!("instamp: the lines of {tool} are not known: its replies are in the summary alone");
+    }
+    let mut tool = child::start(&options.command, namespace.as_ref(), format.is_some())?;
+    child::pass_signals_on(&signals, &tool)?;
+    let pid = tool.id();
+    let mut output = Output::new(&watcher, Matching::new(|process| descends(process, pid)));
+    let followed = match (tool.stdout.take(), format) {
+        (Some(lines), Some(format)) => output.follow(lines, format),
+        // Whether a process is the tool's can be told only while it is there.
+        _ => output.follow_until_end(&mut tool),
+    };
+    // The pipe is closed by now: a tool that goes on writing is told so.
+    let code = child::exit_code(&mut tool).context("cannot wait for the tool")?;
+    followed?;
+    output.end()?;
+    Ok(ExitCode::from(code))
+}
+
+fn uplinks(options: &Options) -> anyhow::Result<Vec<String>> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(named_or_default(&options.uplinks.dev))
+}
