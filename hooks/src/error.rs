@@ -147,11 +147,14 @@ pub enum Error {
     },
     /// The attachment lacks what this version needs of it.
     #[error(
-        "{device} was attached by an older version, whose XDP program neither gives replies to AF_XDP sockets nor answers probes: attach it anew (`instamp detach --dev {device}`, then `instamp attach --ingress xdp --dev {device}`)"
+        "{device} was attached by an older version, whose XDP program neither gives replies to AF_XDP sockets nor answers probes: attach it anew (`instamp detach --dev {device}`, then `instamp attach --ingress xdp{} --dev {device}`)",
+        if *hands_on { " --hw" } else { "" }
     )]
     OlderAttachment {
         /// The device.
         device: String,
+        /// Whether its XDP program hands on the card's receive times.
+        hands_on: bool,
     },
     /// The driver refused native XDP.
     #[error(

@@ -318,7 +318,7 @@ fn join(
         return Err(Error::HandsOn { device: device() });
     }
     if !directory.has(SOCKETS) {
-        return Err(Error::OlderAttachment { device: device() });
+        return Err(Error::OlderAttachment { device: device(), hands_on: false });
     }
     // One whose lease is over was swept.
     if directory.has(REFLECT) {

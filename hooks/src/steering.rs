@@ -74,7 +74,7 @@ impl Steering {
     fn join(link: &Link, directory: &Directory) -> Result<Self, Error> {
         let site = directory.site()?;
         if !directory.has(SOCKETS) || !directory.has(RUNS) {
-            return Err(Error::OlderAttachment { device: link.name.clone() });
+            return Err(Error::OlderAttachment { device: link.name.clone(), hands_on: Attachment::hands_on(site) });
         }
         let [sockets, runs, policy] = [SOCKETS, RUNS, POLICY].map(|name| directory.pin(name));
         Ok(Self {

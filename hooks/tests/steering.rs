@@ -281,16 +281,22 @@ fn an_attachment_of_an_older_version_is_told_and_detaches() {
     let Some(world) = World::new() else { return };
     world.host.enter(|| {
         let hooks = world.hooks();
-        let request = Request { ingress: IngressChoice::Xdp, ..Request::new(NIC) };
-        hooks.attach(&Objects::built_in(), &request).unwrap();
-        for name in ["SOCKETS", "RUNS"] {
-            let pins = world.bpffs.entries();
-            std::fs::remove_file(pins.iter().find(|path| path.ends_with(name)).unwrap()).unwrap();
+        for (hardware, remedy) in [
+            (false, "`instamp attach --ingress xdp --dev nic`"),
+            (true, "`instamp attach --ingress xdp --hw --dev nic`"),
+        ] {
+            let request = Request { ingress: IngressChoice::Xdp, hardware, ..Request::new(NIC) };
+            hooks.attach(&Objects::built_in(), &request).unwrap();
+            for name in ["SOCKETS", "RUNS"] {
+                let pins = world.bpffs.entries();
+                std::fs::remove_file(pins.iter().find(|path| path.ends_with(name)).unwrap()).unwrap();
+            }
+            let refused = steer(&hooks).unwrap_err();
+            assert!(matches!(refused, Error::OlderAttachment { .. }), "{refused:?}");
+            assert!(refused.to_string().contains(remedy), "{refused}");
+            assert_eq!(hooks.status().unwrap().len(), 1);
+            hooks.detach(NIC).unwrap();
         }
-        let refused = steer(&hooks);
-        assert!(matches!(refused, Err(Error::OlderAttachment { .. })), "{refused:?}");
-        assert_eq!(hooks.status().unwrap().len(), 1);
-        hooks.detach(NIC).unwrap();
     });
     world.assert_clean(NIC);
 }

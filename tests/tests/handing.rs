@@ -2,7 +2,11 @@
 //! stamp give to them.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{os::fd::AsFd as _, process::Command};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    os::fd::AsFd as _,
+    process::Command,
+};
 
 use instamp_hooks::Objects;
 use instamp_tests::{
@@ -23,6 +27,8 @@ const FRAMES: usize = 50_000;
 /// `CARD_AHEAD_NS` of tests/bpf/metadata.bpf.c, the program here: that of nic-rx but for the driver, whose programs cannot be test-run.
 const CARD_AHEAD_NS: u64 = 1 << 60;
 const HANDED: usize = size_of::<Handed>();
+/// [`PROBER4`] as the policy has it, and as no packet may.
+const MAPPED: IpAddr = IpAddr::V6(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped());
 
 fn run() -> RunKey {
     RunKey::new(0x00f1_0203).unwrap()
@@ -84,7 +90,7 @@ fn what_goes_to_a_socket_is_what_the_program_that_stamps_gives_there() {
         let (stamping, handing) = (stamping(&objects, Some(&socket)), handing(&object, Some(&socket)));
         let mut generator = Generator {
             random: SmallRng::seed_from_u64(1),
-            addresses: vec![PROBER4, PROBER6, TARGET4, TARGET6],
+            addresses: vec![PROBER4, PROBER6, TARGET4, TARGET6, MAPPED],
             lengths: 14..=3000,
             run: Some(run()),
         };
@@ -121,6 +127,7 @@ fn what_no_socket_takes_goes_to_the_stack_with_its_times() {
         ("sent by the stack", Frame { records: vec![stack; 4], ..steered.clone() }),
         ("a stranger's reply", Frame { destination: TARGET4, ..steered.clone() }),
         ("the reply to one that is responded to", Frame { source: PROBER6, destination: TARGET6, ..steered.clone() }),
+        ("to an IPv4 address mapped into IPv6", Frame { source: TARGET6, destination: MAPPED, ..steered.clone() }),
         // Test runs put what is longer than a page into several buffers, which the socket would not take.
         ("in several buffers", Frame { application: vec![0x55; 5000], ..steered.clone() }),
         ("in several buffers, the trailer in the first", Frame { padding: 6000, ..steered.clone() }),

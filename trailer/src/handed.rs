@@ -72,7 +72,8 @@ mod tests {
     }
 
     #[test]
-    fn the_layout_is_that_of_the_header() {
+    fn the_layout_is_three_words_in_this_order() {
+        // As the header asserts of its own.
         let handed = Handed { magic: Handed::MAGIC, xdp_ns: 1, nic_rx_ns: 2 };
         let expected: Vec<u8> = [0x696e_7374_616d_7052_u64, 1, 2].into_iter().flat_map(u64::to_ne_bytes).collect();
         assert_eq!(handed.as_bytes(), expected);

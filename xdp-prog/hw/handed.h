@@ -14,6 +14,9 @@ struct handed {
 	__u64 nic_rx_ns;	/* the card's clock; 0 where it does not tell */
 };
 
+_Static_assert(sizeof(struct handed) == 24 && __builtin_offsetof(struct handed, xdp_ns) == 8 &&
+	       __builtin_offsetof(struct handed, nic_rx_ns) == 16, "trailer/src/handed.rs");
+
 #define HANDED_MAGIC 0x696e7374616d7052 /* instampR */
 
 #endif

@@ -437,6 +437,24 @@ mod tests {
     }
 
     #[test]
+    fn a_fixed_source_is_that_of_the_last_target_too() {
+        let mut host = host();
+        assert_eq!(resolve(&mut host, "8.8.8.8"), Ok((ip("10.0.0.5"), 1)));
+        assert!(host.last.is_some());
+        host.fix_source(ip("10.0.0.77"));
+        assert_eq!(resolve(&mut host, "8.8.8.8"), Ok((ip("10.0.0.77"), 1)));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_not_known_of_the_last_target_either() {
+        let mut host = host();
+        assert!(resolve(&mut host, "8.8.8.8").is_ok());
+        assert!(host.last.is_some());
+        host.forget_all();
+        assert_eq!(resolve(&mut host, "8.8.8.8"), Err(NoHop::Down));
+    }
+
+    #[test]
     fn follows_the_link() {
         let mut host = host();
         assert!(resolve(&mut host, "8.8.8.8").is_ok());
