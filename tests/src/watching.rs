@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    process::{Child, ChildStdout, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use nix::{
@@ -33,7 +33,15 @@ impl Watching {
     ///
     /// It cannot be started.
     pub fn start(lab: &Lab, options: &[&str]) -> Self {
-        let mut command = lab.instamp("host");
+        Self::of(lab.instamp("host"), options)
+    }
+
+    /// Likewise, where the `instamp` command would be run.
+    ///
+    /// # Panics
+    ///
+    /// It cannot be started.
+    pub fn of(mut command: Command, options: &[&str]) -> Self {
         command.args(["watch", "--json", "--dev", Lab::NIC]).args(options).stdout(Stdio::piped());
         let mut child = command.spawn().expect("instamp watch");
         let mut output = BufReader::new(child.stdout.take().expect("a pipe"));

@@ -18,6 +18,7 @@ use instamp_tests::{
     ping::{Run, net_at_capture, number},
     podman::{Backend, Podman, podman},
     privilege::{root, tool},
+    watching::Watching,
 };
 use nix::{
     sched::{CloneFlags, unshare},
@@ -129,6 +130,39 @@ fn a_container_with_default_privileges_measures_what_a_capture_sees() {
     let said = text(podman.instamp().args(["detach", "--container", "web"]));
     assert!(said.contains("nic0: detached"), "{said}");
     assert_eq!(status(podman.instamp()), Vec::<Value>::new());
+}
+
+/// Two containers have the same tool ping the same address at the same time; one of them is watched.
+#[test]
+fn the_pings_of_an_unmodified_tool_are_told_by_the_name_of_its_container() {
+    const PINGS: u64 = 3;
+    let Some(()) = podman() else { return };
+    let lab = Lab::up(&[]);
+    let podman = Podman::new(&lab, Backend::Netavark, false);
+    let names = ["web", "db"];
+    names.iter().for_each(|name| podman.start(name));
+    let watching = Watching::of(podman.instamp(), &["--container", "web"]);
+    let count = PINGS.to_string();
+    let pings = names.map(|name| {
+        let ping = ["exec", name, "/bin/busybox", "ping", "-c", &count, Lab::REMOTE];
+        podman.command(&ping).stdout(Stdio::piped()).spawn().unwrap()
+    });
+    for ping in pings {
+        let output = ping.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains(" 0% packet loss"), "{said}");
+    }
+    let watched = watching.stop();
+    let replies = watched.replies();
+    let numbers: Vec<_> =
+        replies.iter().map(|reply| (reply["sender"].as_str().unwrap(), number(reply, "seq"))).collect();
+    assert_eq!(numbers, [("web", 0), ("web", 1), ("web", 2)]);
+    for reply in replies {
+        // Translated, and seen at both ends of this host.
+        assert_ne!(reply["source"], reply["network_source"], "{reply}");
+        let parts = ["net_ns", "tx_host_ns", "rx_host_ns"].map(|part| number(reply, part));
+        assert!(parts.iter().all(|ns| *ns > 0) && parts.iter().sum::<i64>() == number(reply, "total_ns"), "{reply}");
+    }
 }
 
 #[test]

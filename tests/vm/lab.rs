@@ -2,7 +2,7 @@
 
 use std::{env, fs};
 
-use instamp_tests::{lab::Lab, ping::Run};
+use instamp_tests::{lab::Lab, ping::Run, watching::Watching};
 use serde_json::Value;
 
 const PROBES: u64 = 20;
@@ -16,6 +16,22 @@ pub(crate) fn check() {
     if newest != "clsact" {
         attached(&lab, "clsact", "clsact");
     }
+    watched(&lab);
+}
+
+/// Whoever pings from a container is seen at both ends of the host, through the translation of its address.
+fn watched(lab: &Lab) {
+    let watching = Watching::start(lab, &[]);
+    for destination in [Lab::REMOTE, Lab::REMOTE6] {
+        Run::new(lab, "c1", &["-c", &PROBES.to_string(), "-i", "10ms", destination]);
+    }
+    let watched = watching.stop();
+    let replies = watched.replies();
+    assert_eq!(replies.len() as u64, 2 * PROBES, "{replies:?}");
+    for reply in replies {
+        assert!(reply["tx_host_ns"].is_u64() && reply["net_ns"].is_u64() && reply["rx_host_ns"].is_u64(), "{reply}");
+    }
+    println!("guest: watched the pings of a container");
 }
 
 /// Attaches TC programs by `choice`, which has to mean `mechanism`.

@@ -16,6 +16,8 @@ use nix::{
     sys::statfs::fstatfs,
 };
 
+use crate::engines;
+
 /// `NSFS_MAGIC` of `include/uapi/linux/magic.h`.
 const NSFS_MAGIC: i64 = 0x6e73_6673;
 /// Where `ip netns` and container engines keep them by name.
@@ -42,6 +44,13 @@ impl Namespace {
     pub(crate) fn of_process(pid: u32) -> anyhow::Result<Self> {
         let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
         Self::open(&path, of_process(pid))
+    }
+
+    /// That of the container which an engine knows by this name or identifier.
+    pub(crate) fn of_container(name: &str) -> anyhow::Result<Self> {
+        let (container, file) = engines::find(name)?;
+        let inode = file.metadata().with_context(|| format!("cannot look at the network namespace of {name}"))?.ino();
+        Ok(Self { file, inode, name: container.name })
     }
 
     /// That of the calling thread.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::ArgGroup;
+
 use crate::{namespaces::Namespace, watch::Uplinks};
 
 /// Runs a ping of any kind as it is, and adds to each line of a reply how much of its time was network.
@@ -9,13 +11,17 @@ use crate::{namespaces::Namespace, watch::Uplinks};
 /// The tool is started unmodified, with its own arguments, input, output and exit code. What happens to its packets is seen by the kernel
 /// programs of `instamp watch`.
 #[derive(clap::Args)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, group = ArgGroup::new("where").args(["container", "netns", "pid"]))]
 pub(crate) struct Options {
     #[command(flatten)]
     pub(super) uplinks: Uplinks,
 
+    /// Run the tool in the network namespace of this container, of podman or docker: a name or an identifier.
+    #[arg(long, value_name = "NAME|ID")]
+    container: Option<String>,
+
     /// Run the tool in this network namespace: a file such as /run/netns/NAME.
-    #[arg(long, value_name = "PATH", conflicts_with = "pid")]
+    #[arg(long, value_name = "PATH")]
     netns: Option<PathBuf>,
 
     /// Run the tool in the network namespace of this process.
@@ -40,7 +46,7 @@ second. Each line of a reply gets
 The latter two only where the tool runs in another network namespace than the uplink is in. `net=?` is
 where nothing was seen of the reply, or more than one that it could be.
 
-With --netns and --pid the network is the container's, and nothing else: the program, its files and
+With --container, --netns and --pid the network is the container's, and nothing else: the program, its files and
 name servers are this host's. The options before the command are this command's.
 
 The exit code is the tool's, or 128 and the number of the signal that has ended it; 2 where it could not
@@ -55,10 +61,8 @@ Examples:
 impl Options {
     /// Where the tool is to run, if not here.
     pub(super) fn namespace(&self) -> anyhow::Result<Option<Namespace>> {
-        match (&self.netns, self.pid) {
-            (Some(path), _) => Namespace::at(path).map(Some),
-            (None, Some(pid)) => Namespace::of_process(pid).map(Some),
-            (None, None) => Ok(None),
-        }
+        let of_container = self.container.iter().map(|name| Namespace::of_container(name));
+        let at_path = self.netns.iter().map(|path| Namespace::at(path));
+        of_container.chain(at_path).chain(self.pid.map(Namespace::of_process)).next().transpose()
     }
 }

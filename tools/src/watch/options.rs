@@ -14,6 +14,10 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(super) uplinks: Uplinks,
 
+    /// Tell of the probes of this container alone, of podman or docker: a name or an identifier. May be repeated.
+    #[arg(long, value_name = "NAME|ID")]
+    container: Vec<String>,
+
     /// Tell of the probes of this network namespace alone: a file such as /run/netns/NAME. May be repeated.
     #[arg(long, value_name = "PATH")]
     netns: Vec<PathBuf>,
@@ -77,14 +81,16 @@ Needs root, or CAP_SYS_ADMIN.
 
 Examples:
   instamp watch                              all pings through the default routes
-  instamp watch --dev eth0 --pid 4711 --json the pings of one container, for a program
+  instamp watch --container web --json       those of one container, for a program
+  instamp watch --dev eth0 --pid 4711        those of the container with this process
 
 Exit status: 0 where a reply was seen, 1 where none was, 2 on an error.";
 
 impl Options {
     /// The network namespaces that were asked for.
     pub(super) fn namespaces(&self) -> anyhow::Result<Vec<Namespace>> {
+        let of_containers = self.container.iter().map(|name| Namespace::of_container(name));
         let at_paths = self.netns.iter().map(|path| Namespace::at(path));
-        at_paths.chain(self.pid.iter().map(|pid| Namespace::of_process(*pid))).collect()
+        of_containers.chain(at_paths).chain(self.pid.iter().map(|pid| Namespace::of_process(*pid))).collect()
     }
 }
