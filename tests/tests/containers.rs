@@ -16,7 +16,7 @@ use instamp_tests::{
     capture::{Capture, ECHOES, echoes},
     lab::Lab,
     ping::{Run, net_at_capture, number},
-    podman::{Backend, Podman, podman},
+    podman::{Backend, IMAGE, Podman, podman},
     privilege::{root, tool},
     watching::Watching,
 };
@@ -140,7 +140,11 @@ fn the_pings_of_an_unmodified_tool_are_told_by_the_name_of_its_container() {
     let lab = Lab::up(&[]);
     let podman = Podman::new(&lab, Backend::Netavark, false);
     let names = ["web", "db"];
-    names.iter().for_each(|name| podman.start(name));
+    for name in names {
+        // As Docker's defaults are: without, busybox cannot ping.
+        let run = ["run", "--detach", "--cap-add", "NET_RAW", "--name", name, IMAGE];
+        podman.run(&[&run[..], &["/bin/busybox", "sleep", "1000"]].concat());
+    }
     let watching = Watching::of(podman.instamp(), &["--container", "web"]);
     let count = PINGS.to_string();
     let pings = names.map(|name| {
