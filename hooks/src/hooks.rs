@@ -116,8 +116,8 @@ impl Hooks {
         let (pins, here) = self.enter()?;
         let directory = attached(&pins, &here, device)?;
         let link = here.device(device)?;
-        let site =
-            settings.over(&Attachment::read(&pins, &here, link, &directory)?).write(&pins, &here, link, &directory)?;
+        let settings = settings.over(&Attachment::read(&pins, &here, link, &directory)?);
+        let site = settings.write(&pins, &here, link, &directory, &self.announce)?;
         pins.sent().update(directory.key(), site)?;
         settle(&pins, &here, &self.announce)?;
         Attachment::read(&pins, &here, link, &directory)
@@ -196,7 +196,7 @@ impl Hooks {
         settings: &Settings,
     ) -> Result<Steering, Error> {
         let (pins, here) = self.enter()?;
-        Steering::start(&pins, &here, objects, device, mode, settings)
+        Steering::start(&pins, &here, objects, (device, mode), settings, &self.announce)
     }
 
     /// Answers probes at a device in the place of the stack, for as long as the process does [renew](Reflector::renew) that: by the XDP

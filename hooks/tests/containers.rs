@@ -5,8 +5,8 @@
 mod world;
 
 use instamp_hooks::{
-    Attachment, Container, ContainerHooks, ContainerRequest, Error, Hooks, IngressChoice, Objects, Prefix, Request,
-    Settings, TcChoice,
+    Attachment, Container, ContainerHooks, ContainerRequest, Error, Hooks, IngressChoice, Notice, Objects, Prefix,
+    Request, Settings, TcChoice,
 };
 use world::{NIC, Namespace, World};
 
@@ -211,6 +211,69 @@ fn a_container_that_cannot_be_hooked_leaves_nothing() {
         hooks.attach(&Objects::built_in(), &bridge).unwrap();
         assert_eq!(attach(&hooks, &container(&inside)).unwrap().veth.site.point, 2);
         assert_eq!(hooks.detach_all().unwrap().len(), 3);
+    });
+    world.assert_clean(NIC);
+}
+
+/// Whoever has CAP_NET_ADMIN in a container gives its device whichever addresses.
+#[test]
+fn a_container_that_claims_addresses_gets_its_own() {
+    let Some(world) = world() else { return };
+    let inside = world.contain(VETH, 1);
+    // The host's, at two devices; a stranger's, and one that is another container's.
+    for address in ["10.77.0.1/32", "10.88.1.1/32", "198.51.100.7/32", "10.99.0.1/32", "2001:db8::7/128", "fd77::1/128"]
+    {
+        inside.ip(&["addr", "add", address, "dev", "eth0"]);
+    }
+    world.host.ip(&["link", "add", "br0", "type", "bridge"]);
+    world.host.ip(&["addr", "add", "10.99.0.254/24", "dev", "br0"]);
+    world.host.ip(&["link", "set", "br0", "up"]);
+    world.host.enter(|| {
+        let (hooks, notices) = world.telling_hooks();
+        let made = attach(&hooks, &container(&inside)).unwrap();
+        let own = |attachment: &Attachment, address: &str| attachment.own.contains(&address.parse().unwrap());
+        for end in [&made.veth, &made.uplink] {
+            let routed: Vec<_> =
+                end.containers.iter().copied().filter(|prefix| !prefix.to_string().starts_with("fe80:")).collect();
+            assert_eq!(routed, prefixes(&["10.88.1.2"]), "{}", end.device);
+            assert!(own(end, "10.77.0.1") && own(end, "10.88.1.1") && own(end, "fd77::1"));
+        }
+        let ignored = notices.try_iter().find_map(|notice| match notice {
+            Notice::AddressesIgnored { device, addresses, .. } if device == VETH => Some(addresses),
+            _ => None,
+        });
+        assert_eq!(ignored.unwrap().len(), 6);
+
+        // As a port of the bridge it has what the bridge leads to.
+        world.host.ip(&["addr", "flush", "dev", VETH]);
+        world.host.ip(&["link", "set", VETH, "master", "br0"]);
+        let updated = hooks.update(VETH, &Settings::default()).unwrap();
+        assert!(updated.containers.contains(&"10.99.0.1".parse().unwrap()), "{updated:?}");
+        assert!(!updated.containers.contains(&"10.88.1.2".parse().unwrap()), "{updated:?}");
+        assert_eq!(status(&hooks, NIC).unwrap().containers, prefixes(&["10.99.0.1"]));
+        hooks.detach_namespace(&inside.open()).unwrap();
+    });
+    world.assert_clean(NIC);
+}
+
+#[test]
+fn a_container_with_many_addresses_takes_no_room_from_others() {
+    let Some(world) = world() else { return };
+    let [many, few] = [("veth-a", 1), ("veth-b", 2)].map(|(veth, number)| world.contain(veth, number));
+    let addresses: String = (3..253).map(|last| format!("addr add 10.88.1.{last}/24 dev eth0\n")).collect();
+    let batch = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(batch.path(), addresses).unwrap();
+    many.ip(&["-batch", batch.path().to_str().unwrap()]);
+    world.host.enter(|| {
+        let (hooks, notices) = world.telling_hooks();
+        let made = attach(&hooks, &container(&many)).unwrap();
+        assert_eq!(made.veth.containers.len(), 16);
+        let is_told = |notice: &Notice| matches!(notice, Notice::AddressesIgnored { addresses, most: 16, .. } if addresses.len() >= 235);
+        assert!(notices.try_iter().any(|notice| is_told(&notice)));
+        let made = attach(&hooks, &container(&few)).unwrap();
+        assert!(made.uplink.containers.contains(&"10.88.2.2".parse().unwrap()));
+        assert_eq!(made.uplink.containers.len(), 17);
+        assert_eq!(hooks.detach_containers(|_| true).unwrap().len(), 3);
     });
     world.assert_clean(NIC);
 }
