@@ -34,6 +34,13 @@ pub enum Notice {
         /// How many are taken of one other end.
         most: usize,
     },
+    /// What a device is attached to for, or whom it allows for containers, could not be made what it should be.
+    Unsettled {
+        /// The device.
+        device: String,
+        /// What failed.
+        words: String,
+    },
     /// The driver will reset the link, as network cards do when native XDP is attached.
     LinkReset {
         /// The device.
@@ -132,6 +139,11 @@ impl fmt::Display for Notice {
                     shown.join(", ")
                 )
             }
+            Self::Unsettled { device, words } => write!(
+                f,
+                "{device}: what it allows for containers is left as it was: {words}; where this stays so, `instamp detach --dev` \
+                 takes it off"
+            ),
             Self::LinkReset { device } => {
                 write!(f, "{device}: attaching native XDP, for which many drivers take the link down for some seconds")
             }

@@ -192,6 +192,18 @@ impl Steering {
     }
 }
 
+/// Whether a process gets replies by the program of an attachment. After a crash its number may be another's.
+pub(crate) fn is_joined(directory: &Directory) -> Result<bool, Error> {
+    if !directory.has(RUNS) {
+        return Ok(false);
+    }
+    let path = directory.pin(RUNS);
+    let runs = || open::<Array<MapData, [u8; RUN]>>(&path, Map::Array)?.iter().collect::<Result<Vec<_>, _>>();
+    let runs = runs().context("read", path.display())?;
+    let mut runs = runs.iter().filter_map(|bytes| Run::read_from_bytes(bytes).ok());
+    Ok(runs.any(|run| run.key != 0 && has_fill_ring(run.process)))
+}
+
 impl fmt::Debug for Steering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { device, ifindex, site, program, added, .. } = self;

@@ -4,9 +4,12 @@
 
 mod world;
 
+use std::os::unix::fs::MetadataExt as _;
+
+use aya::maps::{Array, MapData};
 use instamp_hooks::{
     Attachment, Container, ContainerHooks, ContainerRequest, Error, Hooks, IngressChoice, Notice, Objects, Prefix,
-    Request, Settings, TcChoice,
+    ReflectRequest, Request, Settings, TcChoice, XdpMode,
 };
 use world::{NIC, Namespace, World};
 
@@ -274,6 +277,92 @@ fn a_container_with_many_addresses_takes_no_room_from_others() {
         assert!(made.uplink.containers.contains(&"10.88.2.2".parse().unwrap()));
         assert_eq!(made.uplink.containers.len(), 17);
         assert_eq!(hooks.detach_containers(|_| true).unwrap().len(), 3);
+    });
+    world.assert_clean(NIC);
+}
+
+/// A name that would be read back as another, or would steer the terminal that shows it.
+#[test]
+fn a_container_with_an_unprintable_name_is_refused() {
+    let Some(world) = world() else { return };
+    let inside = world.contain(VETH, 1);
+    for name in ["a\0b", "a\u{1b}[2Jb"] {
+        let mut request = container(&inside);
+        request.container.name = name.to_owned();
+        world.host.enter(|| {
+            let hooks = world.hooks();
+            attach(&hooks, &request).unwrap_err();
+            assert!(hooks.status().unwrap().is_empty());
+        });
+        world.assert_clean(NIC);
+        world.assert_bare(VETH);
+    }
+}
+
+/// As of another version, or of another hand.
+#[test]
+fn a_note_that_nobody_understands_is_in_nobodys_way() {
+    let Some(world) = world() else { return };
+    let [a, b] = [("veth-a", 1), ("veth-b", 2)].map(|(veth, number)| world.contain(veth, number));
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        let made = attach(&hooks, &container(&a)).unwrap();
+        let namespace = std::fs::metadata("/proc/thread-self/ns/net").unwrap().ino();
+        let note = world.bpffs.path().join(format!("instamp/{namespace}/{}/NOTE", made.veth.ifindex));
+        std::fs::remove_file(&note).unwrap();
+        // Of another length.
+        Array::<MapData, u32>::create(1, 0).unwrap().pin(&note).unwrap();
+        assert_eq!(hooks.status().unwrap().iter().filter(|attachment| attachment.container.is_none()).count(), 2);
+        assert!(hooks.detach_containers(|_| true).unwrap().is_empty());
+        attach(&hooks, &container(&b)).unwrap();
+        // It may be a container's: the uplink stays for it.
+        assert_eq!(hooks.detach_containers(|_| true).unwrap(), ["veth-b"]);
+        hooks.detach("veth-a").unwrap();
+    });
+    world.assert_clean(NIC);
+}
+
+/// What one uplink has no room for fails for nobody else.
+#[test]
+fn what_cannot_be_settled_is_told_and_passed_over() {
+    let Some(world) = world() else { return };
+    let [a, b] = [("veth-a", 1), ("veth-b", 2)].map(|(veth, number)| world.contain(veth, number));
+    world.host.enter(|| {
+        let (hooks, notices) = world.telling_hooks();
+        attach(&hooks, &container(&a)).unwrap();
+        let more: Vec<_> = (0..1016_u32).map(|number| format!("198.{}.{}.0/24", 18 + number / 256, number % 256)).collect();
+        let sources = Some(more.iter().map(|network| network.parse().unwrap()).collect());
+        hooks.update(NIC, &Settings { sources, ..Settings::default() }).unwrap();
+        for number in 3..13 {
+            a.ip(&["addr", "add", &format!("10.88.1.{number}/24"), "dev", "eth0"]);
+        }
+        hooks.update("veth-a", &Settings::default()).unwrap();
+        let is_told = |notice: Notice| matches!(notice, Notice::Unsettled { device, words } if device == NIC && words.contains("1024"));
+        assert!(notices.try_iter().any(is_told));
+        assert_eq!(hooks.status().unwrap().len(), 2);
+        // For whom there is no room is not attached to.
+        assert!(matches!(attach(&hooks, &container(&b)), Err(Error::PolicyTooLarge { .. })));
+        assert_eq!(hooks.detach_containers(|_| true).unwrap(), ["veth-a", NIC]);
+    });
+    world.assert_clean(NIC);
+    world.assert_bare("veth-b");
+}
+
+/// An uplink that goes with its last container stays for who answers probes there.
+#[test]
+fn the_uplink_stays_while_it_reflects() {
+    let Some(world) = world() else { return };
+    let inside = world.contain(VETH, 1);
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        attach(&hooks, &ContainerRequest { ingress: IngressChoice::Xdp, ..container(&inside) }).unwrap();
+        let allow = ReflectRequest::new(prefixes(&["10.77.0.0/24"]));
+        let reflector = hooks.reflect(&Objects::built_in(), NIC, XdpMode::Native, &allow).unwrap();
+        assert_eq!(hooks.detach_containers(|_| true).unwrap(), [VETH]);
+        reflector.renew().unwrap();
+        assert!(status(&hooks, NIC).unwrap().reflector.is_some());
+        drop(reflector);
+        assert!(hooks.status().unwrap().is_empty());
     });
     world.assert_clean(NIC);
 }
