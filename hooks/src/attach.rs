@@ -20,7 +20,7 @@ use crate::{
     maps::require_listing,
     netlink::route::{Link, Peer, Route, is_link_local},
     nic_rx,
-    pins::{Directory, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
+    pins::{Directory, NOTE, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
     policy::Named,
     reflector::{XDP_REFLECT, reflecting_alone},
     sent::Requests,
@@ -38,7 +38,7 @@ const TC_INGRESS_NIC_RX: &str = "tc_ingress_nic_rx";
 const MOST_INSIDE: usize = 16;
 
 /// The point at which the probes of a host leave it.
-const UPLINK: u8 = 0;
+pub(crate) const UPLINK: u8 = 0;
 
 /// What to attach to, and how.
 #[derive(Clone, Debug)]
@@ -68,6 +68,17 @@ impl Request {
             hardware: false,
             settings: Settings::default(),
         }
+    }
+
+    /// What is asked of how to attach, which cannot be changed later, as options of `instamp attach`.
+    pub(crate) fn ways(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let ways = [
+            ("--ingress", self.ingress != IngressChoice::default()),
+            ("--xdp-mode", self.xdp_mode != XdpMode::default()),
+            ("--tc", self.tc != TcChoice::default()),
+            ("--hw", self.hardware),
+        ];
+        ways.into_iter().filter(|(_, is_given)| *is_given).map(|(option, _)| option)
     }
 }
 
@@ -194,6 +205,10 @@ pub(crate) fn attach(
     link.require_ethernet()?;
     let whole = pins.directory(here.namespace, link.ifindex, State::Whole);
     if whole.exists() {
+        let is_uplink = request.settings.point.is_none_or(|point| point == UPLINK);
+        if note.is_none() && is_uplink && whole.note()? == Some(Note::Uplink) {
+            return adopt(pins, here, link, &whole, request, announce);
+        }
         let existing = Attachment::read(pins, here, link, &whole)?.to_string();
         return Err(Error::AlreadyAttached { device: link.name.clone(), existing });
     }
@@ -226,6 +241,38 @@ pub(crate) fn attach(
     read().inspect_err(|_| {
         let _: Result<(), Error> = dismantle(here, directory.clone(), announce).and_then(|()| pins.prune());
     })
+}
+
+/// Has an uplink that was attached to for containers stay when the last of them goes.
+fn adopt(
+    pins: &Pins,
+    here: &Here,
+    link: &Link,
+    directory: &Directory,
+    request: &Request,
+    announce: &dyn Fn(Notice),
+) -> Result<Attachment, Error> {
+    let options: Vec<_> = request.ways().collect();
+    if !options.is_empty() {
+        announce(Notice::Kept { device: link.name.clone(), options });
+    }
+    update(pins, here, link, directory, &request.settings, announce)?;
+    directory.unpin(NOTE)?;
+    Attachment::read(pins, here, link, directory)
+}
+
+/// Changes what the programs of an attachment write, and for whom.
+pub(crate) fn update(
+    pins: &Pins,
+    here: &Here,
+    link: &Link,
+    directory: &Directory,
+    settings: &Settings,
+    announce: &dyn Fn(Notice),
+) -> Result<(), Error> {
+    let settings = settings.over(&Attachment::read(pins, here, link, directory)?);
+    let site = settings.write(pins, here, link, directory, announce)?;
+    pins.sent().update(directory.key(), site)
 }
 
 /// Whether the device looks like the host's end of a container's veth. The uplink may be a veth too, where the host is a

@@ -8,11 +8,12 @@
 use std::{collections::BTreeSet, fmt, fs::File, io};
 
 use aya::maps::{Array, Map, MapData, MapError};
+use instamp_trailer::Site;
 use nix::errno::Errno;
 
 use crate::{
     Attachment, Error, IngressChoice, Notice, Objects, Prefix, Request, Settings, TcChoice, XdpMode,
-    attach::attach,
+    attach::{UPLINK as UPLINK_POINT, attach},
     device::Here,
     error::{Context as _, cause, errno, failed},
     inside::Inside,
@@ -110,8 +111,9 @@ impl ContainerRequest {
         }
     }
 
-    fn veth(&self, device: &str, point: u8) -> Request {
-        let settings = Settings { point: Some(point), respond: None, respond_clock: None, ..self.settings.clone() };
+    fn veth(&self, device: &str, point: u8, node: Option<u16>) -> Request {
+        let settings =
+            Settings { point: Some(point), node, respond: None, respond_clock: None, ..self.settings.clone() };
         Request { tc: self.tc, settings, ..Request::new(device) }
     }
 }
@@ -241,12 +243,44 @@ pub(crate) fn attach_container(
         None => free_point(pins, here)?,
     };
     let note = Note::Container { container: inside.container.clone(), uplink: uplink.ifindex };
+    let attached = pins.directory(here.namespace, uplink.ifindex, State::Whole);
+    let node = match attached.exists() {
+        true => Some(keep(&attached, uplink, request, announce)?),
+        false => request.settings.node,
+    };
     let uplink = End { link: uplink, request: request.uplink(&uplink.name), note: Note::Uplink };
-    let veth = End { link: veth, request: request.veth(&veth.name, point), note };
+    let veth = End { link: veth, request: request.veth(&veth.name, point, node), note };
     attach_both(pins, here, objects, [&uplink, &veth], announce).inspect_err(|_| {
         // The first error tells the cause. If this fails too, the next command sweeps.
         let _: Result<(), Error> = settle(pins, here, announce).and_then(|_| pins.prune());
     })
+}
+
+/// Whether an uplink that is attached already can be that of a container. Returns its node: both ends are of one host.
+fn keep(
+    attached: &Directory,
+    uplink: &Link,
+    request: &ContainerRequest,
+    announce: &dyn Fn(Notice),
+) -> Result<u16, Error> {
+    let Site { point, node, .. } = attached.site()?;
+    let device = uplink.name.clone();
+    if point != UPLINK_POINT {
+        return Err(Error::UplinkPoint { device, point });
+    }
+    if let Some(asked) = request.settings.node.filter(|asked| *asked != node) {
+        return Err(Error::UplinkNode { device, node, asked });
+    }
+    let request = request.uplink(&uplink.name);
+    let Settings { sources, respond, respond_clock, .. } = &request.settings;
+    let said =
+        [("--source", sources.is_some()), ("--respond", respond.is_some()), ("--clock", respond_clock.is_some())];
+    let said = said.into_iter().filter(|(_, is_given)| *is_given).map(|(option, _)| option);
+    let options: Vec<_> = request.ways().chain(said).collect();
+    if !options.is_empty() {
+        announce(Notice::Kept { device, options });
+    }
+    Ok(node)
 }
 
 /// A device of a container's way.

@@ -34,6 +34,13 @@ pub enum Notice {
         /// How many are taken of one other end.
         most: usize,
     },
+    /// A device is attached already, and stays as it is.
+    Kept {
+        /// The device.
+        device: String,
+        /// The options that do not count for it.
+        options: Vec<&'static str>,
+    },
     /// What a device is attached to for, or whom it allows for containers, could not be made what it should be.
     Unsettled {
         /// The device.
@@ -139,6 +146,11 @@ impl fmt::Display for Notice {
                     shown.join(", ")
                 )
             }
+            Self::Kept { device, options } => write!(
+                f,
+                "{device} is attached already, and stays as it is: {} do not count for it",
+                options.join(", ")
+            ),
             Self::Unsettled { device, words } => write!(
                 f,
                 "{device}: what it allows for containers is left as it was: {words}; where this stays so, `instamp detach --dev` \

@@ -93,6 +93,68 @@ fn an_uplink_that_was_attached_is_left_as_it_was() {
     world.assert_clean(NIC);
 }
 
+/// Of two numbers the reader would make two hosts.
+#[test]
+fn both_devices_tell_the_same_node() {
+    let Some(world) = world() else { return };
+    let inside = world.contain(VETH, 1);
+    world.host.enter(|| {
+        let (hooks, notices) = world.telling_hooks();
+        let settings = Settings { node: Some(0x55), ..Settings::default() };
+        hooks.attach(&Objects::built_in(), &Request { settings, ..Request::new(NIC) }).unwrap();
+        let of_node = |node| {
+            let settings = Settings { node, sources: Some(prefixes(&["192.0.2.0/24"])), ..Settings::default() };
+            ContainerRequest { settings, ingress: IngressChoice::Tc, ..container(&inside) }
+        };
+        let refused = attach(&hooks, &of_node(Some(0x66))).unwrap_err();
+        assert!(matches!(refused, Error::UplinkNode { node: 0x55, asked: 0x66, .. }), "{refused}");
+        notices.try_iter().for_each(drop);
+        for node in [None, Some(0x55)] {
+            let made = attach(&hooks, &of_node(node)).unwrap();
+            assert_eq!([made.veth, made.uplink].map(|end| end.site.node), [0x55; 2]);
+            let kept = Notice::Kept { device: NIC.to_owned(), options: vec!["--ingress", "--source"] };
+            assert!(notices.try_iter().any(|notice| notice == kept));
+            hooks.detach_namespace(&inside.open()).unwrap();
+        }
+
+        // At another point it would never allow the container's addresses.
+        hooks.update(NIC, &Settings { point: Some(3), ..Settings::default() }).unwrap();
+        let refused = attach(&hooks, &container(&inside)).unwrap_err();
+        assert!(matches!(refused, Error::UplinkPoint { point: 3, .. }), "{refused}");
+        assert!(status(&hooks, VETH).is_none());
+        hooks.detach(NIC).unwrap();
+    });
+    world.assert_clean(NIC);
+    world.assert_bare(VETH);
+}
+
+#[test]
+fn an_uplink_of_containers_can_be_made_to_stay() {
+    let Some(world) = world() else { return };
+    let inside = world.contain(VETH, 1);
+    world.host.enter(|| {
+        let (hooks, notices) = world.telling_hooks();
+        assert!(attach(&hooks, &container(&inside)).unwrap().uplink.for_containers);
+        assert!(status(&hooks, NIC).unwrap().for_containers && !status(&hooks, VETH).unwrap().for_containers);
+        let settings = Settings { sources: Some(prefixes(&["192.0.2.0/24"])), ..Settings::default() };
+        let elsewhere = Request { settings: Settings { point: Some(2), ..Settings::default() }, ..Request::new(NIC) };
+        assert!(matches!(hooks.attach(&Objects::built_in(), &elsewhere), Err(Error::AlreadyAttached { .. })));
+        notices.try_iter().for_each(drop);
+        let request = Request { settings, ingress: IngressChoice::Xdp, ..Request::new(NIC) };
+        let made = hooks.attach(&Objects::built_in(), &request).unwrap();
+        assert_eq!((made.for_containers, made.sources), (false, prefixes(&["192.0.2.0/24"])));
+        assert_eq!(made.containers, prefixes(&["10.88.1.2"]));
+        let kept = Notice::Kept { device: NIC.to_owned(), options: vec!["--ingress"] };
+        assert!(notices.try_iter().any(|notice| notice == kept));
+        // Once.
+        assert!(matches!(hooks.attach(&Objects::built_in(), &request), Err(Error::AlreadyAttached { .. })));
+        assert_eq!(hooks.detach_containers(|_| true).unwrap(), [VETH]);
+        assert!(status(&hooks, NIC).unwrap().containers.is_empty());
+        hooks.detach(NIC).unwrap();
+    });
+    world.assert_clean(NIC);
+}
+
 #[test]
 fn what_a_container_was_allowed_goes_with_it() {
     let Some(world) = world() else { return };
@@ -218,7 +280,7 @@ fn a_container_that_cannot_be_hooked_leaves_nothing() {
     world.assert_clean(NIC);
 }
 
-/// Whoever has CAP_NET_ADMIN in a container gives its device whichever addresses.
+/// Whoever has `CAP_NET_ADMIN` in a container gives its device whichever addresses.
 #[test]
 fn a_container_that_claims_addresses_gets_its_own() {
     let Some(world) = world() else { return };
@@ -241,11 +303,10 @@ fn a_container_that_claims_addresses_gets_its_own() {
             assert_eq!(routed, prefixes(&["10.88.1.2"]), "{}", end.device);
             assert!(own(end, "10.77.0.1") && own(end, "10.88.1.1") && own(end, "fd77::1"));
         }
-        let ignored = notices.try_iter().find_map(|notice| match notice {
-            Notice::AddressesIgnored { device, addresses, .. } if device == VETH => Some(addresses),
-            _ => None,
-        });
-        assert_eq!(ignored.unwrap().len(), 6);
+        let is_told = |notice: Notice| {
+            matches!(notice, Notice::AddressesIgnored { device, addresses, .. } if device == VETH && addresses.len() == 6)
+        };
+        assert!(notices.try_iter().any(is_told));
 
         // As a port of the bridge it has what the bridge leads to.
         world.host.ip(&["addr", "flush", "dev", VETH]);
