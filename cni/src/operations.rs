@@ -49,7 +49,14 @@ pub(crate) fn run(call: &Call) -> Result<Option<Value>, Error> {
         }
         Command::Status => {
             let usable = hooks(configuration).and_then(|hooks| hooks.sweep());
-            usable.map(|()| None).map_err(|error| Error::unavailable(&error))
+            match usable.map_err(|error| Error::unavailable(&error)) {
+                // The runtime would start no container at all.
+                Err(error) if !configuration.required => {
+                    eprintln!("instamp-cni: nothing can be attached to: {}", error.details());
+                    Ok(None)
+                }
+                usable => usable.map(|()| None),
+            }
         }
     }
 }

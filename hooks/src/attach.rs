@@ -18,9 +18,9 @@ use crate::{
     error::{Context as _, cause, errno, failed},
     loader,
     maps::require_listing,
-    netlink::route::{Link, Route},
+    netlink::route::{Link, Peer, Route, is_link_local},
     nic_rx,
-    pins::{Directory, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
+    pins::{Directory, NOTE, Pins, State, TC_EGRESS, TC_INGRESS, XDP_INGRESS},
     policy::Named,
     reflector::{XDP_REFLECT, reflecting_alone},
     sent::Requests,
@@ -34,8 +34,11 @@ use crate::{
 const TC_INGRESS_HANDED: &str = "tc_ingress_handed";
 const TC_INGRESS_NIC_RX: &str = "tc_ingress_nic_rx";
 
+/// How many addresses of a container count as own. It chooses them itself, and an uplink has room for [`Policy::CAPACITY`] of all.
+const MOST_INSIDE: usize = 16;
+
 /// The point at which the probes of a host leave it.
-const UPLINK: u8 = 0;
+pub(crate) const UPLINK: u8 = 0;
 
 /// What to attach to, and how.
 #[derive(Clone, Debug)]
@@ -65,6 +68,17 @@ impl Request {
             hardware: false,
             settings: Settings::default(),
         }
+    }
+
+    /// What is asked of how to attach, which cannot be changed later, as options of `instamp attach`.
+    pub(crate) fn ways(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let ways = [
+            ("--ingress", self.ingress != IngressChoice::default()),
+            ("--xdp-mode", self.xdp_mode != XdpMode::default()),
+            ("--tc", self.tc != TcChoice::default()),
+            ("--hw", self.hardware),
+        ];
+        ways.into_iter().filter(|(_, is_given)| *is_given).map(|(option, _)| option)
     }
 }
 
@@ -98,16 +112,14 @@ impl Settings {
     }
 
     /// The site and the policy for the addresses that the network namespace, and at the other end of a veth the container, have now.
-    pub(crate) fn resolve(&self, here: &Here, link: &Link) -> Result<(Site, Policy), Error> {
+    pub(crate) fn resolve(&self, here: &Here, link: &Link, announce: &dyn Fn(Notice)) -> Result<(Site, Policy), Error> {
         let point = self.point.unwrap_or(UPLINK);
         if point > 7 {
             return Err(Error::Point { point });
         }
         let own = here.route.addresses().context("list", "the addresses of the devices")?;
         let inside = match link.peer {
-            Some(peer) if point != UPLINK => {
-                Route::addresses_of(peer).context("list the addresses at the other end of", &link.name)?
-            }
+            Some(peer) if point != UPLINK => inside(here, link, peer, &own, announce)?,
             _ => Vec::new(),
         };
         let site = Site {
@@ -138,15 +150,46 @@ impl Settings {
     }
 
     /// Writes the maps of an attachment, policy first: what is stamped is never stamped for too many. Returns the site.
-    pub(crate) fn write(&self, pins: &Pins, here: &Here, link: &Link, directory: &Directory) -> Result<Site, Error> {
+    pub(crate) fn write(
+        &self,
+        pins: &Pins,
+        here: &Here,
+        link: &Link,
+        directory: &Directory,
+        announce: &dyn Fn(Notice),
+    ) -> Result<Site, Error> {
         let Site { keeps_sent, nic_rx, phc, .. } = directory.site()?;
-        let (site, mut policy) = self.resolve(here, link)?;
+        let (site, mut policy) = self.resolve(here, link, announce)?;
         served(pins, directory)?.into_iter().for_each(|prefix| policy.name(prefix, Named::Container));
         let site = Site { keeps_sent, nic_rx, phc, ..site };
         directory.set_policy(&policy)?;
         directory.set_site(site)?;
         Ok(site)
     }
+}
+
+/// The addresses at the other end of a veth that are there by this host's word too: its routes say so. A container with
+/// `CAP_NET_ADMIN` has whichever it likes, the host's and strangers' among them.
+fn inside(
+    here: &Here,
+    link: &Link,
+    peer: Peer,
+    own: &[IpAddr],
+    announce: &dyn Fn(Notice),
+) -> Result<Vec<IpAddr>, Error> {
+    let claimed = Route::addresses_of(peer).context("list the addresses at the other end of", &link.name)?;
+    let (mut taken, mut ignored) = (Vec::new(), Vec::new());
+    // Those of the link alone have no route that would tell, and are never forwarded: they count at this device only, behind the others.
+    let (of_link, others): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|address| is_link_local(*address));
+    for address in others.into_iter().chain(of_link).filter(|address| !address.is_loopback()) {
+        let is_routed = || Ok::<_, Error>(is_link_local(address) || here.leads_to(address, link)?);
+        let counts = taken.len() < MOST_INSIDE && !own.contains(&address) && is_routed()?;
+        if counts { &mut taken } else { &mut ignored }.push(address);
+    }
+    if !ignored.is_empty() {
+        announce(Notice::AddressesIgnored { device: link.name.clone(), most: MOST_INSIDE, addresses: ignored });
+    }
+    Ok(taken)
 }
 
 /// Attaches, or leaves everything as it was. With a `note` of the container for which this is, if it is for one.
@@ -162,6 +205,10 @@ pub(crate) fn attach(
     link.require_ethernet()?;
     let whole = pins.directory(here.namespace, link.ifindex, State::Whole);
     if whole.exists() {
+        let is_uplink = request.settings.point.is_none_or(|point| point == UPLINK);
+        if note.is_none() && is_uplink && whole.note()? == Some(Note::Uplink) {
+            return adopt(pins, here, link, &whole, request, announce);
+        }
         let existing = Attachment::read(pins, here, link, &whole)?.to_string();
         return Err(Error::AlreadyAttached { device: link.name.clone(), existing });
     }
@@ -186,9 +233,46 @@ pub(crate) fn attach(
             return Err(error);
         }
     };
-    // The device as it is now, with its program.
-    let here = Here::look()?;
-    Attachment::read(pins, &here, here.device(&request.device)?, &directory)
+    let read = || {
+        // The device as it is now, with its program.
+        let here = Here::look()?;
+        Attachment::read(pins, &here, here.device(&request.device)?, &directory)
+    };
+    read().inspect_err(|_| {
+        let _: Result<(), Error> = dismantle(here, directory.clone(), announce).and_then(|()| pins.prune());
+    })
+}
+
+/// Has an uplink that was attached to for containers stay when the last of them goes.
+fn adopt(
+    pins: &Pins,
+    here: &Here,
+    link: &Link,
+    directory: &Directory,
+    request: &Request,
+    announce: &dyn Fn(Notice),
+) -> Result<Attachment, Error> {
+    let options: Vec<_> = request.ways().collect();
+    if !options.is_empty() {
+        announce(Notice::Kept { device: link.name.clone(), options });
+    }
+    update(pins, here, link, directory, &request.settings, announce)?;
+    directory.unpin(NOTE)?;
+    Attachment::read(pins, here, link, directory)
+}
+
+/// Changes what the programs of an attachment write, and for whom.
+pub(crate) fn update(
+    pins: &Pins,
+    here: &Here,
+    link: &Link,
+    directory: &Directory,
+    settings: &Settings,
+    announce: &dyn Fn(Notice),
+) -> Result<(), Error> {
+    let settings = settings.over(&Attachment::read(pins, here, link, directory)?);
+    let site = settings.write(pins, here, link, directory, announce)?;
+    pins.sent().update(directory.key(), site)
 }
 
 /// Whether the device looks like the host's end of a container's veth. The uplink may be a veth too, where the host is a
@@ -230,7 +314,7 @@ impl Build<'_> {
         self.watch(&sent, offer)?;
         let mut loader = self.loader(&sent, offer)?;
         let mut tc = loader.load(&self.objects.tc).context("load the TC programs for", &link.name)?;
-        let site = self.request.settings.write(self.pins, here, link, directory)?;
+        let site = self.request.settings.write(self.pins, here, link, directory, self.announce)?;
 
         let mut nic_rx = self.nic_rx(choice.ingress, offer);
         if let Ingress::Xdp(mode) = choice.ingress {

@@ -45,6 +45,8 @@ pub struct Attachment {
     pub reflector: Option<Reflecting>,
     /// The container for which the device was attached to; `None` of an uplink, and where nobody named one.
     pub container: Option<HookedContainer>,
+    /// Whether it is an uplink that was attached to for containers, and goes with the last of them.
+    pub for_containers: bool,
 }
 
 /// A program on a hook.
@@ -135,6 +137,7 @@ impl Attachment {
             sources: named(Named::Source),
             respond: named(Named::Respond),
             policy: policy.iter().map(|(&prefix, &value)| (prefix, Standing::from_bits(value))).collect(),
+            for_containers: note == Some(Note::Uplink),
             container: match note {
                 Some(Note::Container { container, uplink }) => {
                     let uplink = here.by_index(uplink).map(|uplink| uplink.name.clone());

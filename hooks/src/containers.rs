@@ -8,17 +8,20 @@
 use std::{collections::BTreeSet, fmt, fs::File, io};
 
 use aya::maps::{Array, Map, MapData, MapError};
+use instamp_trailer::Site;
 use nix::errno::Errno;
 
 use crate::{
     Attachment, Error, IngressChoice, Notice, Objects, Prefix, Request, Settings, TcChoice, XdpMode,
-    attach::attach,
+    attach::{UPLINK as UPLINK_POINT, attach},
     device::Here,
-    error::{Context as _, failed},
+    error::{Context as _, cause, errno, failed},
     inside::Inside,
+    maps::open,
     netlink::route::{Link, is_link_local},
-    pins::{Directory, NOTE, Pins, State},
+    pins::{Directory, NOTE, Pins, REFLECT, State},
     policy::{Named, Policy},
+    steering::is_joined,
     sweep::dismantle,
 };
 
@@ -108,8 +111,9 @@ impl ContainerRequest {
         }
     }
 
-    fn veth(&self, device: &str, point: u8) -> Request {
-        let settings = Settings { point: Some(point), respond: None, respond_clock: None, ..self.settings.clone() };
+    fn veth(&self, device: &str, point: u8, node: Option<u16>) -> Request {
+        let settings =
+            Settings { point: Some(point), node, respond: None, respond_clock: None, ..self.settings.clone() };
         Request { tc: self.tc, settings, ..Request::new(device) }
     }
 }
@@ -133,6 +137,8 @@ pub(crate) enum Note {
     Uplink,
     /// It is the one of a container, whose probes leave by the device of this number.
     Container { container: Container, uplink: u32 },
+    /// Another version has noted it, or somebody else. It can be detached as any other.
+    Unknown,
 }
 
 const NOTE_LENGTH: usize = 1024;
@@ -142,22 +148,32 @@ const UPLINK: &str = "uplink";
 const CONTAINER: &str = "container";
 
 impl Note {
-    fn to_bytes(&self) -> Option<NoteBytes> {
+    /// `Err` of what could not be read back, or would steer the terminals that it is shown on: names are others' words.
+    fn to_bytes(&self) -> Result<NoteBytes, Errno> {
         let text = match self {
             Self::Uplink => UPLINK.to_owned(),
             Self::Container { container: Container { engine, id, name, interface }, uplink } => {
                 let uplink = uplink.to_string();
-                [CONTAINER, engine, id, name, interface, &uplink].join(&SEPARATOR.to_string())
+                let fields = [CONTAINER, engine, id, name, interface, &uplink];
+                if fields.iter().any(|field| field.contains(char::is_control)) {
+                    return Err(Errno::EINVAL);
+                }
+                fields.join(&SEPARATOR.to_string())
             }
+            Self::Unknown => return Err(Errno::EINVAL),
         };
         let mut bytes = [0; NOTE_LENGTH];
         // One byte stays zero behind it.
-        let room = bytes.get_mut(..text.len()).filter(|_| text.len() < NOTE_LENGTH)?;
-        room.copy_from_slice(text.as_bytes());
-        Some(bytes)
+        let room = bytes.get_mut(..text.len()).filter(|_| text.len() < NOTE_LENGTH);
+        room.ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(text.as_bytes());
+        Ok(bytes)
     }
 
-    fn from_bytes(bytes: &NoteBytes) -> Option<Self> {
+    fn from_bytes(bytes: &NoteBytes) -> Self {
+        Self::understand(bytes).unwrap_or(Self::Unknown)
+    }
+
+    fn understand(bytes: &NoteBytes) -> Option<Self> {
         let mut fields = str::from_utf8(bytes).ok()?.split(SEPARATOR);
         let mut field = || fields.next().map(str::to_owned);
         match field()?.as_str() {
@@ -175,7 +191,7 @@ impl Directory {
     /// Notes for what the attachment is.
     pub(crate) fn set_note(&self, note: &Note) -> Result<(), Error> {
         let path = self.pin(NOTE);
-        let bytes = note.to_bytes().ok_or(Errno::ENAMETOOLONG).context("note the container in", path.display())?;
+        let bytes = note.to_bytes().context("note the container in", path.display())?;
         let written = || {
             let mut map = Array::<MapData, NoteBytes>::create(1, 0)?;
             map.set(0, bytes, 0)?;
@@ -192,12 +208,15 @@ impl Directory {
         }
         let path = self.pin(NOTE);
         let read = || {
-            let map: Array<MapData, NoteBytes> = Map::Array(MapData::from_pin(&path)?).try_into()?;
+            let map: Array<MapData, NoteBytes> = open(&path, Map::Array)?;
             map.get(&0, 0)
         };
-        let bytes: NoteBytes = read().context("read", path.display())?;
-        let note = Note::from_bytes(&bytes).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData));
-        note.map(Some).context("read", path.display())
+        match read() {
+            Ok(bytes) => Ok(Some(Note::from_bytes(&bytes))),
+            // The map has another form.
+            Err(error) if errno(&error).is_none() => Ok(Some(Note::Unknown)),
+            Err(error) => Err(error).context("read", path.display()),
+        }
     }
 }
 
@@ -224,12 +243,44 @@ pub(crate) fn attach_container(
         None => free_point(pins, here)?,
     };
     let note = Note::Container { container: inside.container.clone(), uplink: uplink.ifindex };
+    let attached = pins.directory(here.namespace, uplink.ifindex, State::Whole);
+    let node = match attached.exists() {
+        true => Some(keep(&attached, uplink, request, announce)?),
+        false => request.settings.node,
+    };
     let uplink = End { link: uplink, request: request.uplink(&uplink.name), note: Note::Uplink };
-    let veth = End { link: veth, request: request.veth(&veth.name, point), note };
+    let veth = End { link: veth, request: request.veth(&veth.name, point, node), note };
     attach_both(pins, here, objects, [&uplink, &veth], announce).inspect_err(|_| {
         // The first error tells the cause. If this fails too, the next command sweeps.
         let _: Result<(), Error> = settle(pins, here, announce).and_then(|_| pins.prune());
     })
+}
+
+/// Whether an uplink that is attached already can be that of a container. Returns its node: both ends are of one host.
+fn keep(
+    attached: &Directory,
+    uplink: &Link,
+    request: &ContainerRequest,
+    announce: &dyn Fn(Notice),
+) -> Result<u16, Error> {
+    let Site { point, node, .. } = attached.site()?;
+    let device = uplink.name.clone();
+    if point != UPLINK_POINT {
+        return Err(Error::UplinkPoint { device, point });
+    }
+    if let Some(asked) = request.settings.node.filter(|asked| *asked != node) {
+        return Err(Error::UplinkNode { device, node, asked });
+    }
+    let request = request.uplink(&uplink.name);
+    let Settings { sources, respond, respond_clock, .. } = &request.settings;
+    let said =
+        [("--source", sources.is_some()), ("--respond", respond.is_some()), ("--clock", respond_clock.is_some())];
+    let said = said.into_iter().filter(|(_, is_given)| *is_given).map(|(option, _)| option);
+    let options: Vec<_> = request.ways().chain(said).collect();
+    if !options.is_empty() {
+        announce(Notice::Kept { device, options });
+    }
+    Ok(node)
 }
 
 /// A device of a container's way.
@@ -255,6 +306,7 @@ fn attach_both(
     }
     attach(veth)?;
     let finish = || {
+        settle_one(&all_whole(pins)?, &directory(uplink), here, announce)?;
         settle(pins, here, announce)?;
         // As they are now, with their programs.
         let here = Here::look()?;
@@ -326,21 +378,41 @@ pub(crate) fn served(pins: &Pins, uplink: &Directory) -> Result<BTreeSet<Prefix>
 
 /// Has uplinks allow the addresses of the containers that there are, and no others; and takes apart those that were there for
 /// containers alone, and have none left. Returns whether devices have other programs since, by the names that they have here.
+///
+/// What fails for one attachment is announced, and keeps nobody from working with the others, nor from detaching this one.
 pub(crate) fn settle(pins: &Pins, here: &Here, announce: &dyn Fn(Notice)) -> Result<Vec<String>, Error> {
-    let mut directories = pins.directories()?;
-    directories.retain(|directory| directory.state == State::Whole);
+    let directories = all_whole(pins)?;
     let mut gone = Vec::new();
     for directory in &directories {
         match settle_one(&directories, directory, here, announce) {
-            // Whoever may not look does not know what there is to be done.
-            Err(Error::Privilege { .. }) => {}
             Ok(true) if directory.namespace == here.namespace => {
                 gone.extend(here.by_index(directory.ifindex).map(|link| link.name.clone()));
             }
-            settled => drop(settled?),
+            // Whoever may not look does not know what there is to be done.
+            Ok(_) | Err(Error::Privilege { .. }) => {}
+            Err(error) => announce(Notice::Unsettled { device: name(here, directory), words: words(&error) }),
         }
     }
     Ok(gone)
+}
+
+/// As people would look for it.
+fn name(here: &Here, directory: &Directory) -> String {
+    let link = here.by_index(directory.ifindex).filter(|_| directory.namespace == here.namespace);
+    let number = || format!("device {} of network namespace {}", directory.ifindex, directory.namespace);
+    link.map_or_else(number, |link| link.name.clone())
+}
+
+fn words(error: &Error) -> String {
+    let (all, cause) = (error.to_string(), cause(error));
+    if all == cause { all } else { format!("{all}: {cause}") }
+}
+
+/// The attachments of all network namespaces.
+fn all_whole(pins: &Pins) -> Result<Vec<Directory>, Error> {
+    let mut directories = pins.directories()?;
+    directories.retain(|directory| directory.state == State::Whole);
+    Ok(directories)
 }
 
 /// Returns whether the attachment was taken apart.
@@ -351,12 +423,13 @@ fn settle_one(
     announce: &dyn Fn(Notice),
 ) -> Result<bool, Error> {
     let note = directory.note()?;
-    if matches!(note, Some(Note::Container { .. })) {
+    if matches!(note, Some(Note::Container { .. } | Note::Unknown)) {
         return Ok(false);
     }
     let served = served_by(directories, directory)?;
     if note == Some(Note::Uplink)
         && served.is_empty()
+        && !is_needed(directories, directory)?
         && (directory.namespace == here.namespace || directory.is_linked()?)
     {
         dismantle(here, directory.clone(), announce)?;
@@ -370,6 +443,20 @@ fn settle_one(
         let mut policy = policy.without(Named::Container);
         wanted.into_iter().for_each(|prefix| policy.name(prefix, Named::Container));
         directory.set_policy(&policy)?;
+    }
+    Ok(false)
+}
+
+/// Whether an uplink has others than containers that are known: who gets replies by its program, or reflects in its place; and what
+/// may be a container's.
+fn is_needed(directories: &[Directory], uplink: &Directory) -> Result<bool, Error> {
+    if uplink.has(REFLECT) || is_joined(uplink)? {
+        return Ok(true);
+    }
+    for directory in directories.iter().filter(|directory| directory.namespace == uplink.namespace) {
+        if directory.note()? == Some(Note::Unknown) {
+            return Ok(true);
+        }
     }
     Ok(false)
 }
@@ -410,7 +497,9 @@ pub(crate) fn detach_ends(
 
 /// That a container cannot be attached to, told in the words of what was found.
 pub(crate) fn unfit(container: &Container, words: impl Into<String>) -> Error {
-    Error::UnfitContainer { container: container.to_string(), words: words.into() }
+    // Devices of a container are called what it likes.
+    let printable = |text: String| text.replace(char::is_control, "\u{fffd}");
+    Error::UnfitContainer { container: printable(container.to_string()), words: printable(words.into()) }
 }
 
 /// That something failed in a container.
@@ -433,7 +522,7 @@ mod tests {
         let nameless = Container { name: String::new(), ..container.clone() };
         let containers = [container, nameless].map(|container| Note::Container { container, uplink: 17 });
         for note in [Note::Uplink].into_iter().chain(containers) {
-            assert_eq!(note.to_bytes().as_ref().and_then(Note::from_bytes), Some(note));
+            assert_eq!(note.to_bytes().as_ref().map(Note::from_bytes), Ok(note));
         }
     }
 
@@ -449,9 +538,23 @@ mod tests {
 
     #[test]
     fn what_is_too_long_or_no_note_is_refused() {
-        let container = Container { name: "x".repeat(NOTE_LENGTH), ..Container::default() };
-        assert_eq!(Note::Container { container, uplink: 1 }.to_bytes(), None);
-        assert_eq!(Note::from_bytes(&[0; NOTE_LENGTH]), None);
-        assert_eq!(Note::from_bytes(&[0xff; NOTE_LENGTH]), None);
+        let noted = |name: &str| {
+            let container = Container { name: name.to_owned(), ..Container::default() };
+            Note::Container { container, uplink: 1 }.to_bytes().err()
+        };
+        assert_eq!(noted(&"x".repeat(NOTE_LENGTH)), Some(Errno::ENAMETOOLONG));
+        assert_eq!(noted("a\0b"), Some(Errno::EINVAL));
+        assert_eq!(noted("a\u{1b}[1mb"), Some(Errno::EINVAL));
+        assert_eq!(noted("web"), None);
+        assert_eq!(Note::Unknown.to_bytes(), Err(Errno::EINVAL));
+        assert_eq!(Note::from_bytes(&[0; NOTE_LENGTH]), Note::Unknown);
+        assert_eq!(Note::from_bytes(&[0xff; NOTE_LENGTH]), Note::Unknown);
+    }
+
+    #[test]
+    fn others_words_steer_no_terminal() {
+        let error =
+            unfit(&Container { name: "a\u{7}".to_owned(), ..Container::default() }, "its devices: \u{1b}c").to_string();
+        assert!(!error.contains(char::is_control) && error.contains("its devices: \u{fffd}c"), "{error}");
     }
 }

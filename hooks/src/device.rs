@@ -1,6 +1,6 @@
 //! The devices of the network namespace of this thread.
 
-use std::fs;
+use std::{fs, net::IpAddr};
 
 use aya::programs::{SchedClassifier, TcAttachType};
 use nix::errno::Errno;
@@ -41,6 +41,19 @@ impl Here {
 
     pub(crate) fn by_index(&self, ifindex: u32) -> Option<&Link> {
         self.links.iter().find(|link| link.ifindex == ifindex)
+    }
+}
+
+impl Here {
+    /// Whether what this host sends to an address goes to the other end of the device, directly or by the bridge whose port the
+    /// device is.
+    pub(crate) fn leads_to(&self, address: IpAddr, link: &Link) -> Result<bool, Error> {
+        let above = |link: &Link| link.controller.and_then(|controller| self.by_index(controller));
+        let is_vrf = |link: &&Link| link.kind.as_deref() == Some("vrf");
+        let bridge = above(link).filter(|above| !is_vrf(above));
+        let vrf = above(bridge.unwrap_or(link)).filter(is_vrf);
+        let device = self.route.sends(address, vrf.map(|vrf| vrf.ifindex)).context("ask for the route to", address)?;
+        Ok(device.is_some_and(|device| device == link.ifindex || bridge.is_some_and(|bridge| bridge.ifindex == device)))
     }
 }
 

@@ -215,6 +215,28 @@ pub enum Error {
         /// The device.
         device: String,
     },
+    /// The way outside is attached to as something else.
+    #[error(
+        "{device}, by which the container's probes leave this host, is attached at point {point}: there the addresses of containers do not count; make it the uplink with `instamp attach --update --dev {device} --point 0`, or name another device with `--uplink`"
+    )]
+    UplinkPoint {
+        /// The device.
+        device: String,
+        /// Its point.
+        point: u8,
+    },
+    /// The stamps of both devices are to tell the same host.
+    #[error(
+        "{device}, by which the container's probes leave this host, has the node {node} in its stamps: with {asked} at the container's veth the reader would take them for two hosts; leave `--node` out, or change it with `instamp attach --update --dev {device} --node {asked}` first"
+    )]
+    UplinkNode {
+        /// The uplink.
+        device: String,
+        /// Its node.
+        node: u16,
+        /// The one that was asked for.
+        asked: u16,
+    },
     /// Nothing is attached for a container.
     #[error("nothing is attached for this container in this network namespace: `instamp status` shows what is")]
     NoContainer,

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     Attachment, Container, ContainerHooks, ContainerRequest, Error, LoneReflector, Notice, Objects, ReflectRequest,
     Reflector, Request, Settings, Steering, XdpMode,
-    attach::attach,
+    attach::{attach, update},
     containers::{attach_container, attached_end, detach_containers, detach_ends, settle},
     device::Here,
     kernel,
@@ -59,7 +59,8 @@ impl Hooks {
         Ok(Self { bpffs, announce: Box::new(announce) })
     }
 
-    /// Attaches to a device, all or nothing.
+    /// Attaches to a device, all or nothing. An uplink that was [attached to for containers](Self::attach_container) is updated with the
+    /// settings, and stays from then on.
     ///
     /// # Errors
     ///
@@ -78,7 +79,7 @@ impl Hooks {
     /// # Errors
     ///
     /// Those of [`attach`](Self::attach), for either device; [`Error::UnfitContainer`], [`Error::NoUplink`],
-    /// [`Error::UplinkIsVeth`], [`Error::ContainerPoint`] and [`Error::NoPoint`].
+    /// [`Error::UplinkIsVeth`], [`Error::UplinkPoint`], [`Error::UplinkNode`], [`Error::ContainerPoint`] and [`Error::NoPoint`].
     pub fn attach_container(&self, objects: &Objects, request: &ContainerRequest) -> Result<ContainerHooks, Error> {
         let (pins, here) = self.enter()?;
         attach_container(&pins, &here, objects, request, &self.announce)
@@ -116,9 +117,7 @@ impl Hooks {
         let (pins, here) = self.enter()?;
         let directory = attached(&pins, &here, device)?;
         let link = here.device(device)?;
-        let site =
-            settings.over(&Attachment::read(&pins, &here, link, &directory)?).write(&pins, &here, link, &directory)?;
-        pins.sent().update(directory.key(), site)?;
+        update(&pins, &here, link, &directory, settings, &self.announce)?;
         settle(&pins, &here, &self.announce)?;
         Attachment::read(&pins, &here, link, &directory)
     }
@@ -196,7 +195,7 @@ impl Hooks {
         settings: &Settings,
     ) -> Result<Steering, Error> {
         let (pins, here) = self.enter()?;
-        Steering::start(&pins, &here, objects, device, mode, settings)
+        Steering::start(&pins, &here, objects, (device, mode), settings, &self.announce)
     }
 
     /// Answers probes at a device in the place of the stack, for as long as the process does [renew](Reflector::renew) that: by the XDP

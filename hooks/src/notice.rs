@@ -1,6 +1,6 @@
 //! What is told while a command runs.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, net::IpAddr, path::PathBuf};
 
 use crate::Choice;
 
@@ -24,6 +24,29 @@ pub enum Notice {
     ContainerAtUplink {
         /// The device.
         device: String,
+    },
+    /// The other end of a veth has addresses that do not count as this host's.
+    AddressesIgnored {
+        /// The device.
+        device: String,
+        /// The addresses.
+        addresses: Vec<IpAddr>,
+        /// How many are taken of one other end.
+        most: usize,
+    },
+    /// A device is attached already, and stays as it is.
+    Kept {
+        /// The device.
+        device: String,
+        /// The options that do not count for it.
+        options: Vec<&'static str>,
+    },
+    /// What a device is attached to for, or whom it allows for containers, could not be made what it should be.
+    Unsettled {
+        /// The device.
+        device: String,
+        /// What failed.
+        words: String,
     },
     /// The driver will reset the link, as network cards do when native XDP is attached.
     LinkReset {
@@ -109,6 +132,29 @@ impl fmt::Display for Notice {
                 f,
                 "{device} leads into another network namespace, whose probes are not stamped at point 0, the uplink: \
                  for a container's veth use `--point 1` to 7, for an uplink `--point 0`"
+            ),
+            Self::AddressesIgnored { device, addresses, most } => {
+                const SHOWN: usize = 4;
+                let shown: Vec<_> = addresses.iter().take(SHOWN).map(IpAddr::to_string).collect();
+                let rest = addresses.len().saturating_sub(SHOWN);
+                let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+                write!(
+                    f,
+                    "{device}: probes of {}{rest} are not stamped as this host's: of the other end's addresses those count, {most} at \
+                     most, that are not this host's own, and to which it has a route by {device}, or by the bridge whose port that is; \
+                     `--source` names others",
+                    shown.join(", ")
+                )
+            }
+            Self::Kept { device, options } => write!(
+                f,
+                "{device} is attached already, and stays as it is: {} do not count for it",
+                options.join(", ")
+            ),
+            Self::Unsettled { device, words } => write!(
+                f,
+                "{device}: what it allows for containers is left as it was: {words}; where this stays so, `instamp detach --dev` \
+                 takes it off"
             ),
             Self::LinkReset { device } => {
                 write!(f, "{device}: attaching native XDP, for which many drivers take the link down for some seconds")

@@ -190,9 +190,14 @@ impl Policy {
         *self.values.entry(prefix).or_default() |= standing.bits();
     }
 
-    /// Gives all addresses of `prefix` the standing that goes with its name.
+    /// Gives all addresses of `prefix` the standing that goes with its name. For its own addresses the host answers, whatever else
+    /// they are: nobody takes them from it by having them, too.
     pub(crate) fn name(&mut self, prefix: Prefix, named: Named) {
-        *self.values.entry(prefix).or_default() |= named.bits();
+        let value = self.values.entry(prefix).or_default();
+        *value |= named.bits();
+        if Named::Own.is_in(*value) {
+            *value &= !Standing::MEASURED_FOR;
+        }
     }
 
     /// The policy that has become these values of the map.
@@ -352,6 +357,18 @@ mod tests {
         assert_eq!(standing(&policy, "10.88.0.2"), Standing::OWN.and(Standing::RESPOND).bits());
         assert_eq!(standing(&without, "10.88.0.2"), Standing::RESPOND.bits());
         assert_eq!(standing(&without, "10.1.2.3"), Standing::OWN.and(Standing::RESPOND).bits());
+    }
+
+    #[test]
+    fn the_hosts_own_addresses_stay_its_own() {
+        for names in [[Named::Own, Named::Container], [Named::Container, Named::Own], [Named::Source, Named::Own]] {
+            let mut policy = Policy::default();
+            policy.name(prefix("10.0.0.0/8"), Named::Source);
+            names.into_iter().for_each(|named| policy.name(prefix("10.1.2.3"), named));
+            let value = |policy: &Policy, text: &str| lookup(&policy.entries(), text.parse().unwrap());
+            assert_eq!(value(&policy, "10.1.2.3") & Standing::MEASURED_FOR, 0, "{names:?}");
+            assert_ne!(value(&policy, "10.1.2.4") & Standing::MEASURED_FOR, 0);
+        }
     }
 
     #[test]

@@ -184,7 +184,7 @@ impl Reflector {
             let attachment = directory.exists().then(|| Attachment::read(pins, here, link, &directory)).transpose()?;
             let settings = Settings { node: request.node, ..Settings::default() };
             let settings = attachment.map_or_else(|| settings.clone(), |attachment| settings.over(&attachment));
-            start_alone(here, link, objects, mode, &settings, request)
+            start_alone(here, link, objects, mode, &settings, request, announce)
         };
         let Started { site, program, reflect, reflected, held } = started?;
         if may_drop {
@@ -348,9 +348,10 @@ fn start_alone(
     mode: XdpMode,
     settings: &Settings,
     request: &ReflectRequest,
+    announce: &dyn Fn(Notice),
 ) -> Result<Started, Error> {
     refuse_foreign_xdp(link)?;
-    let (site, policy) = settings.resolve(here, link)?;
+    let (site, policy) = settings.resolve(here, link, announce)?;
     let mut ebpf = alone().load(&objects.xdp).context("load the XDP program for", &link.name)?;
     write_own(&mut ebpf, site, &policy, &link.name)?;
     configure(&mut ebpf, request, false, link)?;

@@ -13,7 +13,7 @@ use instamp_trailer::{Run, RunKey, Site, Standing};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::{
-    Attachment, Error, Objects, Prefix, Settings, XdpMode,
+    Attachment, Error, Notice, Objects, Prefix, Settings, XdpMode,
     attach::{attach_xdp, refuse_foreign_xdp},
     attachment::stamps_by_xdp,
     device::Here,
@@ -53,9 +53,9 @@ impl Steering {
         pins: &Pins,
         here: &Here,
         objects: &Objects,
-        device: &str,
-        mode: XdpMode,
+        (device, mode): (&str, XdpMode),
         settings: &Settings,
+        announce: &dyn Fn(Notice),
     ) -> Result<Self, Error> {
         let link = here.device(device)?;
         link.require_ethernet()?;
@@ -66,9 +66,9 @@ impl Steering {
             }
             // Its probes are then the same host's, at the same point.
             let settings = settings.over(&Attachment::read(pins, here, link, &directory)?);
-            return Self::alone(here, link, objects, mode, &settings);
+            return Self::alone(here, link, objects, mode, &settings, announce);
         }
-        Self::alone(here, link, objects, mode, settings)
+        Self::alone(here, link, objects, mode, settings, announce)
     }
 
     fn join(link: &Link, directory: &Directory) -> Result<Self, Error> {
@@ -89,9 +89,16 @@ impl Steering {
         })
     }
 
-    fn alone(here: &Here, link: &Link, objects: &Objects, mode: XdpMode, settings: &Settings) -> Result<Self, Error> {
+    fn alone(
+        here: &Here,
+        link: &Link,
+        objects: &Objects,
+        mode: XdpMode,
+        settings: &Settings,
+        announce: &dyn Fn(Notice),
+    ) -> Result<Self, Error> {
         refuse_foreign_xdp(link)?;
-        let (site, standings) = settings.resolve(here, link)?;
+        let (site, standings) = settings.resolve(here, link, announce)?;
         let mut loader = alone();
         without_sources(&mut loader);
         let mut ebpf = loader.load(&objects.xdp).context("load the XDP program for", &link.name)?;
@@ -183,6 +190,18 @@ impl Steering {
         bytes.copy_from_slice(run.as_bytes());
         self.runs.set(queue, bytes, 0)
     }
+}
+
+/// Whether a process gets replies by the program of an attachment. After a crash its number may be another's.
+pub(crate) fn is_joined(directory: &Directory) -> Result<bool, Error> {
+    if !directory.has(RUNS) {
+        return Ok(false);
+    }
+    let path = directory.pin(RUNS);
+    let runs = || open::<Array<MapData, [u8; RUN]>>(&path, Map::Array)?.iter().collect::<Result<Vec<_>, _>>();
+    let runs = runs().context("read", path.display())?;
+    let mut runs = runs.iter().filter_map(|bytes| Run::read_from_bytes(bytes).ok());
+    Ok(runs.any(|run| run.key != 0 && has_fill_ring(run.process)))
 }
 
 impl fmt::Debug for Steering {

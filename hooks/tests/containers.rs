@@ -4,9 +4,12 @@
 
 mod world;
 
+use std::os::unix::fs::MetadataExt as _;
+
+use aya::maps::{Array, MapData};
 use instamp_hooks::{
-    Attachment, Container, ContainerHooks, ContainerRequest, Error, Hooks, IngressChoice, Objects, Prefix, Request,
-    Settings, TcChoice,
+    Attachment, Container, ContainerHooks, ContainerRequest, Error, Hooks, IngressChoice, Notice, Objects, Prefix,
+    ReflectRequest, Request, Settings, TcChoice, XdpMode,
 };
 use world::{NIC, Namespace, World};
 
@@ -85,6 +88,68 @@ fn an_uplink_that_was_attached_is_left_as_it_was() {
         // Nothing is found any more, and that is no error.
         assert_eq!(hooks.detach_containers(|_| true).unwrap(), Vec::<String>::new());
         assert!(matches!(hooks.detach_namespace(&inside.open()), Err(Error::NoContainer)));
+        hooks.detach(NIC).unwrap();
+    });
+    world.assert_clean(NIC);
+}
+
+/// Of two numbers the reader would make two hosts.
+#[test]
+fn both_devices_tell_the_same_node() {
+    let Some(world) = world() else { return };
+    let inside = world.contain(VETH, 1);
+    world.host.enter(|| {
+        let (hooks, notices) = world.telling_hooks();
+        let settings = Settings { node: Some(0x55), ..Settings::default() };
+        hooks.attach(&Objects::built_in(), &Request { settings, ..Request::new(NIC) }).unwrap();
+        let of_node = |node| {
+            let settings = Settings { node, sources: Some(prefixes(&["192.0.2.0/24"])), ..Settings::default() };
+            ContainerRequest { settings, ingress: IngressChoice::Tc, ..container(&inside) }
+        };
+        let refused = attach(&hooks, &of_node(Some(0x66))).unwrap_err();
+        assert!(matches!(refused, Error::UplinkNode { node: 0x55, asked: 0x66, .. }), "{refused}");
+        notices.try_iter().for_each(drop);
+        for node in [None, Some(0x55)] {
+            let made = attach(&hooks, &of_node(node)).unwrap();
+            assert_eq!([made.veth, made.uplink].map(|end| end.site.node), [0x55; 2]);
+            let kept = Notice::Kept { device: NIC.to_owned(), options: vec!["--ingress", "--source"] };
+            assert!(notices.try_iter().any(|notice| notice == kept));
+            hooks.detach_namespace(&inside.open()).unwrap();
+        }
+
+        // At another point it would never allow the container's addresses.
+        hooks.update(NIC, &Settings { point: Some(3), ..Settings::default() }).unwrap();
+        let refused = attach(&hooks, &container(&inside)).unwrap_err();
+        assert!(matches!(refused, Error::UplinkPoint { point: 3, .. }), "{refused}");
+        assert!(status(&hooks, VETH).is_none());
+        hooks.detach(NIC).unwrap();
+    });
+    world.assert_clean(NIC);
+    world.assert_bare(VETH);
+}
+
+#[test]
+fn an_uplink_of_containers_can_be_made_to_stay() {
+    let Some(world) = world() else { return };
+    let inside = world.contain(VETH, 1);
+    world.host.enter(|| {
+        let (hooks, notices) = world.telling_hooks();
+        assert!(attach(&hooks, &container(&inside)).unwrap().uplink.for_containers);
+        assert!(status(&hooks, NIC).unwrap().for_containers && !status(&hooks, VETH).unwrap().for_containers);
+        let settings = Settings { sources: Some(prefixes(&["192.0.2.0/24"])), ..Settings::default() };
+        let elsewhere = Request { settings: Settings { point: Some(2), ..Settings::default() }, ..Request::new(NIC) };
+        assert!(matches!(hooks.attach(&Objects::built_in(), &elsewhere), Err(Error::AlreadyAttached { .. })));
+        notices.try_iter().for_each(drop);
+        let request = Request { settings, ingress: IngressChoice::Xdp, ..Request::new(NIC) };
+        let made = hooks.attach(&Objects::built_in(), &request).unwrap();
+        assert_eq!((made.for_containers, made.sources), (false, prefixes(&["192.0.2.0/24"])));
+        assert_eq!(made.containers, prefixes(&["10.88.1.2"]));
+        let kept = Notice::Kept { device: NIC.to_owned(), options: vec!["--ingress"] };
+        assert!(notices.try_iter().any(|notice| notice == kept));
+        // Once.
+        assert!(matches!(hooks.attach(&Objects::built_in(), &request), Err(Error::AlreadyAttached { .. })));
+        assert_eq!(hooks.detach_containers(|_| true).unwrap(), [VETH]);
+        assert!(status(&hooks, NIC).unwrap().containers.is_empty());
         hooks.detach(NIC).unwrap();
     });
     world.assert_clean(NIC);
@@ -211,6 +276,154 @@ fn a_container_that_cannot_be_hooked_leaves_nothing() {
         hooks.attach(&Objects::built_in(), &bridge).unwrap();
         assert_eq!(attach(&hooks, &container(&inside)).unwrap().veth.site.point, 2);
         assert_eq!(hooks.detach_all().unwrap().len(), 3);
+    });
+    world.assert_clean(NIC);
+}
+
+/// Whoever has `CAP_NET_ADMIN` in a container gives its device whichever addresses.
+#[test]
+fn a_container_that_claims_addresses_gets_its_own() {
+    let Some(world) = world() else { return };
+    let inside = world.contain(VETH, 1);
+    // The host's, at two devices; a stranger's, and one that is another container's.
+    for address in ["10.77.0.1/32", "10.88.1.1/32", "198.51.100.7/32", "10.99.0.1/32", "2001:db8::7/128", "fd77::1/128"]
+    {
+        inside.ip(&["addr", "add", address, "dev", "eth0"]);
+    }
+    world.host.ip(&["link", "add", "br0", "type", "bridge"]);
+    world.host.ip(&["addr", "add", "10.99.0.254/24", "dev", "br0"]);
+    world.host.ip(&["link", "set", "br0", "up"]);
+    world.host.enter(|| {
+        let (hooks, notices) = world.telling_hooks();
+        let made = attach(&hooks, &container(&inside)).unwrap();
+        let own = |attachment: &Attachment, address: &str| attachment.own.contains(&address.parse().unwrap());
+        for end in [&made.veth, &made.uplink] {
+            let routed: Vec<_> =
+                end.containers.iter().copied().filter(|prefix| !prefix.to_string().starts_with("fe80:")).collect();
+            assert_eq!(routed, prefixes(&["10.88.1.2"]), "{}", end.device);
+            assert!(own(end, "10.77.0.1") && own(end, "10.88.1.1") && own(end, "fd77::1"));
+        }
+        let is_told = |notice: Notice| {
+            matches!(notice, Notice::AddressesIgnored { device, addresses, .. } if device == VETH && addresses.len() == 6)
+        };
+        assert!(notices.try_iter().any(is_told));
+
+        // As a port of the bridge it has what the bridge leads to.
+        world.host.ip(&["addr", "flush", "dev", VETH]);
+        world.host.ip(&["link", "set", VETH, "master", "br0"]);
+        let updated = hooks.update(VETH, &Settings::default()).unwrap();
+        assert!(updated.containers.contains(&"10.99.0.1".parse().unwrap()), "{updated:?}");
+        assert!(!updated.containers.contains(&"10.88.1.2".parse().unwrap()), "{updated:?}");
+        assert_eq!(status(&hooks, NIC).unwrap().containers, prefixes(&["10.99.0.1"]));
+        hooks.detach_namespace(&inside.open()).unwrap();
+    });
+    world.assert_clean(NIC);
+}
+
+#[test]
+fn a_container_with_many_addresses_takes_no_room_from_others() {
+    let Some(world) = world() else { return };
+    let [many, few] = [("veth-a", 1), ("veth-b", 2)].map(|(veth, number)| world.contain(veth, number));
+    let addresses: String = (3..253).map(|last| format!("addr add 10.88.1.{last}/24 dev eth0\n")).collect();
+    let batch = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(batch.path(), addresses).unwrap();
+    many.ip(&["-batch", batch.path().to_str().unwrap()]);
+    world.host.enter(|| {
+        let (hooks, notices) = world.telling_hooks();
+        let made = attach(&hooks, &container(&many)).unwrap();
+        assert_eq!(made.veth.containers.len(), 16);
+        let is_told = |notice: &Notice| matches!(notice, Notice::AddressesIgnored { addresses, most: 16, .. } if addresses.len() >= 235);
+        assert!(notices.try_iter().any(|notice| is_told(&notice)));
+        let made = attach(&hooks, &container(&few)).unwrap();
+        assert!(made.uplink.containers.contains(&"10.88.2.2".parse().unwrap()));
+        assert_eq!(made.uplink.containers.len(), 17);
+        assert_eq!(hooks.detach_containers(|_| true).unwrap().len(), 3);
+    });
+    world.assert_clean(NIC);
+}
+
+/// A name that would be read back as another, or would steer the terminal that shows it.
+#[test]
+fn a_container_with_an_unprintable_name_is_refused() {
+    let Some(world) = world() else { return };
+    let inside = world.contain(VETH, 1);
+    for name in ["a\0b", "a\u{1b}[2Jb"] {
+        let mut request = container(&inside);
+        request.container.name = name.to_owned();
+        world.host.enter(|| {
+            let hooks = world.hooks();
+            attach(&hooks, &request).unwrap_err();
+            assert!(hooks.status().unwrap().is_empty());
+        });
+        world.assert_clean(NIC);
+        world.assert_bare(VETH);
+    }
+}
+
+/// As of another version, or of another hand.
+#[test]
+fn a_note_that_nobody_understands_is_in_nobodys_way() {
+    let Some(world) = world() else { return };
+    let [a, b] = [("veth-a", 1), ("veth-b", 2)].map(|(veth, number)| world.contain(veth, number));
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        let made = attach(&hooks, &container(&a)).unwrap();
+        let namespace = std::fs::metadata("/proc/thread-self/ns/net").unwrap().ino();
+        let note = world.bpffs.path().join(format!("instamp/{namespace}/{}/NOTE", made.veth.ifindex));
+        std::fs::remove_file(&note).unwrap();
+        // Of another length.
+        Array::<MapData, u32>::create(1, 0).unwrap().pin(&note).unwrap();
+        assert_eq!(hooks.status().unwrap().iter().filter(|attachment| attachment.container.is_none()).count(), 2);
+        assert!(hooks.detach_containers(|_| true).unwrap().is_empty());
+        attach(&hooks, &container(&b)).unwrap();
+        // It may be a container's: the uplink stays for it.
+        assert_eq!(hooks.detach_containers(|_| true).unwrap(), ["veth-b"]);
+        hooks.detach("veth-a").unwrap();
+    });
+    world.assert_clean(NIC);
+}
+
+/// What one uplink has no room for fails for nobody else.
+#[test]
+fn what_cannot_be_settled_is_told_and_passed_over() {
+    let Some(world) = world() else { return };
+    let [a, b] = [("veth-a", 1), ("veth-b", 2)].map(|(veth, number)| world.contain(veth, number));
+    world.host.enter(|| {
+        let (hooks, notices) = world.telling_hooks();
+        attach(&hooks, &container(&a)).unwrap();
+        let more: Vec<_> = (0..1016_u32).map(|number| format!("198.{}.{}.0/24", 18 + number / 256, number % 256)).collect();
+        let sources = Some(more.iter().map(|network| network.parse().unwrap()).collect());
+        hooks.update(NIC, &Settings { sources, ..Settings::default() }).unwrap();
+        for number in 3..13 {
+            a.ip(&["addr", "add", &format!("10.88.1.{number}/24"), "dev", "eth0"]);
+        }
+        hooks.update("veth-a", &Settings::default()).unwrap();
+        let is_told = |notice: Notice| matches!(notice, Notice::Unsettled { device, words } if device == NIC && words.contains("1024"));
+        assert!(notices.try_iter().any(is_told));
+        assert_eq!(hooks.status().unwrap().len(), 2);
+        // For whom there is no room is not attached to.
+        assert!(matches!(attach(&hooks, &container(&b)), Err(Error::PolicyTooLarge { .. })));
+        assert_eq!(hooks.detach_containers(|_| true).unwrap(), ["veth-a", NIC]);
+    });
+    world.assert_clean(NIC);
+    world.assert_bare("veth-b");
+}
+
+/// An uplink that goes with its last container stays for who answers probes there.
+#[test]
+fn the_uplink_stays_while_it_reflects() {
+    let Some(world) = world() else { return };
+    let inside = world.contain(VETH, 1);
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        attach(&hooks, &ContainerRequest { ingress: IngressChoice::Xdp, ..container(&inside) }).unwrap();
+        let allow = ReflectRequest::new(prefixes(&["10.77.0.0/24"]));
+        let reflector = hooks.reflect(&Objects::built_in(), NIC, XdpMode::Native, &allow).unwrap();
+        assert_eq!(hooks.detach_containers(|_| true).unwrap(), [VETH]);
+        reflector.renew().unwrap();
+        assert!(status(&hooks, NIC).unwrap().reflector.is_some());
+        drop(reflector);
+        assert!(hooks.status().unwrap().is_empty());
     });
     world.assert_clean(NIC);
 }

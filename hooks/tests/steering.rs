@@ -14,8 +14,8 @@ use std::{
 };
 
 use instamp_hooks::{
-    BPFFS_VARIABLE, Error, Hook, Hooks, IngressChoice, Objects, Request, RunKey, Settings, Steering, XdpMode,
-    afxdp_holders,
+    BPFFS_VARIABLE, Container, ContainerRequest, Error, Hook, Hooks, IngressChoice, Objects, Request, RunKey, Settings,
+    Steering, XdpMode, afxdp_holders,
 };
 use instamp_trailer::{
     Bound, Clock, Footer, Phase, Record, Trailer,
@@ -90,6 +90,33 @@ fn received(channel: &mut Channel) -> Vec<Record> {
     let mut records = Vec::new();
     channel.receive(1, |received| records = Trailer::parse(&received.frame[42..]).unwrap().records.to_vec());
     records
+}
+
+/// An uplink that goes with its last container stays for who gets replies by it.
+#[test]
+fn an_uplink_of_containers_stays_while_it_steers() {
+    let Some(world) = World::new() else { return };
+    let inside = world.contain("veth-a", 1);
+    world.host.enter(|| {
+        let hooks = world.hooks();
+        let container = Container { id: inside.name.clone(), ..Container::default() };
+        let request = ContainerRequest {
+            ingress: IngressChoice::Xdp,
+            uplink: Some(NIC.to_owned()),
+            ..ContainerRequest::new(container, inside.open())
+        };
+        hooks.attach_container(&Objects::built_in(), &request).unwrap();
+        let channel = open(NIC);
+        let mut steering = steer(&hooks).unwrap();
+        assert!(steering.joins());
+        steering.add(0, channel.as_fd(), run()).unwrap();
+        assert_eq!(hooks.detach_containers(|_| true).unwrap(), ["veth-a"]);
+        let [uplink] = &hooks.status().unwrap()[..] else { panic!("the uplink alone") };
+        assert_eq!((&*uplink.device, &uplink.containers[..]), (NIC, &[][..]));
+        drop(steering);
+        assert!(hooks.status().unwrap().is_empty());
+    });
+    world.assert_clean(NIC);
 }
 
 #[test]

@@ -89,6 +89,9 @@ fn what_is_gone_is_deleted_as_well() {
     assert_eq!(answer(&sandbox.call("DEL", &nowhere)), "");
     assert_eq!(code(&sandbox.call("STATUS", &json!({ "cniVersion": "1.1.0", "bpffs": "/proc" }))), 50);
     assert_eq!(answer(&sandbox.call("STATUS", &json!({ "cniVersion": "1.1.0", "bpffs": bpffs.path() }))), "");
+    let tolerant = sandbox.call("STATUS", &json!({ "cniVersion": "1.1.0", "bpffs": "/proc", "required": false }));
+    assert_eq!(answer(&tolerant), "");
+    assert!(String::from_utf8_lossy(&tolerant.stderr).contains("no BPF file system"), "{tolerant:?}");
 }
 
 #[test]

@@ -57,6 +57,8 @@ fn the_daemon_set_is_whole() {
         assert_eq!((shell.as_str(), flags.as_str()), (Some("/bin/sh"), Some("-ec")));
         let syntax = std::process::Command::new("sh").args(["-n", "-c", script.as_str().unwrap()]).output().unwrap();
         assert!(syntax.status.success(), "{syntax:?}");
+        // Each update of the manifest would take hooks off, and links down.
+        assert!(!script.as_str().unwrap().contains("detach"), "pods that are measured outlive this one");
     }
     assert_eq!(used, volumes, "no volume for nothing");
     let paths: BTreeSet<_> =

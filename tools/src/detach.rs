@@ -23,7 +23,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "IF")]
     dev: Option<String>,
 
-    /// The container with this name or identifier, or the beginning of one, as `instamp status` shows them.
+    /// The container with this name or identifier, or the beginning of an identifier, as `instamp status` shows them.
     #[arg(long, value_name = "NAME|ID")]
     container: Option<String>,
 
@@ -63,18 +63,52 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
 
 /// Those of the container that was attached for by this name; else what is attached for the container that an engine knows by it.
 fn detach_container(hooks: &Hooks, name: &str) -> anyhow::Result<Vec<String>> {
+    // An empty variable of a shell: containers without a name would have this one.
+    ensure!(!name.is_empty(), "--container has no name");
     let attached = hooks.status()?.into_iter().filter_map(|attachment| attachment.container);
     let containers: Vec<_> = attached.map(|of| of.container).collect();
-    let is_exact = |container: &&Container| container.id == name || container.name == name;
-    let exact: BTreeSet<_> = containers.iter().filter(is_exact).map(|container| &container.id).collect();
-    let begins = |container: &&Container| container.id.starts_with(name);
-    let chosen = match exact.is_empty() {
-        true => containers.iter().filter(begins).map(|container| &container.id).collect(),
-        false => exact,
-    };
+    let chosen = called(&containers, name);
     ensure!(chosen.len() <= 1, "several containers are called `{name}`: name one by its identifier");
     match chosen.first() {
         Some(id) => Ok(hooks.detach_containers(|container| container.id == **id)?),
         None => Ok(hooks.detach_namespace(&engines::find(name)?.1)?),
+    }
+}
+
+/// The identifiers of the containers with this name or identifier; where there is none, of those whose identifiers begin so.
+fn called<'a>(containers: &'a [Container], name: &str) -> BTreeSet<&'a String> {
+    let is_exact = |container: &&Container| container.id == name || container.name == name;
+    let exact: BTreeSet<_> = containers.iter().filter(is_exact).map(|container| &container.id).collect();
+    if !exact.is_empty() {
+        return exact;
+    }
+    let begins = |container: &&Container| container.id.starts_with(name);
+    containers.iter().filter(begins).map(|container| &container.id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_whole_and_identifiers_may_be_begun() {
+        let container = |id: &str, name: &str| {
+            let (id, name) = (id.to_owned(), name.to_owned());
+            Container { id, name, ..Container::default() }
+        };
+        let containers = [container("0a1b", "web"), container("0a2c", "website"), container("web", "")];
+        for (name, ids) in [
+            ("0a", &["0a1b", "0a2c"][..]),
+            ("0a1", &["0a1b"]),
+            ("web", &["0a1b", "web"]),
+            ("websit", &[]),
+            ("website", &["0a2c"]),
+        ] {
+            assert_eq!(
+                called(&containers, name),
+                ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>().iter().collect(),
+                "{name}"
+            );
+        }
     }
 }

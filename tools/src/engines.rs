@@ -4,7 +4,7 @@
 //! has no socket on most hosts: then its command is asked.
 
 use std::{
-    env,
+    env, fmt,
     fs::File,
     io::{self, Read as _, Write as _},
     os::unix::net::UnixStream,
@@ -25,8 +25,34 @@ const LONGEST_ANSWER: u64 = 1 << 24;
 const DOCKER: &str = "docker";
 const PODMAN: &str = "podman";
 
+/// Whom to ask, and how.
+struct Engine {
+    name: &'static str,
+    /// Where it listens; `None` of podman's command.
+    socket: Option<PathBuf>,
+}
+
+impl Engine {
+    /// `None` where there is no such container.
+    fn inspect(&self, name: &str) -> anyhow::Result<Option<Told>> {
+        match &self.socket {
+            Some(socket) => inspect(socket, name),
+            None => inspect_by_command(name),
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.socket {
+            Some(socket) => write!(f, "{} at {}", self.name, socket.display()),
+            None => write!(f, "`{} container inspect`", self.name),
+        }
+    }
+}
+
 /// What an engine tells of a container, of which it tells more.
-#[derive(Deserialize)]
+#[derive(PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Told {
     id: String,
@@ -34,7 +60,7 @@ struct Told {
     state: State,
 }
 
-#[derive(Deserialize)]
+#[derive(PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct State {
     /// 0 where it does not run.
@@ -53,16 +79,19 @@ pub(crate) fn find(name: &str) -> anyhow::Result<(Container, File)> {
         "`{name}` is no name of a container: they have letters, digits, `_`, `.` and `-`"
     );
     let mut asked = Vec::new();
-    let mut found: Vec<(&str, Told)> = Vec::new();
-    for (engine, socket) in sockets() {
-        let answer = inspect(&socket, name);
-        asked.push(format!("{engine} at {}: {}", socket.display(), outcome(&answer)));
+    let mut found: Vec<(Engine, Told)> = Vec::new();
+    let mut ask = |engine: Engine| {
+        let answer = engine.inspect(name);
+        asked.push(format!("{engine}: {}", outcome(&answer)));
         found.extend(answer.ok().flatten().map(|told| (engine, told)));
+        !found.is_empty()
+    };
+    let mut knows = false;
+    for engine in sockets() {
+        knows |= ask(engine);
     }
-    if found.is_empty() {
-        let answer = inspect_by_command(name);
-        asked.push(format!("`{PODMAN} container inspect {name}`: {}", outcome(&answer)));
-        found.extend(answer.ok().flatten().map(|told| (PODMAN, told)));
+    if !knows {
+        ask(Engine { name: PODMAN, socket: None });
     }
     // Podman answers at Docker's socket on some hosts.
     found.dedup_by(|(_, later), (_, first)| later.id == first.id);
@@ -74,19 +103,48 @@ pub(crate) fn find(name: &str) -> anyhow::Result<(Container, File)> {
     };
     ensure!(told.state.pid != 0, "container `{name}` does not run, so it has no network");
     let container = Container {
-        engine: (*engine).to_owned(),
+        engine: engine.name.to_owned(),
         id: told.id.clone(),
         // Docker has it as a path.
         name: told.name.trim_start_matches('/').to_owned(),
         interface: String::new(),
     };
-    Ok((container, of_process(told.state.pid)?))
+    Ok((container, namespace(engine, told)?))
+}
+
+/// The network namespace of a container. Its process may have ended since the engine was asked, and another may have its number.
+fn namespace(engine: &Engine, told: &Told) -> anyhow::Result<File> {
+    let namespace = of_process(told.state.pid)?;
+    let still = engine.inspect(&told.id)?;
+    ensure!(still.as_ref() == Some(told), "container `{}` was ended or started anew meanwhile", told.id);
+    Ok(namespace)
 }
 
 /// The network namespace of a process.
 pub(crate) fn of_process(pid: u32) -> anyhow::Result<File> {
     let path = format!("/proc/{pid}/ns/net");
     File::open(&path).with_context(|| format!("cannot open the network namespace of process {pid}, {path}"))
+}
+
+/// What an engine says of its error: the message in its form, else all.
+fn message(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Refusal {
+        message: String,
+    }
+    let refusal: Option<Refusal> = serde_json::from_slice(body).ok();
+    refusal.map_or_else(|| String::from_utf8_lossy(body).into_owned(), |refusal| refusal.message)
+}
+
+/// The beginning of others' words, as a terminal may show them: without what would steer it.
+fn shown(words: &str) -> String {
+    const LONGEST: usize = 200;
+    let words = words.trim();
+    let mut shown: String = words.chars().take(LONGEST).collect();
+    if shown.len() < words.len() {
+        shown.push('…');
+    }
+    shown.replace(char::is_control, "\u{fffd}")
 }
 
 fn outcome(answer: &anyhow::Result<Option<Told>>) -> String {
@@ -98,30 +156,31 @@ fn outcome(answer: &anyhow::Result<Option<Told>>) -> String {
 }
 
 /// Where engines listen, as far as something is there: where their own commands would ask.
-fn sockets() -> Vec<(&'static str, PathBuf)> {
+fn sockets() -> Vec<Engine> {
     let named = |variable: &str| {
         // Others lead to other machines, whose processes are not here.
         let address = env::var(variable).ok()?;
         Some(PathBuf::from(address.strip_prefix("unix://")?))
     };
     let own = || env::var_os("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("podman/podman.sock"));
-    let mut sockets = vec![
+    let sockets = [
         (PODMAN, Some(named("CONTAINER_HOST").unwrap_or_else(|| "/run/podman/podman.sock".into()))),
         (DOCKER, Some(named("DOCKER_HOST").unwrap_or_else(|| "/var/run/docker.sock".into()))),
         (PODMAN, own()),
     ];
-    let mut listening: Vec<_> = sockets.drain(..).filter_map(|(engine, socket)| Some((engine, socket?))).collect();
-    listening.retain(|(_, socket)| socket.exists());
-    listening
+    let listening = sockets.into_iter().filter(|(_, socket)| socket.as_ref().is_some_and(|socket| socket.exists()));
+    listening.map(|(name, socket)| Engine { name, socket }).collect()
 }
 
 /// Asks at a socket. `None` where there is no such container.
 fn inspect(socket: &Path, name: &str) -> anyhow::Result<Option<Told>> {
-    let (status, body) = get(socket, &format!("/v1.40/containers/{name}/json"))?;
+    // Without a version the engine answers in its own: each refuses those that have become too old for it
+    // (<https://docs.docker.com/reference/api/engine/#versioning>), and what is read here is in all of them.
+    let (status, body) = get(socket, &format!("/containers/{name}/json"))?;
     match status {
         200 => Ok(Some(serde_json::from_slice(&body).context("an answer of another form")?)),
         404 => Ok(None),
-        status => bail!("it answers with {status}: {}", String::from_utf8_lossy(&body).trim()),
+        status => bail!("it answers with {status}: {}", shown(&message(&body))),
     }
 }
 
@@ -136,8 +195,7 @@ fn inspect_by_command(name: &str) -> anyhow::Result<Option<Told>> {
         .with_context(|| format!("cannot start `{PODMAN}`"))?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
-        let words = words.trim();
-        ensure!(words.contains("no such container"), "{words}");
+        ensure!(words.contains("no such container"), "{}", shown(&words));
         return Ok(None);
     }
     let told: Vec<Told> = serde_json::from_slice(&output.stdout).context("an answer of another form")?;
@@ -175,7 +233,12 @@ mod tests {
     use super::*;
 
     /// What comes of asking an engine that gives this answer, and how it was asked.
-    fn asked(answer: &'static str) -> (anyhow::Result<Option<Told>>, String) {
+    fn asked(answer: &str) -> (anyhow::Result<Option<Told>>, String) {
+        with_engine(answer, |engine| engine.inspect("web"))
+    }
+
+    /// What comes of what asks once, and how it asked.
+    fn with_engine<T>(answer: &str, ask: impl FnOnce(&Engine) -> T) -> (T, String) {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("engine.sock");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -188,8 +251,30 @@ mod tests {
                 stream.write_all(answer.as_bytes()).unwrap();
                 first
             });
-            (inspect(&socket, "web"), request.join().unwrap())
+            (ask(&Engine { name: DOCKER, socket: Some(socket) }), request.join().unwrap())
         })
+    }
+
+    /// That a container runs with this process.
+    fn running(process: u32) -> String {
+        let told = format!("{{\"Id\":\"01ab\",\"Name\":\"/web\",\"State\":{{\"Pid\":{process}}}}}");
+        format!("HTTP/1.0 200 OK\r\n\r\n{told}")
+    }
+
+    #[test]
+    fn a_process_that_was_exchanged_meanwhile_is_found_out() {
+        let this = std::process::id();
+        let told = || Told { id: "01ab".to_owned(), name: "/web".to_owned(), state: State { pid: this } };
+        for (answer, is_still) in [
+            (running(this), true),
+            (running(this + 1), false),
+            (running(0), false),
+            ("HTTP/1.0 404 Not Found\r\n\r\n".to_owned(), false),
+        ] {
+            let (namespace, request) = with_engine(&answer, |engine| namespace(engine, &told()));
+            assert_eq!(namespace.is_ok(), is_still, "{answer}");
+            assert_eq!(request, "GET /containers/01ab/json HTTP/1.0");
+        }
     }
 
     #[test]
@@ -199,7 +284,7 @@ mod tests {
         let (told, request) = asked(answer);
         let told = told.unwrap().unwrap();
         assert_eq!((&*told.id, &*told.name, told.state.pid), ("01ab", "/web", 4711));
-        assert_eq!(request, "GET /v1.40/containers/web/json HTTP/1.0");
+        assert_eq!(request, "GET /containers/web/json HTTP/1.0");
     }
 
     #[test]
@@ -207,6 +292,11 @@ mod tests {
         assert!(asked("HTTP/1.1 404 Not Found\r\n\r\n{\"message\":\"no such container\"}").0.unwrap().is_none());
         for (answer, words) in [
             ("HTTP/1.0 500 Internal Server Error\r\n\r\nout of order", "500: out of order"),
+            (
+                "HTTP/1.1 400 Bad Request\r\nApi-Version: 1.52\r\n\r\n{\"message\":\"client version 1.40 is too old\"}\n",
+                "400: client version 1.40 is too old",
+            ),
+            ("HTTP/1.0 500 Internal Server Error\r\n\r\n\u{1b}]0;x\u{7}", "500: \u{fffd}]0;x\u{fffd}"),
             ("HTTP/1.0 200 OK\r\n\r\n{\"Id\":1}", "another form"),
             ("220 smtp.example.net ESMTP\r\n", "does not speak HTTP"),
             ("", "does not speak HTTP"),
@@ -214,6 +304,12 @@ mod tests {
             let error = asked(answer).0.err().unwrap();
             assert!(format!("{error:#}").contains(words), "{error:#}");
         }
+    }
+
+    #[test]
+    fn long_words_are_cut() {
+        assert_eq!(shown(&format!(" {}\n", "ä".repeat(200))), "ä".repeat(200));
+        assert_eq!(shown(&"ä".repeat(201)), format!("{}…", "ä".repeat(200)));
     }
 
     #[test]

@@ -98,7 +98,8 @@ fn write_text(out: &mut impl io::Write, attachment: &Attachment, all: &[Attachme
     let site = attachment.site;
     let bound = Bound::from_exponent(site.bound).nanoseconds();
     let bound = bound.map_or_else(|| "unknown".to_owned(), |nanoseconds| format!("{nanoseconds} ns"));
-    writeln!(out, "{}: point {}, node {}, bound {bound}", attachment.device, site.point, site.node)?;
+    let for_containers = if attachment.for_containers { ", for containers" } else { "" };
+    writeln!(out, "{}: point {}, node {}, bound {bound}{for_containers}", attachment.device, site.point, site.node)?;
     for hook in &attachment.hooks {
         let mechanism = hook.mechanism.map_or_else(|| "off".to_owned(), |mechanism| mechanism.to_string());
         write!(out, "  {:<11}  {mechanism:<12}  stamped {:<8}", hook.hook, hook.counters.stamped)?;
@@ -198,6 +199,8 @@ struct Device {
     reflector: Option<Reflector>,
     /// `null` where the device was not attached to for a container.
     container: Option<Container>,
+    /// Whether it is an uplink that goes with the last container.
+    for_containers: bool,
     policy: Vec<Network>,
 }
 
@@ -341,6 +344,7 @@ impl Device {
                     .map(|stage| Stage { device: stage.device.clone(), point: stage.site.point })
                     .collect(),
             }),
+            for_containers: attachment.for_containers,
             policy: attachment.policy.iter().map(Network::from).collect(),
         }
     }

@@ -47,7 +47,6 @@ fn programs() -> Result<()> {
     runtime()?;
     packages::install(&[
         Package::new("iputils-ping", "is the prober that the tests compare with"),
-        Package::new("busybox-static", "has another ping that the tests watch"),
         Package::new("fping", "is a third one"),
         Package::new("iproute2", "looks at devices independently in the tests"),
         Package::new("tcpdump", "is the tests' witness of what is on the wire"),
@@ -58,7 +57,10 @@ fn programs() -> Result<()> {
         Package::new("netavark", "makes their networks, as podman does by default"),
         Package::new("containernetworking-plugins", "makes them where the tests are about CNI"),
         Package::new("iptables", "is what both translate addresses with"),
-        Package::new("busybox-static", "is what the tests' containers do nothing with"),
+        Package::new(
+            "busybox-static",
+            "is what the tests' containers do nothing with, and has another ping that they watch",
+        ),
         Package::new("binutils", "makes the command that is copied into them smaller"),
     ])
 }

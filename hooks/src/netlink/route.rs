@@ -146,24 +146,23 @@ impl Route {
     /// The device by which the kernel would forward what comes from an address, by the device `by`, and goes outside. `None` where it
     /// would not.
     pub(crate) fn forwards(&self, from: IpAddr, by: u32) -> io::Result<Option<u32>> {
-        let mut message = RouteMessage::default();
-        let (family, length) = match from {
-            IpAddr::V4(_) => (AddressFamily::Inet, 32),
-            IpAddr::V6(_) => (AddressFamily::Inet6, 128),
-        };
-        message.header = RouteHeader {
-            address_family: family,
-            destination_prefix_length: length,
-            source_prefix_length: length,
-            ..RouteHeader::default()
-        };
-        message.attributes.extend([
-            RouteAttribute::Destination(outside(from).into()),
-            RouteAttribute::Source(RouteAddress::from(from)),
-            RouteAttribute::Iif(by),
-        ]);
+        let mut message = route_to(outside(from));
+        message.header.source_prefix_length = message.header.destination_prefix_length;
+        message.attributes.extend([RouteAttribute::Source(RouteAddress::from(from)), RouteAttribute::Iif(by)]);
+        self.way(message)
+    }
+
+    /// The device by which this host sends to an address, in the VRF of this device if there is one. `None` where it does not: where
+    /// the address is its own.
+    pub(crate) fn sends(&self, to: IpAddr, vrf: Option<u32>) -> io::Result<Option<u32>> {
+        let mut message = route_to(to);
+        message.attributes.extend(vrf.map(RouteAttribute::Oif));
+        self.way(message)
+    }
+
+    fn way(&self, message: RouteMessage) -> io::Result<Option<u32>> {
         let answers = match self.netlink.request(RouteNetlinkMessage::GetRoute(message), 0) {
-            // It forwards nothing, or nothing like this: it says so in many ways.
+            // There is no route, or none for such: it says so in many ways.
             Err(error) if error.raw_os_error().is_some() => return Ok(None),
             answers => answers?,
         };
@@ -278,6 +277,18 @@ fn default_device(answer: &RouteNetlinkMessage) -> Option<(u32, u32)> {
         _ => None,
     });
     Some((metric.unwrap_or(0), out_device(route)?))
+}
+
+/// The question for the route to an address.
+fn route_to(address: IpAddr) -> RouteMessage {
+    let (address_family, destination_prefix_length) = match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader { address_family, destination_prefix_length, ..RouteHeader::default() };
+    message.attributes.push(RouteAttribute::Destination(address.into()));
+    message
 }
 
 /// By which a route leaves.
