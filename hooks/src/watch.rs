@@ -65,9 +65,7 @@ pub struct Observed {
     pub network: Flow,
     /// Whose it is.
     pub origin: Origin,
-    /// The number of the device by which it left.
-    pub uplink_tx: u32,
-    /// That of the one by which the reply came.
+    /// The number of the device by which the reply came.
     pub uplink_rx: u32,
     /// The process that was running when the sender's namespace handed it on, in the machine's own numbers: its sender, but where a
     /// queue lay before that. 0 where it was forwarded.
@@ -93,8 +91,10 @@ pub struct Flow {
 /// Where a probe comes from.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Origin {
-    /// A network namespace, by its inode; and the number of the device there, of the uplink's own namespace 0.
+    /// A network namespace; and the number of the device there, of the uplink's own namespace 0.
     Namespace {
+        /// What no other one has had since the machine was started: `SO_NETNS_COOKIE`. An inode is given to a later one.
+        cookie: u64,
         /// The inode.
         inode: u32,
         /// The device.
@@ -109,15 +109,14 @@ pub enum Origin {
 }
 
 /// What was counted of the probes of a network namespace, or of those that were forwarded.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WatchCounts {
+    /// The cookie of the network namespace, as of [`Origin::Namespace`]; 0 of what was forwarded.
+    pub cookie: u64,
+    /// Its inode; likewise.
+    pub inode: u32,
     /// Requests that got to an uplink.
     pub sent: u64,
-    /// Replies that were told.
-    pub answered: u64,
-    /// Those of them that are ambiguous.
-    pub ambiguous: u64,
 }
 
 /// What could not be told.
@@ -126,7 +125,7 @@ pub struct WatchCounts {
 pub struct WatchFailures {
     /// Requests whose room in the table newer ones took, within ten seconds.
     pub evicted: u64,
-    /// Requests that were not kept, as somebody else was at that place of the table.
+    /// Requests that were not kept, or not found for a reply, as somebody else was at that place of the table.
     pub refused: u64,
     /// Replies that were not told, as those before had not been read.
     pub untold: u64,
@@ -150,11 +149,12 @@ struct RawObserved {
     uplink_tx_ns: u64,
     uplink_rx_ns: u64,
     sender_rx_ns: u64,
+    cookie: u64,
     sender: RawFlow,
     network: RawFlow,
     namespace: u32,
     sender_ifindex: u32,
-    uplink_tx_ifindex: u32,
+    _uplink_tx_ifindex: u32,
     uplink_rx_ifindex: u32,
     process: u32,
     flags: u32,
@@ -168,8 +168,7 @@ const AMBIGUOUS: u32 = 2;
 #[repr(C)]
 struct RawCounts {
     left: u64,
-    answered: u64,
-    ambiguous: u64,
+    namespace: u64,
 }
 
 /// `struct failures`.
@@ -195,7 +194,7 @@ impl From<RawFlow> for Flow {
 impl From<RawObserved> for Observed {
     fn from(raw: RawObserved) -> Self {
         let time = |ns: u64| (ns != 0).then_some(ns);
-        let (inode, ifindex) = (raw.namespace, raw.sender_ifindex);
+        let (cookie, inode, ifindex) = (raw.cookie, raw.namespace, raw.sender_ifindex);
         Self {
             sender_tx_ns: time(raw.sender_tx_ns),
             uplink_queue_ns: time(raw.uplink_queue_ns),
@@ -204,8 +203,10 @@ impl From<RawObserved> for Observed {
             sender_rx_ns: time(raw.sender_rx_ns),
             sender: raw.sender.into(),
             network: raw.network.into(),
-            origin: if inode == 0 { Origin::Forwarded { ifindex } } else { Origin::Namespace { inode, ifindex } },
-            uplink_tx: raw.uplink_tx_ifindex,
+            origin: match cookie {
+                0 => Origin::Forwarded { ifindex },
+                _ => Origin::Namespace { cookie, inode, ifindex },
+            },
             uplink_rx: raw.uplink_rx_ifindex,
             process: raw.process,
             is_ambiguous: raw.flags & AMBIGUOUS != 0,
@@ -308,19 +309,20 @@ impl Watcher {
         Ok(mem::take(&mut *self.read.borrow_mut()))
     }
 
-    /// What was counted: by network namespaces that have sent something, and of what was forwarded under 0.
+    /// What was counted: of network namespaces that have sent something, and of what was forwarded.
     ///
     /// # Errors
     ///
     /// The map cannot be read.
-    pub fn counts(&self) -> Result<Vec<(u32, WatchCounts)>, Error> {
+    pub fn counts(&self) -> Result<Vec<WatchCounts>, Error> {
         let read = || {
             let mut all = Vec::new();
             for key in self.counts.keys() {
                 let Some(value) = self.counts.lookup(&key, MapFlags::ANY)? else { continue };
-                let parsed = RawCounts::read_from_bytes(&value).ok().zip(<[u8; 4]>::try_from(key).ok());
-                if let Some((RawCounts { left, answered, ambiguous }, key)) = parsed {
-                    all.push((u32::from_ne_bytes(key), WatchCounts { sent: left, answered, ambiguous }));
+                let parsed = RawCounts::read_from_bytes(&value).ok().zip(<[u8; 8]>::try_from(key).ok());
+                if let Some((RawCounts { left, namespace }, key)) = parsed {
+                    let cookie = u64::from_ne_bytes(key);
+                    all.push(WatchCounts { cookie, inode: namespace_number(namespace), sent: left });
                 }
             }
             Ok::<_, libbpf_rs::Error>(all)

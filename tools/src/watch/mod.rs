@@ -205,7 +205,7 @@ impl Names {
 
     fn of_group(&mut self, group: Group) -> String {
         match group {
-            Group::Namespace(inode) => self.of(inode.into()),
+            Group::Namespace { cookie, inode } => self.of(cookie, inode.into()),
             Group::Forwarded => "forwarded".to_owned(),
         }
     }
