@@ -201,7 +201,9 @@ static __always_inline int is_its(const struct passing_entry *entry, const struc
 /* Marks a request that takes the place of one of the same flow. */
 static __always_inline void contest(struct passing *passing, const struct passing *before, __u64 age_ns)
 {
-	if (age_ns >= PATIENCE_NS || (before->packet && before->packet == passing->packet && age_ns < REPEAT_NS))
+	/* The address alone may be that of one that was freed meanwhile. */
+	if (age_ns >= PATIENCE_NS ||
+	    (before->packet && before->packet == passing->packet && before->payload == passing->payload && age_ns < REPEAT_NS))
 		return;
 	passing->observed.flags |= CONTESTED;
 	passing->payload_before = before->payload;
