@@ -12,7 +12,7 @@ use std::{
 };
 
 use libbpf_rs::{
-    Link, MapCore as _, MapFlags, MapHandle, RingBuffer, RingBufferBuilder,
+    MapCore as _, MapFlags, MapHandle, RingBuffer, RingBufferBuilder,
     skel::{OpenSkel as _, SkelBuilder as _},
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -22,6 +22,7 @@ use crate::{
     device::{Here, namespace_number},
     error::{Context as _, failed},
     kernel,
+    netlink::route::Link,
     skeletons::{WatchSkelBuilder, quiet},
 };
 
@@ -32,7 +33,8 @@ pub const UPLINKS_MAX: usize = 8;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct WatchRequest {
-    /// The devices by which probes leave this host, in the network namespace of the calling thread.
+    /// The devices by which probes leave this host, in the network namespace of the calling thread. Those that a VLAN, a bond or the
+    /// like lies upon are watched in its place.
     pub uplinks: Vec<String>,
     /// The network namespaces whose probes are told of, by their inodes; of all where there are none.
     pub namespaces: Vec<u64>,
@@ -256,7 +258,7 @@ pub struct Watcher {
     failures: MapHandle,
     uplinks: Vec<(u32, String)>,
     namespace: u32,
-    _links: Vec<Link>,
+    _links: Vec<libbpf_rs::Link>,
 }
 
 impl fmt::Debug for Watcher {
@@ -276,7 +278,12 @@ impl Watcher {
         let here = Here::look()?;
         let mut uplinks = Vec::new();
         for name in &request.uplinks {
-            uplinks.push((here.device(name)?.ifindex, name.clone()));
+            for link in watched(&here, here.device(name)?) {
+                let uplink = (link.ifindex, link.name.clone());
+                if !uplinks.contains(&uplink) {
+                    uplinks.push(uplink);
+                }
+            }
         }
         if uplinks.len() > UPLINKS_MAX {
             let too_many = format!("{UPLINKS_MAX} at most");
@@ -346,6 +353,25 @@ impl Watcher {
         }
         Ok(sum)
     }
+}
+
+/// The devices at which replies to an uplink are seen. No tracepoint is where the kernel hands a packet on from one device to another
+/// that lies upon it ([`another_round`]).
+///
+/// [`another_round`]: https://github.com/torvalds/linux/blob/v6.18/net/core/dev.c
+fn watched<'a>(here: &'a Here, uplink: &'a Link) -> Vec<&'a Link> {
+    let lower: Vec<&Link> = match uplink.kind.as_deref() {
+        Some("vlan" | "macvlan" | "ipvlan") => {
+            uplink.lower.and_then(|lower| here.by_index(lower)).into_iter().collect()
+        }
+        Some("bond" | "team") => here.links.iter().filter(|link| link.controller == Some(uplink.ifindex)).collect(),
+        _ => Vec::new(),
+    };
+    if lower.is_empty() {
+        return vec![uplink];
+    }
+    // The kernel lets no device lie upon itself.
+    lower.into_iter().flat_map(|link| watched(here, link)).collect()
 }
 
 fn attach(namespace: u32, uplinks: Vec<(u32, String)>, selected: &[u32]) -> libbpf_rs::Result<Watcher> {

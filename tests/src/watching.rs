@@ -38,13 +38,26 @@ impl Watching {
         Self::of(lab.instamp("host"), options)
     }
 
+    /// Likewise, at another device of the lab's host.
+    ///
+    /// # Panics
+    ///
+    /// It cannot be started.
+    pub fn at(lab: &Lab, device: &str, options: &[&str]) -> Self {
+        Self::by(lab.instamp("host"), device, options)
+    }
+
     /// Likewise, where the `instamp` command would be run.
     ///
     /// # Panics
     ///
     /// It cannot be started.
-    pub fn of(mut command: Command, options: &[&str]) -> Self {
-        command.args(["watch", "--json", "--dev", Lab::NIC]).args(options).stdout(Stdio::piped());
+    pub fn of(command: Command, options: &[&str]) -> Self {
+        Self::by(command, Lab::NIC, options)
+    }
+
+    fn by(mut command: Command, device: &str, options: &[&str]) -> Self {
+        command.args(["watch", "--json", "--dev", device]).args(options).stdout(Stdio::piped());
         let mut child = command.spawn().expect("instamp watch");
         let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();

@@ -253,6 +253,25 @@ fn the_host_s_own_and_what_it_forwards() {
     }
 }
 
+/// Replies are seen at what a macvlan, a VLAN or a bond lies upon.
+#[test]
+fn uplinks_that_lie_upon_others() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    lab.run("host", "ip", &["link", "add", "link", Lab::NIC, "name", "over", "type", "macvlan", "mode", "bridge"]);
+    lab.run("host", "ip", &["address", "add", "10.98.0.1/24", "dev", "over"]);
+    lab.run("host", "ip", &["link", "set", "over", "up"]);
+    let route = lab.run("remote", "ip", &["-o", "route", "get", "10.99.0.1"]);
+    let card = route.split(" dev ").nth(1).and_then(|rest| rest.split(' ').next()).expect("the card");
+    lab.run("remote", "ip", &["address", "add", "10.98.0.2/24", "dev", card]);
+    let watching = Watching::at(&lab, "over", &[]);
+    lab.run("host", "ping", &["-n", "-q", "-i", "0.01", "-c", "5", "10.98.0.2"]);
+    let watched = watching.stop();
+    let of = watched.of("host");
+    assert_eq!(of.len(), 5, "{watched:?}");
+    assert!(of.iter().all(|reply| reply["device"] == Lab::NIC && number(reply, "net_ns") > 0), "{watched:?}");
+}
+
 /// A network namespace behind that of a container, which translates addresses, too.
 struct Inner(String);
 
@@ -570,6 +589,7 @@ fn mistakes_are_told() {
         (&["--dev", "eth9"][..], "no device eth9 in this network namespace"),
         (&[], "no default route in this network namespace: name the device by which probes leave with --dev"),
         (&["--dev", Lab::NIC, "--netns", "/etc/passwd"], "is no network namespace"),
+        (&["--dev", Lab::NIC, "--netns", "/proc/self/ns/mnt"], "is no network namespace"),
     ] {
         let output = lab.instamp("host").arg("watch").args(options).output().unwrap();
         let messages = String::from_utf8_lossy(&output.stderr);
