@@ -6,11 +6,13 @@ use std::{
     io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
 use nix::{
+    errno::Errno,
     sched::{CloneFlags, setns},
     sys::statfs::fstatfs,
 };
@@ -36,7 +38,11 @@ impl Namespace {
     /// The one that is mounted at, or linked from, a path.
     pub(crate) fn at(path: &Path) -> anyhow::Result<Self> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Self::open(path, name)
+        let namespace = Self::open(path, name)?;
+        // Namespaces of other kinds are files of the same kind; who may not enter any learns that elsewhere.
+        let entered = thread::scope(|scope| scope.spawn(|| setns(&namespace.file, CloneFlags::CLONE_NEWNET)).join());
+        ensure!(!matches!(entered, Ok(Err(Errno::EINVAL))), "{}", no_network_namespace(path));
+        Ok(namespace)
     }
 
     /// That of a process.
@@ -66,11 +72,7 @@ impl Namespace {
         };
         let (file, inode) = open().with_context(|| format!("cannot open the network namespace {}", path.display()))?;
         let kind = fstatfs(&file).with_context(|| format!("cannot look at {}", path.display()))?;
-        ensure!(
-            kind.filesystem_type().0 == NSFS_MAGIC,
-            "{} is no network namespace: name a file such as /run/netns/NAME or /proc/PID/ns/net",
-            path.display()
-        );
+        ensure!(kind.filesystem_type().0 == NSFS_MAGIC, "{}", no_network_namespace(path));
         Ok(Self { file, inode, name })
     }
 
@@ -173,6 +175,10 @@ impl Places {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         name(process, file.map(PathBuf::as_path), container(&own))
     }
+}
+
+fn no_network_namespace(path: &Path) -> String {
+    format!("{} is no network namespace: name a file such as /run/netns/NAME or /proc/PID/ns/net", path.display())
 }
 
 /// What is known of a process.

@@ -21,7 +21,7 @@ use instamp_hooks::{Observed, Origin, WatchRequest, Watcher};
 pub(crate) use self::{
     options::{Options, Uplinks},
     tally::Tally,
-    text::{Times, times},
+    text::{Failures, Times, times},
 };
 use self::{
     screen::Screen,
