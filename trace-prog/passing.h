@@ -28,11 +28,13 @@ enum stage {
 struct passing_key {
 	struct flow flow;
 	__u32 stage;
+	__u64 namespace;	/* of CAME_BACK the sender's cookie, as namespaces may have the same addresses; else 0 */
 };
 
 enum {
 	CONTESTED = 1,	/* a newer request of the same flow has taken the place of an older one, which may still be answered */
 	AMBIGUOUS = 2,	/* nobody can tell which of several requests of this flow the reply is to */
+	PAST_CONTEST = 4,	/* the older request was answered: what has its payload is that reply again, in another program or a copy */
 };
 
 /* What is told of a probe: times are CLOCK_MONOTONIC, 0 where there is none. */
@@ -42,9 +44,10 @@ struct observed {
 	__u64 uplink_tx_ns;	/* when the uplink's driver got it */
 	__u64 uplink_rx_ns;	/* when the uplink had received the reply */
 	__u64 sender_rx_ns;	/* when the device of the sender's namespace had */
+	__u64 cookie;		/* of the sender's namespace, which no later one has; 0 where it was forwarded, and not seen before */
 	struct flow sender;	/* as the sender has it */
 	struct flow network;	/* as it is on the network: addresses and identifiers may be translated */
-	__u32 namespace;	/* the sender's, by its inode; 0 where it was forwarded, and not seen before */
+	__u32 namespace;	/* the same by its inode */
 	__u32 sender_ifindex;	/* its device; of those that were forwarded that by which they came */
 	__u32 uplink_tx_ifindex;
 	__u32 uplink_rx_ifindex;
@@ -72,30 +75,28 @@ enum {
 
 struct passing_set {
 	__u32 tags[WAYS];
-	__u64 next;
-	__u64 reserved[3];
+	__u32 kept[WAYS];	/* when, in KEPT_UNIT_BITS; in the cache line of the tags, as all of them are looked at */
 	struct passing_entry entries[WAYS];
 };
 
-/* By the sender's namespace. */
+/* By the cookie of the sender's namespace. */
 struct counts {
 	__u64 left;		/* requests that got to the uplink */
-	__u64 answered;		/* replies that were told */
-	__u64 ambiguous;	/* of these, those of which nobody can tell to which request */
+	__u64 namespace;	/* its inode */
 };
 
 struct failures {
 	__u64 evicted;	/* requests whose room newer ones took within PATIENCE_NS */
-	__u64 refused;	/* requests that were not kept, as somebody else was at that place of the table */
+	__u64 refused;	/* requests that were not kept or not found, as somebody else was at that place of the table */
 	__u64 untold;	/* replies for which there was no room in the ring buffer */
 };
 
-_Static_assert(sizeof(struct observed) == 136 && sizeof(struct counts) == 24 && sizeof(struct failures) == 24,
+_Static_assert(sizeof(struct observed) == 144 && sizeof(struct counts) == 16 && sizeof(struct failures) == 24,
 	       "hooks/src/watch.rs");
 
 enum {
 	NAMESPACES_MAX = 4096,
-	/* Room for 29,000 replies that nobody has read yet. */
+	/* Room for 27,000 replies that nobody has read yet. */
 	RESULTS_BYTES = 1 << 22,
 };
 
@@ -103,6 +104,8 @@ enum {
 #define PATIENCE_NS 10000000000ULL
 /* A driver that is busy gets the same packet again, within this time. */
 #define REPEAT_NS 10000000ULL
+/* About a millisecond. */
+#define KEPT_UNIT_BITS 20
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -128,7 +131,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, NAMESPACES_MAX);
-	__type(key, __u32);
+	__type(key, __u64);
 	__type(value, struct counts);
 } COUNTS SEC(".maps");
 
@@ -146,15 +149,16 @@ static __always_inline struct failures *failures(void)
 	return bpf_map_lookup_elem(&FAILURES, &zero);
 }
 
-static __always_inline struct counts *counts_of(__u32 namespace)
+static __always_inline struct counts *counts_of(const struct observed *observed)
 {
-	struct counts *counts = bpf_map_lookup_elem(&COUNTS, &namespace);
-	struct counts none = {};
+	__u64 cookie = observed->cookie;
+	struct counts *counts = bpf_map_lookup_elem(&COUNTS, &cookie);
+	struct counts none = {.namespace = observed->namespace};
 
 	if (counts)
 		return counts;
-	bpf_map_update_elem(&COUNTS, &namespace, &none, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&COUNTS, &namespace);
+	bpf_map_update_elem(&COUNTS, &cookie, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&COUNTS, &cookie);
 }
 
 static __always_inline __u64 hash_of_key(const struct passing_key *key)
@@ -197,7 +201,9 @@ static __always_inline int is_its(const struct passing_entry *entry, const struc
 /* Marks a request that takes the place of one of the same flow. */
 static __always_inline void contest(struct passing *passing, const struct passing *before, __u64 age_ns)
 {
-	if (age_ns >= PATIENCE_NS || (before->packet == passing->packet && age_ns < REPEAT_NS))
+	/* The address alone may be that of one that was freed meanwhile. */
+	if (age_ns >= PATIENCE_NS ||
+	    (before->packet && before->packet == passing->packet && before->payload == passing->payload && age_ns < REPEAT_NS))
 		return;
 	passing->observed.flags |= CONTESTED;
 	passing->payload_before = before->payload;
@@ -215,21 +221,40 @@ static __always_inline void take_time(struct observed *observed, __u32 stage)
 		observed->uplink_queue_ns = bpf_ktime_get_ns();
 }
 
-/* Keeps a request in its place, or in that of the oldest of its set, with the time. Marks are written into `passing`. */
+/* The place for a new entry: a free one, or that of the oldest. */
+static __always_inline __u32 way_to_keep(const struct passing_set *set, __u32 now)
+{
+	__u32 found = 0, longest = 0;
+
+#pragma clang loop unroll(full)
+	for (__u32 way = 0; way < WAYS; way++) {
+		__u32 age = now - set->kept[way];
+
+		if (!set->tags[way])
+			return way;
+		if (age > longest) {
+			longest = age;
+			found = way;
+		}
+	}
+	return found;
+}
+
+/* Keeps a request in its place, in a free one, or in that of the oldest of its set, with the time. Marks are written into `passing`. */
 static __always_inline void keep(const struct passing_key *key, struct passing *passing, __u64 now_ns)
 {
 	__u64 hash = hash_of_key(key);
 	struct passing_set *set = passing_set_of(hash);
 	struct failures *counters = failures();
 	struct passing_entry *entry;
-	__u32 tag = tag_of(hash);
+	__u32 tag = tag_of(hash), now = now_ns >> KEPT_UNIT_BITS;
 	__u32 way;
 
 	if (!set || !counters)
 		return;
 	way = way_of_tag(set->tags, tag);
 	if (way == WAYS)
-		way = __sync_fetch_and_add(&set->next, 1);
+		way = way_to_keep(set, now);
 	way %= WAYS;
 	entry = &set->entries[way];
 	if (!try_lock_word(&entry->lock)) {
@@ -247,6 +272,7 @@ static __always_inline void keep(const struct passing_key *key, struct passing *
 	entry->key = *key;
 	entry->passing = *passing;
 	set->tags[way] = tag;
+	set->kept[way] = now;
 	take_time(&entry->passing.observed, key->stage);
 	unlock_word(&entry->lock);
 }
@@ -267,15 +293,22 @@ static __always_inline int is_same(const struct passing *passing, __u64 packet, 
 }
 
 /* What a request has to be, besides of this flow, to be taken. */
-struct wanted {
-	__u32 namespace;	/* its sender's; 0 where any will do */
-	__u32 is_same_packet;	/* and not a copy, or another one of the same flow */
+enum wanted {
+	ANY,
+	SAME_PACKET,	/* and not a copy, or another one of the same flow */
 };
 
+/* Whether it is the reply to a request that has been answered, whose place the entry has taken. */
+static __always_inline int is_of_past(const struct passing *passing, __u32 payload)
+{
+	return passing->observed.flags & PAST_CONTEST && payload == passing->payload_before;
+}
+
 /* Takes a request out of the table, if it is there. `packet` is 0 where what is there is not the same packet, but its reply. */
-static __always_inline int take(const struct passing_key *key, __u64 packet, __u32 payload, struct wanted wanted,
+static __always_inline int take(const struct passing_key *key, __u64 packet, __u32 payload, enum wanted wanted,
 				struct passing *passing)
 {
+	struct failures *counters = failures();
 	__u64 hash = hash_of_key(key);
 	struct passing_set *set = passing_set_of(hash);
 	struct passing_entry *entry;
@@ -283,23 +316,25 @@ static __always_inline int take(const struct passing_key *key, __u64 packet, __u
 	int found, same = 1;
 	__u32 way;
 
-	if (!set)
+	if (!set || !counters)
 		return 0;
 	way = way_of_tag(set->tags, tag);
 	if (way >= WAYS)
 		return 0;
 	entry = &set->entries[way];
-	if (!try_lock_word(&entry->lock))
+	if (!try_lock_word(&entry->lock)) {
+		counters->refused++;
 		return 0;
-	found = set->tags[way] == tag && is_its(entry, key) &&
-		(!wanted.namespace || entry->passing.observed.namespace == wanted.namespace) &&
-		(!wanted.is_same_packet || entry->passing.packet == packet);
+	}
+	found = set->tags[way] == tag && is_its(entry, key) && !is_of_past(&entry->passing, payload) &&
+		(wanted == ANY || entry->passing.packet == packet);
 	if (found) {
 		*passing = entry->passing;
 		if (passing->observed.flags & CONTESTED) {
 			same = is_same(passing, packet, payload);
 			passing->observed.flags &= ~CONTESTED;
 		}
+		passing->observed.flags &= ~PAST_CONTEST;
 		if (packet && packet == passing->packet)
 			passing->observed.flags &= ~AMBIGUOUS;
 		else if (same <= 0)
@@ -308,7 +343,7 @@ static __always_inline int take(const struct passing_key *key, __u64 packet, __u
 		if (same)
 			set->tags[way] = 0;
 		else
-			entry->passing.observed.flags &= ~CONTESTED;
+			entry->passing.observed.flags ^= CONTESTED | PAST_CONTEST;
 	}
 	unlock_word(&entry->lock);
 	return found;
@@ -341,7 +376,6 @@ static __always_inline void tell(const struct observed *observed)
 {
 	struct observed *result = bpf_ringbuf_reserve(&RESULTS, sizeof(*result), 0);
 	struct failures *counters = failures();
-	struct counts *counts;
 
 	if (!result) {
 		if (counters)
@@ -350,12 +384,6 @@ static __always_inline void tell(const struct observed *observed)
 	}
 	*result = *observed;
 	bpf_ringbuf_submit(result, BPF_RB_NO_WAKEUP);
-	counts = counts_of(observed->namespace);
-	if (!counts)
-		return;
-	__sync_fetch_and_add(&counts->answered, 1);
-	if (observed->flags & AMBIGUOUS)
-		__sync_fetch_and_add(&counts->ambiguous, 1);
 }
 
 #endif

@@ -23,6 +23,11 @@ const volatile __u32 UPLINKS[UPLINKS_MAX] = {};
 /* Whether only the namespaces in SELECTED are told of. */
 const volatile __u32 IS_SELECTIVE = 0;
 
+struct net___more {
+	/* Of no other namespace since the machine was started, unlike the inode. */
+	__u64 net_cookie;
+} __attribute__((preserve_access_index));
+
 static __always_inline const struct sk_buff___more *more(const struct sk_buff *skb)
 {
 	return (const void *)skb;
@@ -30,13 +35,20 @@ static __always_inline const struct sk_buff___more *more(const struct sk_buff *s
 
 /* Where a packet is. */
 struct place {
+	__u64 cookie;	/* of the namespace */
 	__u32 namespace;
 	__u32 ifindex;
 };
 
 static __always_inline struct place place_of(const struct net_device *dev)
 {
-	return (struct place){.namespace = dev->nd_net.net->ns.inum, .ifindex = dev->ifindex};
+	const struct net *net = dev->nd_net.net;
+
+	return (struct place){
+		.cookie = ((const struct net___more *)net)->net_cookie,
+		.namespace = net->ns.inum,
+		.ifindex = dev->ifindex,
+	};
 }
 
 static __always_inline int is_uplink(struct place place)
@@ -123,13 +135,13 @@ static __always_inline void sent(const struct sk_buff *skb, const struct passing
 				 __u32 payload, __u64 now_ns)
 {
 	struct passing_key before = {.flow = key->flow, .stage = SENT};
-	struct wanted wanted = {.is_same_packet = 1};
 	struct passing passing = {};
 
 	/* It may be another's, as of a container in a container, or have come from another device of this namespace. */
 	translate_back(skb, &before.flow);
-	if (!take(&before, (__u64)skb, payload, wanted, &passing)) {
+	if (!take(&before, (__u64)skb, payload, SAME_PACKET, &passing)) {
 		passing.observed.sender = key->flow;
+		passing.observed.cookie = place.cookie;
 		passing.observed.namespace = place.namespace;
 		passing.observed.sender_ifindex = place.ifindex;
 		passing.observed.process = process();
@@ -145,17 +157,17 @@ static __always_inline void left(const struct sk_buff *skb, struct passing_key *
 {
 	struct observed *observed;
 	struct passing_key before = {.flow = key->flow, .stage = SENT};
-	struct wanted any = {};
 	struct passing passing = {};
 	struct counts *counts;
 
 	observed = &passing.observed;
 	translate_back(skb, &before.flow);
-	if (!take(&before, (__u64)skb, payload, any, &passing)) {
+	if (!take(&before, (__u64)skb, payload, ANY, &passing)) {
 		observed->sender = before.flow;
 		/* This host's own has come by no device. */
 		observed->sender_ifindex = more(skb)->skb_iif;
 		if (!observed->sender_ifindex) {
+			observed->cookie = place.cookie;
 			observed->namespace = place.namespace;
 			observed->process = process();
 		}
@@ -166,7 +178,7 @@ static __always_inline void left(const struct sk_buff *skb, struct passing_key *
 	observed->uplink_tx_ifindex = place.ifindex;
 	passing.packet = (__u64)skb;
 	passing.payload = payload;
-	counts = counts_of(observed->namespace);
+	counts = counts_of(observed);
 	if (counts)
 		__sync_fetch_and_add(&counts->left, 1);
 	key->stage = LEFT;
@@ -225,10 +237,9 @@ int BPF_PROG(watch_driver, const struct sk_buff *skb, const struct net_device *d
 static __always_inline void came_back(struct passing_key *key, struct place place, __u32 payload, __u64 now_ns)
 {
 	struct passing passing = {};
-	struct wanted any = {};
 
 	key->stage = LEFT;
-	if (!take(key, 0, payload, any, &passing))
+	if (!take(key, 0, payload, ANY, &passing))
 		return;
 	passing.observed.uplink_rx_ns = now_ns;
 	passing.observed.uplink_rx_ifindex = place.ifindex;
@@ -238,6 +249,7 @@ static __always_inline void came_back(struct passing_key *key, struct place plac
 	}
 	key->flow = passing.observed.sender;
 	key->stage = CAME_BACK;
+	key->namespace = passing.observed.cookie;
 	passing.payload = payload;
 	passing.packet = 0;
 	keep(key, &passing, now_ns);
@@ -246,11 +258,11 @@ static __always_inline void came_back(struct passing_key *key, struct place plac
 /* A reply that a device of the sender's namespace has received. */
 static __always_inline void received(struct passing_key *key, struct place place, __u32 payload, __u64 now_ns)
 {
-	struct wanted wanted = {.namespace = place.namespace};
 	struct passing passing = {};
 
 	key->stage = CAME_BACK;
-	if (!take(key, 0, payload, wanted, &passing))
+	key->namespace = place.cookie;
+	if (!take(key, 0, payload, ANY, &passing))
 		return;
 	passing.observed.sender_rx_ns = now_ns;
 	tell(&passing.observed);
@@ -291,7 +303,8 @@ static __always_inline int incoming(const struct sk_buff *skb)
 
 /*
  * The earliest places of a packet in the stack, by how its driver hands it over; and the one that all come to, for drivers that do it
- * otherwise. The first one that sees a reply takes its request out of the table.
+ * otherwise. The first one that sees a reply takes its request out of the table; or, if it is that to an older one of the flow, notes that this
+ * one is answered.
  */
 SEC("tp_btf/netif_rx")
 int BPF_PROG(watch_backlog, const struct sk_buff *skb)

@@ -12,7 +12,7 @@ use std::{
 };
 
 use libbpf_rs::{
-    Link, MapCore as _, MapFlags, MapHandle, RingBuffer, RingBufferBuilder,
+    MapCore as _, MapFlags, MapHandle, RingBuffer, RingBufferBuilder,
     skel::{OpenSkel as _, SkelBuilder as _},
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -22,6 +22,7 @@ use crate::{
     device::{Here, namespace_number},
     error::{Context as _, failed},
     kernel,
+    netlink::route::Link,
     skeletons::{WatchSkelBuilder, quiet},
 };
 
@@ -32,7 +33,8 @@ pub const UPLINKS_MAX: usize = 8;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct WatchRequest {
-    /// The devices by which probes leave this host, in the network namespace of the calling thread.
+    /// The devices by which probes leave this host, in the network namespace of the calling thread. Those that a VLAN, a bond or the
+    /// like lies upon are watched in its place.
     pub uplinks: Vec<String>,
     /// The network namespaces whose probes are told of, by their inodes; of all where there are none.
     pub namespaces: Vec<u64>,
@@ -65,9 +67,7 @@ pub struct Observed {
     pub network: Flow,
     /// Whose it is.
     pub origin: Origin,
-    /// The number of the device by which it left.
-    pub uplink_tx: u32,
-    /// That of the one by which the reply came.
+    /// The number of the device by which the reply came.
     pub uplink_rx: u32,
     /// The process that was running when the sender's namespace handed it on, in the machine's own numbers: its sender, but where a
     /// queue lay before that. 0 where it was forwarded.
@@ -93,8 +93,10 @@ pub struct Flow {
 /// Where a probe comes from.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Origin {
-    /// A network namespace, by its inode; and the number of the device there, of the uplink's own namespace 0.
+    /// A network namespace; and the number of the device there, of the uplink's own namespace 0.
     Namespace {
+        /// What no other one has had since the machine was started: `SO_NETNS_COOKIE`. An inode is given to a later one.
+        cookie: u64,
         /// The inode.
         inode: u32,
         /// The device.
@@ -109,15 +111,14 @@ pub enum Origin {
 }
 
 /// What was counted of the probes of a network namespace, or of those that were forwarded.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WatchCounts {
+    /// The cookie of the network namespace, as of [`Origin::Namespace`]; 0 of what was forwarded.
+    pub cookie: u64,
+    /// Its inode; likewise.
+    pub inode: u32,
     /// Requests that got to an uplink.
     pub sent: u64,
-    /// Replies that were told.
-    pub answered: u64,
-    /// Those of them that are ambiguous.
-    pub ambiguous: u64,
 }
 
 /// What could not be told.
@@ -126,7 +127,7 @@ pub struct WatchCounts {
 pub struct WatchFailures {
     /// Requests whose room in the table newer ones took, within ten seconds.
     pub evicted: u64,
-    /// Requests that were not kept, as somebody else was at that place of the table.
+    /// Requests that were not kept, or not found for a reply, as somebody else was at that place of the table.
     pub refused: u64,
     /// Replies that were not told, as those before had not been read.
     pub untold: u64,
@@ -150,11 +151,12 @@ struct RawObserved {
     uplink_tx_ns: u64,
     uplink_rx_ns: u64,
     sender_rx_ns: u64,
+    cookie: u64,
     sender: RawFlow,
     network: RawFlow,
     namespace: u32,
     sender_ifindex: u32,
-    uplink_tx_ifindex: u32,
+    _uplink_tx_ifindex: u32,
     uplink_rx_ifindex: u32,
     process: u32,
     flags: u32,
@@ -168,8 +170,7 @@ const AMBIGUOUS: u32 = 2;
 #[repr(C)]
 struct RawCounts {
     left: u64,
-    answered: u64,
-    ambiguous: u64,
+    namespace: u64,
 }
 
 /// `struct failures`.
@@ -195,7 +196,7 @@ impl From<RawFlow> for Flow {
 impl From<RawObserved> for Observed {
     fn from(raw: RawObserved) -> Self {
         let time = |ns: u64| (ns != 0).then_some(ns);
-        let (inode, ifindex) = (raw.namespace, raw.sender_ifindex);
+        let (cookie, inode, ifindex) = (raw.cookie, raw.namespace, raw.sender_ifindex);
         Self {
             sender_tx_ns: time(raw.sender_tx_ns),
             uplink_queue_ns: time(raw.uplink_queue_ns),
@@ -204,8 +205,10 @@ impl From<RawObserved> for Observed {
             sender_rx_ns: time(raw.sender_rx_ns),
             sender: raw.sender.into(),
             network: raw.network.into(),
-            origin: if inode == 0 { Origin::Forwarded { ifindex } } else { Origin::Namespace { inode, ifindex } },
-            uplink_tx: raw.uplink_tx_ifindex,
+            origin: match cookie {
+                0 => Origin::Forwarded { ifindex },
+                _ => Origin::Namespace { cookie, inode, ifindex },
+            },
             uplink_rx: raw.uplink_rx_ifindex,
             process: raw.process,
             is_ambiguous: raw.flags & AMBIGUOUS != 0,
@@ -255,7 +258,7 @@ pub struct Watcher {
     failures: MapHandle,
     uplinks: Vec<(u32, String)>,
     namespace: u32,
-    _links: Vec<Link>,
+    _links: Vec<libbpf_rs::Link>,
 }
 
 impl fmt::Debug for Watcher {
@@ -275,7 +278,12 @@ impl Watcher {
         let here = Here::look()?;
         let mut uplinks = Vec::new();
         for name in &request.uplinks {
-            uplinks.push((here.device(name)?.ifindex, name.clone()));
+            for link in watched(&here, here.device(name)?) {
+                let uplink = (link.ifindex, link.name.clone());
+                if !uplinks.contains(&uplink) {
+                    uplinks.push(uplink);
+                }
+            }
         }
         if uplinks.len() > UPLINKS_MAX {
             let too_many = format!("{UPLINKS_MAX} at most");
@@ -308,19 +316,20 @@ impl Watcher {
         Ok(mem::take(&mut *self.read.borrow_mut()))
     }
 
-    /// What was counted: by network namespaces that have sent something, and of what was forwarded under 0.
+    /// What was counted: of network namespaces that have sent something, and of what was forwarded.
     ///
     /// # Errors
     ///
     /// The map cannot be read.
-    pub fn counts(&self) -> Result<Vec<(u32, WatchCounts)>, Error> {
+    pub fn counts(&self) -> Result<Vec<WatchCounts>, Error> {
         let read = || {
             let mut all = Vec::new();
             for key in self.counts.keys() {
                 let Some(value) = self.counts.lookup(&key, MapFlags::ANY)? else { continue };
-                let parsed = RawCounts::read_from_bytes(&value).ok().zip(<[u8; 4]>::try_from(key).ok());
-                if let Some((RawCounts { left, answered, ambiguous }, key)) = parsed {
-                    all.push((u32::from_ne_bytes(key), WatchCounts { sent: left, answered, ambiguous }));
+                let parsed = RawCounts::read_from_bytes(&value).ok().zip(<[u8; 8]>::try_from(key).ok());
+                if let Some((RawCounts { left, namespace }, key)) = parsed {
+                    let cookie = u64::from_ne_bytes(key);
+                    all.push(WatchCounts { cookie, inode: namespace_number(namespace), sent: left });
                 }
             }
             Ok::<_, libbpf_rs::Error>(all)
@@ -344,6 +353,25 @@ impl Watcher {
         }
         Ok(sum)
     }
+}
+
+/// The devices at which replies to an uplink are seen. No tracepoint is where the kernel hands a packet on from one device to another
+/// that lies upon it ([`another_round`]).
+///
+/// [`another_round`]: https://github.com/torvalds/linux/blob/v6.18/net/core/dev.c
+fn watched<'a>(here: &'a Here, uplink: &'a Link) -> Vec<&'a Link> {
+    let lower: Vec<&Link> = match uplink.kind.as_deref() {
+        Some("vlan" | "macvlan" | "ipvlan") => {
+            uplink.lower.and_then(|lower| here.by_index(lower)).into_iter().collect()
+        }
+        Some("bond" | "team") => here.links.iter().filter(|link| link.controller == Some(uplink.ifindex)).collect(),
+        _ => Vec::new(),
+    };
+    if lower.is_empty() {
+        return vec![uplink];
+    }
+    // The kernel lets no device lie upon itself.
+    lower.into_iter().flat_map(|link| watched(here, link)).collect()
 }
 
 fn attach(namespace: u32, uplinks: Vec<(u32, String)>, selected: &[u32]) -> libbpf_rs::Result<Watcher> {

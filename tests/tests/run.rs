@@ -162,6 +162,37 @@ fn the_exit_code_is_the_tool_s() {
     }
 }
 
+/// What the tool says counts, whoever reads it.
+#[test]
+fn the_exit_code_is_the_tool_s_when_nobody_reads() {
+    let Some(()) = tools() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let tool = folder.path().join("ping");
+    std::fs::write(&tool, "#!/bin/sh\ntrap '' PIPE\necho first\nread answer\necho second\nexit 7\n").unwrap();
+    Command::new("chmod").arg("+x").arg(&tool).status().unwrap();
+    let lab = Lab::up(&[]);
+    let mut child = run(&lab, "host", &[tool.to_str().unwrap()]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    output.read_line(&mut String::new()).unwrap();
+    drop(output);
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+}
+
+/// More replies than the kernel keeps come while the tool prints nothing.
+#[test]
+fn a_tool_that_prints_nothing_loses_no_replies() {
+    const SILENT: usize = 60_000;
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    let count = SILENT.to_string();
+    let words = ["ping", "-n", "-q", "-f", "-c", &count, Lab::REMOTE];
+    let output = run(&lab, "c1", &words).output().unwrap();
+    let text = text(&output.stdout);
+    assert!(text.contains(&format!("--- where the time of {SILENT} replies went ---")), "{text}");
+    assert!(text.ends_with("told in 0 of 0 lines\n"), "{text}");
+}
+
 #[test]
 fn other_tools_get_a_summary_and_are_told_so() {
     let Some(()) = tools() else { return };

@@ -6,7 +6,8 @@ use std::{
     fs,
     net::SocketAddr,
     process::{Child, Command, Stdio},
-    time::Duration,
+    sync::atomic::{AtomicU16, Ordering},
+    time::{Duration, Instant},
 };
 
 use instamp_tests::{
@@ -252,14 +253,33 @@ fn the_host_s_own_and_what_it_forwards() {
     }
 }
 
+/// Replies are seen at what a macvlan, a VLAN or a bond lies upon.
+#[test]
+fn uplinks_that_lie_upon_others() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    lab.run("host", "ip", &["link", "add", "link", Lab::NIC, "name", "over", "type", "macvlan", "mode", "bridge"]);
+    lab.run("host", "ip", &["address", "add", "10.98.0.1/24", "dev", "over"]);
+    lab.run("host", "ip", &["link", "set", "over", "up"]);
+    let route = lab.run("remote", "ip", &["-o", "route", "get", "10.99.0.1"]);
+    let card = route.split(" dev ").nth(1).and_then(|rest| rest.split(' ').next()).expect("the card");
+    lab.run("remote", "ip", &["address", "add", "10.98.0.2/24", "dev", card]);
+    let watching = Watching::at(&lab, "over", &[]);
+    lab.run("host", "ping", &["-n", "-q", "-i", "0.01", "-c", "5", "10.98.0.2"]);
+    let watched = watching.stop();
+    let of = watched.of("host");
+    assert_eq!(of.len(), 5, "{watched:?}");
+    assert!(of.iter().all(|reply| reply["device"] == Lab::NIC && number(reply, "net_ns") > 0), "{watched:?}");
+}
+
 /// A network namespace behind that of a container, which translates addresses, too.
 struct Inner(String);
 
 impl Inner {
     const ADDRESS: &str = "172.31.0.2";
 
-    fn make(lab: &Lab) -> Self {
-        let inner = Self(format!("{}-inner", lab.namespace("c1")));
+    fn make(lab: &Lab, name: &str) -> Self {
+        let inner = Self(format!("{}-{name}", lab.namespace("c1")));
         let ip = |arguments: &str| lab.run("c1", "ip", &arguments.split(' ').collect::<Vec<_>>());
         ip(&format!("netns add {inner}"));
         ip(&format!("link add in0 type veth peer name eth0 netns {inner}"));
@@ -296,7 +316,7 @@ impl Drop for Inner {
 fn a_container_in_a_container() {
     let Some(()) = tools() else { return };
     let lab = Lab::up(&[]);
-    let inner = Inner::make(&lab);
+    let inner = Inner::make(&lab, "inner");
     let watching = Watching::start(&lab, &[]);
     let ping = ["netns", "exec", &inner.0, "ping", "-n", "-q", "-i", "0.01", "-c", "5", Lab::REMOTE];
     lab.run("c1", "ip", &ping);
@@ -373,6 +393,102 @@ fn what_cannot_be_told_apart_is_called_ambiguous() {
     assert_eq!((&first["net_ns"], &first["total_ns"]), (&Value::Null, &Value::Null), "{first}");
     assert!(number(second, "sender_tx_ns").cast_unsigned() >= sent_ns, "the times are the second one's: {second}");
     assert_eq!(watched.summary()["ambiguous"], 1, "{watched:?}");
+}
+
+/// Two requests of one flow are answered the other way round: the times of the older one are gone, and the newer one's are its own.
+#[test]
+fn a_late_reply_to_the_older_one_takes_not_the_newer_one_s() {
+    const DELAY: Duration = Duration::from_millis(300);
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    let asked = AtomicU16::new(0);
+    // Each first one is answered before each second one, which is sent before that.
+    let responder = Responder::start(&lab, Lab::REMOTE, move |_| {
+        let is_first = asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        Answer { delay: if is_first { DELAY } else { DELAY * 2 }, ..Answer::PLAIN }
+    });
+    let watching = Watching::start(&lab, &[]);
+    for (role, sequence) in [("host", 1), ("c1", 2)] {
+        send(&lab, role, [77, sequence], &[1; 32], false);
+        send(&lab, role, [77, sequence], &[2; 32], true);
+        // The first reply has this number, too.
+        send(&lab, role, [77, sequence + 10], &[3; 32], true);
+        send(&lab, role, [77, sequence + 20], &[3; 32], true);
+    }
+    let watched = watching.stop();
+    drop(responder);
+    for (sender, sequence) in [("host".to_owned(), 1), (names(&lab, "c1"), 2)] {
+        let of = watched.of(&sender);
+        let of: Vec<_> = of.iter().filter(|reply| number(reply, "seq") == sequence).collect();
+        let ambiguous: Vec<_> = of.iter().map(|reply| reply["ambiguous"] == true).collect();
+        assert_eq!(ambiguous, [true, false], "{watched:?}");
+        assert_eq!(of[0]["net_ns"], Value::Null, "{}", of[0]);
+        assert!(number(of[1], "net_ns") >= i64::try_from((DELAY * 2).as_nanos()).unwrap(), "{}", of[1]);
+    }
+}
+
+/// A later network namespace may get the inode of one that is gone.
+#[test]
+fn a_container_that_follows_another_is_another() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    let mut watching = Watching::start(&lab, &[]);
+    let mut expected = Vec::new();
+    for name in ["first", "second", "third"] {
+        let inner = Inner::make(&lab, name);
+        let ping = ["netns", "exec", &inner.0, "ping", "-n", "-q", "-i", "0.01", "-c", "2", Lab::REMOTE];
+        lab.run("c1", "ip", &ping);
+        // Names are looked for while they are there.
+        let output = watching.await_replies(2);
+        assert!(output.iter().all(|reply| reply["sender"] == *inner.0), "{output:?}");
+        expected.push(inner.0.clone());
+        // With its namespace it would go a moment later.
+        lab.run("c1", "ip", &["link", "delete", "in0"]);
+    }
+    let watched = watching.stop();
+    let senders = watched.senders().into_iter();
+    let mut counted: Vec<_> = senders.map(|sender| (text(sender, "sender"), number(sender, "sent"))).collect();
+    counted.sort_unstable();
+    assert_eq!(counted, expected.iter().map(|name| (&**name, 2)).collect::<Vec<_>>(), "{watched:?}");
+}
+
+/// What is answered makes room: requests that wait keep theirs as long as there is some.
+#[test]
+fn free_room_is_used_first() {
+    const ANSWERED: u16 = 60_000;
+    const WAITING: u16 = 200;
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    lab.run(
+        "remote",
+        "nft",
+        &["add table ip silence; add chain ip silence input { type filter hook input priority 0; };"],
+    );
+    lab.run("remote", "nft", &["add rule ip silence input icmp id 79 drop"]);
+    let watching = Watching::start(&lab, &["-q"]);
+    send_all(&lab, 79, WAITING);
+    send_all(&lab, 80, ANSWERED);
+    send_all(&lab, 81, ANSWERED);
+    let watched = watching.stop();
+    assert_eq!(watched.summary()["sent"], u64::from(WAITING) + 2 * u64::from(ANSWERED), "{watched:?}");
+    assert_eq!(watched.summary()["evicted"], 0, "{watched:?}");
+}
+
+/// Sends that many requests of the host under one identifier, as fast as can be.
+fn send_all(lab: &Lab, identifier: u16, count: u16) {
+    lab.enter("host", || {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
+        let to = SocketAddr::new(Lab::REMOTE.parse().unwrap(), 0).into();
+        for sequence in 0..count {
+            let mut message = [0; 40];
+            message[0] = 8;
+            message[4..6].copy_from_slice(&identifier.to_be_bytes());
+            message[6..8].copy_from_slice(&sequence.to_be_bytes());
+            let checksum = !sum_bytes(&message);
+            message[2..4].copy_from_slice(&checksum.to_be_bytes());
+            socket.send_to(&message, &to).unwrap();
+        }
+    });
 }
 
 /// More requests than the table holds are never answered, and what is answered then is told nevertheless.
@@ -458,7 +574,10 @@ fn killed_it_leaves_nothing() {
         let is_there =
             || Command::new("bpftool").args([object, "show", "id", &number]).output().unwrap().status.success();
         // The kernel lets go of them a moment later.
-        while is_there() {}
+        let started = Instant::now();
+        while is_there() {
+            assert!(started.elapsed() < Duration::from_secs(60), "{object} {number} is left");
+        }
     }
 }
 
@@ -470,6 +589,7 @@ fn mistakes_are_told() {
         (&["--dev", "eth9"][..], "no device eth9 in this network namespace"),
         (&[], "no default route in this network namespace: name the device by which probes leave with --dev"),
         (&["--dev", Lab::NIC, "--netns", "/etc/passwd"], "is no network namespace"),
+        (&["--dev", Lab::NIC, "--netns", "/proc/self/ns/mnt"], "is no network namespace"),
     ] {
         let output = lab.instamp("host").arg("watch").args(options).output().unwrap();
         let messages = String::from_utf8_lossy(&output.stderr);

@@ -60,8 +60,8 @@ Examples:
   instamp detach --dev eth0             leave the device as it was
   instamp sync --dev eth0               the card's clock beside the system's, and how wrong that can be
 
-Exit status: 0 on success, 2 on an error, which is told on standard error. `ping` exits with 1 where there was no reply,
-`decode` where there was no probe, `sync` and `clock` where no model was valid.";
+Exit status: 0 on success, 2 on an error, which is told on standard error. `ping` and `watch` exit with 1 where there was no
+reply, `decode` where there was no probe, `sync` and `clock` where no model was valid. `run` exits with the code of its tool.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -115,6 +115,7 @@ fn hooks() -> Result<Hooks, instamp_hooks::Error> {
     Hooks::open(None, |notice| eprintln!("instamp: {notice}"))
 }
 
+/// Whether the reader of the output has gone away.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }

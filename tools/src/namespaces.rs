@@ -1,17 +1,18 @@
 //! Network namespaces of others: by path or by process, and what to call them.
 
 use std::{
-    collections::HashMap,
-    fmt,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
 use nix::{
+    errno::Errno,
     sched::{CloneFlags, setns},
     sys::statfs::fstatfs,
 };
@@ -20,8 +21,8 @@ use crate::engines;
 
 /// `NSFS_MAGIC` of `include/uapi/linux/magic.h`.
 const NSFS_MAGIC: i64 = 0x6e73_6673;
-/// Where `ip netns` and container engines keep them by name.
-const FOLDERS: [&str; 3] = ["/run/netns", "/run/docker/netns", "/var/run/netns"];
+/// Where `ip netns` keeps them by name. Container engines do so, too, by names that nobody knows.
+const FOLDER: &str = "/run/netns";
 /// How long an unknown one stays so: to look for it is to look at every process.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -37,13 +38,18 @@ impl Namespace {
     /// The one that is mounted at, or linked from, a path.
     pub(crate) fn at(path: &Path) -> anyhow::Result<Self> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Self::open(path, name)
+        let namespace = Self::open(path, name)?;
+        // Namespaces of other kinds are files of the same kind; who may not enter any learns that elsewhere.
+        let entered = thread::scope(|scope| scope.spawn(|| setns(&namespace.file, CloneFlags::CLONE_NEWNET)).join());
+        ensure!(!matches!(entered, Ok(Err(Errno::EINVAL))), "{}", no_network_namespace(path));
+        Ok(namespace)
     }
 
     /// That of a process.
     pub(crate) fn of_process(pid: u32) -> anyhow::Result<Self> {
-        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
-        Self::open(&path, of_process(pid))
+        let [cgroup, comm] = [read(pid, "cgroup"), read(pid, "comm")];
+        let process = Process { pid, cgroup: &cgroup, comm: &comm };
+        Self::open(&of_process(pid), name(Some(process), None, None).unwrap_or_default())
     }
 
     /// That of the container which an engine knows by this name or identifier.
@@ -66,11 +72,7 @@ impl Namespace {
         };
         let (file, inode) = open().with_context(|| format!("cannot open the network namespace {}", path.display()))?;
         let kind = fstatfs(&file).with_context(|| format!("cannot look at {}", path.display()))?;
-        ensure!(
-            kind.filesystem_type().0 == NSFS_MAGIC,
-            "{} is no network namespace: name a file such as /run/netns/NAME or /proc/PID/ns/net",
-            path.display()
-        );
+        ensure!(kind.filesystem_type().0 == NSFS_MAGIC, "{}", no_network_namespace(path));
         Ok(Self { file, inode, name })
     }
 
@@ -89,59 +91,126 @@ impl Namespace {
     }
 }
 
-/// The names of network namespaces, by their inodes: they come and go meanwhile.
+/// The names of network namespaces, which come and go meanwhile: an inode is given to the next one, a cookie never.
 #[derive(Debug)]
 pub(crate) struct Names {
+    /// Those that are held open or lived in, by their inodes: these stay theirs.
+    given: HashMap<u64, String>,
+    /// Those that were found, by their cookies.
     known: HashMap<u64, String>,
+    /// Cookies of those for which somebody has looked in vain.
+    missed: HashSet<u64>,
     looked: Option<Instant>,
+    places: Places,
 }
 
 impl Names {
     /// Where those that were asked for have the names by which they were.
     pub(crate) fn new<'a>(asked_for: impl IntoIterator<Item = &'a Namespace>) -> Self {
-        let known = asked_for.into_iter().map(|namespace| (namespace.inode, namespace.name.clone())).collect();
-        Self { known, looked: None }
+        let given = asked_for.into_iter().map(|namespace| (namespace.inode, namespace.name.clone())).collect();
+        Self { given, known: HashMap::new(), missed: HashSet::new(), looked: None, places: Places::default() }
     }
 
-    /// Gives one a name.
+    /// Gives one a name that lives as long as this.
     pub(crate) fn insert(&mut self, inode: u64, name: &str) {
-        self.known.insert(inode, name.to_owned());
+        self.given.insert(inode, name.to_owned());
     }
 
-    pub(crate) fn of(&mut self, inode: u64) -> String {
-        if !self.known.contains_key(&inode) && self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_AGAIN) {
-            self.look();
+    /// The name of one that is there.
+    pub(crate) fn of(&mut self, cookie: u64, inode: u64) -> String {
+        if let Some(name) = self.given.get(&inode).or_else(|| self.known.get(&cookie)) {
+            return name.clone();
         }
-        self.known.get(&inode).cloned().unwrap_or_else(|| format!("net:[{inode}]"))
+        let name = self.places.name_of(inode).or_else(|| {
+            let is_due = self.missed.insert(cookie) || self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_AGAIN);
+            if is_due {
+                self.looked = Some(Instant::now());
+                self.places = Places::look();
+            }
+            self.places.name_of(inode)
+        });
+        let Some(name) = name else { return format!("net:[{inode}]") };
+        self.missed.remove(&cookie);
+        self.known.insert(cookie, name.clone());
+        name
     }
+}
 
-    /// Looks at names first, then at processes: the first of a container is the one with the least number.
-    fn look(&mut self) {
-        self.looked = Some(Instant::now());
-        for entry in FOLDERS.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten()) {
+/// Where network namespaces can be found, by their inodes.
+#[derive(Default, Debug)]
+struct Places {
+    /// Processes of each: the first of a container is the one with the least number.
+    processes: HashMap<u64, u32>,
+    /// Files of `ip netns`.
+    files: HashMap<u64, PathBuf>,
+}
+
+impl Places {
+    fn look() -> Self {
+        let mut places = Self::default();
+        for entry in fs::read_dir(FOLDER).into_iter().flatten().flatten() {
             if let Ok(file) = fs::metadata(entry.path()) {
-                let name = || entry.file_name().to_string_lossy().into_owned();
-                self.known.entry(file.ino()).or_insert_with(name);
+                places.files.insert(file.ino(), entry.path());
             }
         }
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let mut processes: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         processes.sort_unstable();
         for pid in processes {
-            if let Ok(file) = fs::metadata(format!("/proc/{pid}/ns/net")) {
-                self.known.entry(file.ino()).or_insert_with(|| of_process(pid));
+            if let Ok(file) = fs::metadata(of_process(pid)) {
+                places.processes.entry(file.ino()).or_insert(pid);
             }
         }
+        places
+    }
+
+    /// What to call the one that has this inode now.
+    fn name_of(&self, inode: u64) -> Option<String> {
+        let is_there = |path: &Path| fs::metadata(path).is_ok_and(|file| file.ino() == inode);
+        let pid = self.processes.get(&inode).copied().filter(|pid| is_there(&of_process(*pid)));
+        let file = self.files.get(&inode).filter(|path| is_there(path));
+        let described = |pid| [read(pid, "cgroup"), read(pid, "comm")];
+        let process = pid.map(|pid| (pid, described(pid)));
+        let process = process.as_ref().map(|(pid, [cgroup, comm])| Process { pid: *pid, cgroup, comm });
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        name(process, file.map(PathBuf::as_path), container(&own))
     }
 }
 
-/// What to call the namespace of a process: by its container, if it is in one.
-fn of_process(pid: u32) -> String {
-    let read = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
-    match container(&read("cgroup")) {
-        Some(id) => id.to_owned(),
-        None => format!("{}[{pid}]", read("comm").trim_end()),
-    }
+fn no_network_namespace(path: &Path) -> String {
+    format!("{} is no network namespace: name a file such as /run/netns/NAME or /proc/PID/ns/net", path.display())
+}
+
+/// What is known of a process.
+#[derive(Clone, Copy)]
+struct Process<'a> {
+    pid: u32,
+    cgroup: &'a str,
+    comm: &'a str,
+}
+
+/// The name by the container of its process, by its file, or by its process, in this order. The container that this process is in says
+/// nothing of others that are in it, too.
+fn name(process: Option<Process<'_>>, file: Option<&Path>, own_container: Option<&str>) -> Option<String> {
+    let of_container = process.and_then(|process| container(process.cgroup)).filter(|id| own_container != Some(id));
+    let of_file = || Some(printable(&file?.file_name()?.to_string_lossy()));
+    let of_process = || process.map(|Process { pid, comm, .. }| format!("{}[{pid}]", printable(comm.trim_end())));
+    of_container.map(str::to_owned).or_else(of_file).or_else(of_process)
+}
+
+/// Without what a terminal would obey: processes choose their names.
+fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
+}
+
+fn of_process(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/ns/net"))
+}
+
+fn read(pid: u32, file: &str) -> String {
+    // A process may have any bytes for its name.
+    let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The short form of a container's number, which engines write into the name of its control group: 64 hexadecimal digits.
@@ -151,12 +220,6 @@ fn container(cgroup: &str) -> Option<&str> {
     let is_digit = |character: char| matches!(character, '0'..='9' | 'a'..='f');
     let words = cgroup.split(|character| !is_digit(character));
     words.filter(|word| word.len() == LENGTH).find_map(|word| word.get(..SHORT))
-}
-
-impl fmt::Display for Namespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.name)
-    }
 }
 
 #[cfg(test)]
@@ -181,10 +244,25 @@ mod tests {
     }
 
     #[test]
+    fn containers_come_before_files_and_files_before_processes() {
+        let cgroup = format!("0::/machine.slice/libpod-{ID}.scope/container\n");
+        let in_container = Some(Process { pid: 7, cgroup: &cgroup, comm: "web\n" });
+        let outside = Some(Process { pid: 7, cgroup: "0::/init.scope\n", comm: "w\x1b[2Jb\n" });
+        let file = Some(Path::new("/run/netns/netns-2c3b7a0e-7a55-8d1e-6ab7-2f5d1c2e4b6a"));
+        let lab = Some(Path::new("/run/netns/lab"));
+        assert_eq!(name(in_container, file, None).as_deref(), Some("3f2a9c0d1b4e"));
+        assert_eq!(name(in_container, lab, Some("3f2a9c0d1b4e")).as_deref(), Some("lab"), "all are in this one");
+        assert_eq!(name(outside, lab, None).as_deref(), Some("lab"));
+        assert_eq!(name(None, lab, None).as_deref(), Some("lab"));
+        assert_eq!(name(outside, None, None).as_deref(), Some("w?[2Jb[7]"), "nothing that a terminal obeys");
+        assert_eq!(name(None, None, None), None);
+    }
+
+    #[test]
     fn the_own_one_is_found_and_files_are_none() {
         let own = Namespace::own().expect("this one");
         assert_eq!(Namespace::of_process(std::process::id()).expect("this process").inode(), own.inode());
-        assert!(!Names::new([]).of(own.inode()).starts_with("net:["), "somebody is here");
+        assert!(!Names::new([]).of(1, own.inode()).starts_with("net:["), "somebody is here");
         let error = Namespace::at(Path::new("/etc/passwd")).expect_err("a file");
         assert!(error.to_string().contains("no network namespace"), "{error}");
     }

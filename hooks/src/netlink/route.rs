@@ -38,6 +38,8 @@ pub(crate) struct Link {
     pub(crate) peer: Option<Peer>,
     /// The number of the device of which it is a port: of a bridge, say.
     pub(crate) controller: Option<u32>,
+    /// The number of the device that it lies upon, in the same network namespace: of a VLAN, say.
+    pub(crate) lower: Option<u32>,
 }
 
 /// A device in another network namespace.
@@ -382,6 +384,7 @@ impl From<LinkMessage> for Link {
             xdp: None,
             peer: None,
             controller: None,
+            lower: None,
         };
         let (mut bus, mut parent) = (None, None);
         let (mut namespace, mut other_end) = (None, None);
@@ -408,6 +411,8 @@ impl From<LinkMessage> for Link {
         // Other kinds of devices use the attribute for what they lie upon.
         if link.kind.as_deref() == Some("veth") {
             link.peer = namespace.zip(other_end).map(|(namespace, ifindex)| Peer { namespace, ifindex });
+        } else if namespace.is_none() {
+            link.lower = other_end;
         }
         link
     }

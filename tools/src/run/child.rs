@@ -2,7 +2,8 @@
 
 use std::{
     io,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
@@ -12,6 +13,7 @@ use nix::{
     sys::{
         signal::{SigSet, Signal, kill},
         signalfd::{SfdFlags, SignalFd},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid},
     },
     unistd::Pid,
 };
@@ -29,8 +31,93 @@ pub(super) fn hold_signals() -> anyhow::Result<SigSet> {
     Ok(signals)
 }
 
-/// Starts the tool in a network namespace, with its output to be read if `is_read`.
-pub(super) fn start(command: &[String], namespace: Option<&Namespace>, is_read: bool) -> anyhow::Result<Child> {
+/// A tool that was started. Dropping it ends it.
+pub(super) struct Tool {
+    child: Child,
+    /// Until it is awaited: then its number may be another's.
+    number: Arc<Mutex<Option<Pid>>>,
+}
+
+impl Tool {
+    /// Starts it in a network namespace, with its output to be read if `is_read`.
+    pub(super) fn start(command: &[String], namespace: Option<&Namespace>, is_read: bool) -> anyhow::Result<Self> {
+        let child = start(command, namespace, is_read)?;
+        let number = Pid::from_raw(child.id().cast_signed());
+        Ok(Self { child, number: Arc::new(Mutex::new(Some(number))) })
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it prints, if that is to be read.
+    pub(super) fn take_output(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// Passes signals on to it, from a thread that goes with the process. Those that a terminal sends reach the tool without help, as it
+    /// is in the same group of processes: they are not sent a second time.
+    pub(super) fn pass_signals_on(&self, signals: &SigSet) -> anyhow::Result<()> {
+        let number = Arc::clone(&self.number);
+        let waiting = SignalFd::with_flags(signals, SfdFlags::SFD_CLOEXEC).context("cannot wait for signals")?;
+        let pass_on = move || {
+            loop {
+                match waiting.read_signal() {
+                    Ok(Some(signal)) if is_by_process(signal.ssi_code) => {
+                        let signal = i32::try_from(signal.ssi_signo).ok().and_then(|it| Signal::try_from(it).ok());
+                        if let Some(tool) = *number.lock().unwrap_or_else(PoisonError::into_inner) {
+                            // It may have ended.
+                            let _ = kill(tool, signal);
+                        }
+                    }
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        thread::Builder::new().spawn(pass_on).map(drop).context("cannot start a thread")
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self) -> io::Result<bool> {
+        self.look(WaitPidFlag::WNOHANG)
+    }
+
+    /// Awaits its end. What a shell would say: its exit code, or 128 and the signal that has ended it.
+    pub(super) fn exit_code(mut self) -> io::Result<u8> {
+        use std::os::unix::process::ExitStatusExt as _;
+        while !self.look(WaitPidFlag::empty())? {}
+        let status = self.release()?;
+        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+        Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+    }
+
+    /// Whether it has ended, without letting go of its number.
+    fn look(&self, how: WaitPidFlag) -> io::Result<bool> {
+        let number = Pid::from_raw(self.child.id().cast_signed());
+        match waitid(Id::Pid(number), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | how) {
+            Ok(status) => Ok(status != WaitStatus::StillAlive),
+            Err(Errno::EINTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lets go of the number, of which nobody makes use any more.
+    fn release(&mut self) -> io::Result<std::process::ExitStatus> {
+        *self.number.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.child.wait()
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        // Has no effect on one that was awaited.
+        let _ = self.child.kill();
+        let _ = self.release();
+    }
+}
+
+fn start(command: &[String], namespace: Option<&Namespace>, is_read: bool) -> anyhow::Result<Child> {
     let (program, arguments) = command.split_first().context("no command")?;
     let start = || {
         let mut command = Command::new(program);
@@ -46,36 +133,7 @@ pub(super) fn start(command: &[String], namespace: Option<&Namespace>, is_read: 
     thread::scope(|scope| scope.spawn(on_a_thread).join()).unwrap_or_else(|_| Err(anyhow!("a thread panicked")))
 }
 
-/// Passes signals on to the tool, from a thread that goes with the process. Those that a terminal sends reach the tool without help, as it
-/// is in the same group of processes: they are not sent a second time.
-pub(super) fn pass_signals_on(signals: &SigSet, tool: &Child) -> anyhow::Result<()> {
-    let tool = Pid::from_raw(i32::try_from(tool.id()).context("a process")?);
-    let waiting = SignalFd::with_flags(signals, SfdFlags::SFD_CLOEXEC).context("cannot wait for signals")?;
-    let pass_on = move || {
-        loop {
-            match waiting.read_signal() {
-                Ok(Some(signal)) if is_by_process(signal.ssi_code) => {
-                    let number = i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
-                    // It may have ended.
-                    let _ = kill(tool, number);
-                }
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => return,
-            }
-        }
-    };
-    thread::Builder::new().spawn(pass_on).map(drop).context("cannot start a thread")
-}
-
 /// Whether a process has sent a signal: `SI_USER` and less. The kernel's own codes are more.
 fn is_by_process(code: i32) -> bool {
     code <= 0
-}
-
-/// What a shell would say: the tool's exit code, or 128 and the signal that has ended it.
-pub(super) fn exit_code(tool: &mut Child) -> io::Result<u8> {
-    use std::os::unix::process::ExitStatusExt as _;
-    let status = tool.wait()?;
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
 }

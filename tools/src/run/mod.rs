@@ -13,11 +13,12 @@ use instamp_hooks::{WatchRequest, Watcher};
 
 pub(crate) use self::options::Options;
 use self::{
+    child::Tool,
     lines::Format,
     matching::{Matching, descends},
     output::Output,
 };
-use crate::{namespaces::Namespace, uplinks::named_or_default};
+use crate::{is_broken_pipe, namespaces::Namespace, uplinks::named_or_default};
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let signals = child::hold_signals()?;
@@ -34,20 +35,22 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         let tool = options.command.first().map_or("", |tool| tool);
         eprintln!("instamp: the lines of {tool} are not known: its replies are in the summary alone");
     }
-    let mut tool = child::start(&options.command, namespace.as_ref(), format.is_some())?;
-    child::pass_signals_on(&signals, &tool)?;
+    let mut tool = Tool::start(&options.command, namespace.as_ref(), format.is_some())?;
+    tool.pass_signals_on(&signals)?;
     let pid = tool.id();
     let mut output = Output::new(&watcher, Matching::new(|process| descends(process, pid)));
-    let followed = match (tool.stdout.take(), format) {
+    let followed = match (tool.take_output(), format) {
         (Some(lines), Some(format)) => output.follow(lines, format),
         // Whether a process is the tool's can be told only while it is there.
-        _ => output.follow_until_end(&mut tool),
+        _ => output.follow_until_end(&tool),
     };
     // The pipe is closed by now: a tool that goes on writing is told so.
-    let code = child::exit_code(&mut tool).context("cannot wait for the tool")?;
-    followed?;
-    output.end()?;
-    Ok(ExitCode::from(code))
+    let code = tool.exit_code().context("cannot wait for the tool")?;
+    match followed.and_then(|()| output.end()) {
+        // Whoever read the output has seen enough of it: that is the tool's affair.
+        Err(error) if !is_broken_pipe(&error) => Err(error),
+        _ => Ok(ExitCode::from(code)),
+    }
 }
 
 fn uplinks(options: &Options) -> anyhow::Result<Vec<String>> {

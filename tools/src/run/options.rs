@@ -43,14 +43,14 @@ second. Each line of a reply gets
   host=  what the tool has counted besides: this host, as exactly as the tool prints its time
   tx=    of these, from the device in the tool's network namespace to the driver
   rx=    and from there back to that device
-The latter two only where the tool runs in another network namespace than the uplink is in. `net=?` is
-where nothing was seen of the reply, or more than one that it could be.
+The latter two only where the tool runs in another network namespace than the uplink is in. `net=?`
+is where nothing was seen of the reply, or more than one that it could be.
 
-With --container, --netns and --pid the network is the container's, and nothing else: the program, its files and
-name servers are this host's. The options before the command are this command's.
+With --container, --netns and --pid the network is the container's, and nothing else: the program,
+its files and name servers are this host's. The options before the command are this command's.
 
-The exit code is the tool's, or 128 and the number of the signal that has ended it; 2 where it could not
-be started. Signals that this process is sent are passed on.
+The exit code is the tool's, or 128 and the number of the signal that has ended it; 2 where it could
+not be started. Signals that this process is sent are passed on.
 
 Needs root, or CAP_SYS_ADMIN, as `instamp watch`; the tool is started with the same rights.
 

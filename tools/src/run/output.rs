@@ -2,22 +2,29 @@
 
 use std::{
     collections::HashMap,
-    io::{self, Read, Write},
+    io::{self, Read as _, Write},
+    mem,
     net::{IpAddr, ToSocketAddrs as _},
-    process::Child,
+    os::fd::AsFd,
+    process::ChildStdout,
     thread,
     time::Duration,
 };
 
-use instamp_hooks::{Observed, Watcher};
+use instamp_hooks::{Observed, WatchFailures, Watcher};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 
 use super::{
+    child::Tool,
     lines::{Format, ReplyLine, Rtt},
     matching::{Matching, Unmatched},
 };
-use crate::watch::{Tally, Times, times};
+use crate::watch::{Failures, Tally, Times, times};
 
-/// As often is looked what there is, where no line says when.
+/// As often is looked what there is, where no line says when: the ring buffer is bounded, and processes end.
 const LOOK: Duration = Duration::from_millis(50);
 /// Longer lines than this are passed on without a look at them.
 const LONGEST_LINE: usize = 4_096;
@@ -38,11 +45,15 @@ impl<'a, F: FnMut(u32) -> bool> Output<'a, F> {
     }
 
     /// Passes the tool's output on until it ends. What is no whole line yet is passed on at once, too, as dots and questions are.
-    pub(super) fn follow(&mut self, mut from: impl Read, format: Format) -> anyhow::Result<()> {
+    pub(super) fn follow(&mut self, mut from: ChildStdout, format: Format) -> anyhow::Result<()> {
         self.lines = Some((0, 0));
-        let mut line = Vec::new();
+        let mut line = Line::default();
         let mut buffer = [0; 8_192];
         loop {
+            if !is_readable_within(&from, LOOK)? {
+                self.take()?;
+                continue;
+            }
             let length = match from.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(length) => length,
@@ -55,15 +66,12 @@ impl<'a, F: FnMut(u32) -> bool> Output<'a, F> {
             for part in buffer[..length].split_inclusive(|byte| *byte == b'\n') {
                 let (text, end) = part.strip_suffix(b"\n").map_or((part, &b""[..]), |text| (text, &b"\n"[..]));
                 out.write_all(text)?;
-                if line.len() + text.len() <= LONGEST_LINE {
-                    line.extend_from_slice(text);
-                }
+                line.add(text);
                 if !end.is_empty() {
-                    if let Some(added) = str::from_utf8(&line).ok().and_then(|line| self.added(format.read(line)?)) {
+                    if let Some(added) = line.end().and_then(|line| self.added(format.read(&line)?)) {
                         out.write_all(added.as_bytes())?;
                     }
                     out.write_all(end)?;
-                    line.clear();
                 }
             }
             out.flush()?;
@@ -71,8 +79,8 @@ impl<'a, F: FnMut(u32) -> bool> Output<'a, F> {
     }
 
     /// Watches until the tool ends.
-    pub(super) fn follow_until_end(&mut self, tool: &mut Child) -> anyhow::Result<()> {
-        while tool.try_wait()?.is_none() {
+    pub(super) fn follow_until_end(&mut self, tool: &Tool) -> anyhow::Result<()> {
+        while !tool.has_ended()? {
             self.take()?;
             thread::sleep(LOOK);
         }
@@ -118,7 +126,43 @@ impl<'a, F: FnMut(u32) -> bool> Output<'a, F> {
         if let Some((all, told)) = self.lines {
             writeln!(out, "told in {told} of {all} lines")?;
         }
+        let failures = self.watcher.failures()?;
+        if failures != WatchFailures::default() {
+            writeln!(out, "of all senders: {}", Failures(failures))?;
+        }
         Ok(out.flush()?)
+    }
+}
+
+/// A line, as far as it has come.
+#[derive(Default)]
+struct Line {
+    text: Vec<u8>,
+    is_too_long: bool,
+}
+
+impl Line {
+    fn add(&mut self, part: &[u8]) {
+        self.is_too_long |= self.text.len() + part.len() > LONGEST_LINE;
+        if !self.is_too_long {
+            self.text.extend_from_slice(part);
+        }
+    }
+
+    /// All of it, if it is to be looked at. Then the next one begins.
+    fn end(&mut self) -> Option<String> {
+        let Self { text, is_too_long } = mem::take(self);
+        if is_too_long { None } else { String::from_utf8(text).ok() }
+    }
+}
+
+/// Whether there is something to read, or the end, before this time is over.
+fn is_readable_within(from: &impl AsFd, time: Duration) -> anyhow::Result<bool> {
+    let mut asked = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut asked, PollTimeout::try_from(time)?) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -151,6 +195,20 @@ mod tests {
         assert_eq!(added(Ok(Observed { is_ambiguous: true, ..observed(1) }), FINE), " net=? (ambiguous)");
         assert_eq!(added(Err(Unmatched::Missing), FINE), " net=?");
         assert_eq!(added(Err(Unmatched::Ambiguous), FINE), " net=? (ambiguous)");
+    }
+
+    #[test]
+    fn lines_that_are_too_long_are_not_looked_at_in_part() {
+        let mut line = Line::default();
+        line.add(b"64 bytes ");
+        line.add(b"from");
+        assert_eq!(line.end().as_deref(), Some("64 bytes from"));
+        line.add(b"64 bytes ");
+        line.add(&[b'x'; LONGEST_LINE]);
+        line.add(b"from");
+        assert_eq!(line.end(), None);
+        line.add(b"next");
+        assert_eq!(line.end().as_deref(), Some("next"));
     }
 
     #[test]

@@ -147,7 +147,7 @@ pub(super) fn summary(
     elapsed: Duration,
 ) -> io::Result<()> {
     for (group, sent, tally) in groups.iter() {
-        let namespace = if let Group::Namespace(inode) = group { Some(inode) } else { None };
+        let namespace = if let Group::Namespace { inode, .. } = group { Some(inode) } else { None };
         json_lines::write(out, &Line::Sender { sender: &names(group), namespace, part: Part::of(sent, tally) })?;
     }
     let (sent, tally) = groups.total();

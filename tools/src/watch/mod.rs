@@ -21,7 +21,7 @@ use instamp_hooks::{Observed, Origin, WatchRequest, Watcher};
 pub(crate) use self::{
     options::{Options, Uplinks},
     tally::Tally,
-    text::{Times, times},
+    text::{Failures, Times, times},
 };
 use self::{
     screen::Screen,
@@ -205,7 +205,7 @@ impl Names {
 
     fn of_group(&mut self, group: Group) -> String {
         match group {
-            Group::Namespace(inode) => self.of(inode.into()),
+            Group::Namespace { cookie, inode } => self.of(cookie, inode.into()),
             Group::Forwarded => "forwarded".to_owned(),
         }
     }

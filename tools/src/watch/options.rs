@@ -70,7 +70,7 @@ identifier, sequence number and payload; their times are left out.
 
 The kernel keeps requests until their replies come: 65,536 at most, of which the newest stay.
   evicted  requests that had to make room within ten seconds
-  refused  requests that found their place taken at that moment
+  refused  requests, or replies, that found their place taken at that moment
   untold   replies that were not read fast enough
 
 Packets are read, and never changed, copied out or delayed. Nothing is attached to a device and

@@ -21,8 +21,7 @@ pub(crate) fn observed(sequence: u16) -> Observed {
         sender_rx_ns: Some(SENT_NS + 42_149),
         sender: flow("172.29.0.2", 77, sequence),
         network: flow("10.99.0.1", 4_242, sequence),
-        origin: Origin::Namespace { inode: 4_026_532_001, ifindex: 2 },
-        uplink_tx: 3,
+        origin: Origin::Namespace { cookie: 7, inode: 4_026_532_001, ifindex: 2 },
         uplink_rx: 3,
         process: 1_234,
         is_ambiguous: false,
@@ -32,7 +31,7 @@ pub(crate) fn observed(sequence: u16) -> Observed {
 /// Of the host itself.
 pub(crate) fn of_host(sequence: u16) -> Observed {
     let sender = flow("10.99.0.1", 78, sequence);
-    let origin = Origin::Namespace { inode: 4_026_531_840, ifindex: 0 };
+    let origin = Origin::Namespace { cookie: 1, inode: 4_026_531_840, ifindex: 0 };
     Observed { sender_tx_ns: None, sender_rx_ns: None, sender, network: sender, origin, ..observed(sequence) }
 }
 
@@ -42,19 +41,17 @@ pub(super) fn groups() -> Groups {
         groups.count(&observed(sequence));
     }
     groups.count(&of_host(1));
-    let counts = |sent| {
-        let mut counts = WatchCounts::default();
-        counts.sent = sent;
-        counts
-    };
-    groups.set_counts(vec![(4_026_531_840, counts(2)), (4_026_532_001, counts(3))]);
+    groups.set_counts(vec![
+        WatchCounts { cookie: 1, inode: 4_026_531_840, sent: 2 },
+        WatchCounts { cookie: 7, inode: 4_026_532_001, sent: 3 },
+    ]);
     groups
 }
 
 pub(super) fn group_name(group: Group) -> String {
     match group {
-        Group::Namespace(4_026_532_001) => "c1".to_owned(),
-        Group::Namespace(_) => "host".to_owned(),
+        Group::Namespace { inode: 4_026_532_001, .. } => "c1".to_owned(),
+        Group::Namespace { .. } => "host".to_owned(),
         Group::Forwarded => "forwarded".to_owned(),
     }
 }

@@ -69,8 +69,13 @@ impl Tally {
 /// Whose probes are counted together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Group {
-    /// Those of a network namespace, by its inode.
-    Namespace(u32),
+    /// Those of a network namespace.
+    Namespace {
+        /// What it is known by.
+        inode: u32,
+        /// What no later one has.
+        cookie: u64,
+    },
     /// Those that others have handed on.
     Forwarded,
 }
@@ -78,15 +83,15 @@ pub(crate) enum Group {
 impl From<Origin> for Group {
     fn from(origin: Origin) -> Self {
         match origin {
-            Origin::Namespace { inode, .. } => Self::Namespace(inode),
+            Origin::Namespace { cookie, inode, .. } => Self::Namespace { cookie, inode },
             Origin::Forwarded { .. } => Self::Forwarded,
         }
     }
 }
 
-/// Every group that has sent something.
+/// Every group that has sent something: how many requests, and what came of them.
 #[derive(Default)]
-pub(crate) struct Groups(BTreeMap<Group, (WatchCounts, Option<Tally>)>);
+pub(crate) struct Groups(BTreeMap<Group, (u64, Option<Tally>)>);
 
 impl Groups {
     pub(crate) fn count(&mut self, observed: &Observed) {
@@ -95,15 +100,15 @@ impl Groups {
     }
 
     /// Takes over how many requests there were.
-    pub(crate) fn set_counts(&mut self, counts: Vec<(u32, WatchCounts)>) {
-        for (namespace, counts) in counts {
-            let group = if namespace == 0 { Group::Forwarded } else { Group::Namespace(namespace) };
-            self.0.entry(group).or_default().0 = counts;
+    pub(crate) fn set_counts(&mut self, counts: Vec<WatchCounts>) {
+        for WatchCounts { cookie, inode, sent } in counts {
+            let group = if cookie == 0 { Group::Forwarded } else { Group::Namespace { cookie, inode } };
+            self.0.entry(group).or_default().0 = sent;
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Group, u64, Option<&Tally>)> {
-        self.0.iter().map(|(group, (counts, tally))| (*group, counts.sent, tally.as_ref()))
+        self.0.iter().map(|(group, (sent, tally))| (*group, *sent, tally.as_ref()))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -114,7 +119,7 @@ impl Groups {
     pub(crate) fn total(&self) -> (u64, Tally) {
         let mut all = Tally::new();
         self.0.values().filter_map(|(_, tally)| tally.as_ref()).for_each(|tally| all.merge(tally));
-        (self.0.values().map(|(counts, _)| counts.sent).sum(), all)
+        (self.0.values().map(|(sent, _)| sent).sum(), all)
     }
 }
 

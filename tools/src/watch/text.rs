@@ -110,7 +110,7 @@ pub(crate) fn times(out: &mut impl Write, tally: &Tally) -> io::Result<()> {
 }
 
 /// What could not be told; nothing where all was.
-struct Failures(WatchFailures);
+pub(crate) struct Failures(pub(crate) WatchFailures);
 
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
