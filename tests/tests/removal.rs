@@ -17,6 +17,10 @@ use instamp_tests::{
     ping::Run,
     privilege::{root, tool},
 };
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 /// Where the pins of a namespace's hooks are.
 #[derive(Debug)]
@@ -170,6 +174,9 @@ fn down_killed_at_any_moment() {
     });
 }
 
+/// How often hooks come and go.
+const TIMES: usize = 5;
+
 /// Hooks come and go beneath a running ping: no probe is lost, and its replies are corrected or not.
 #[test]
 fn attaching_and_detaching_disturbs_nobody() {
@@ -177,22 +184,24 @@ fn attaching_and_detaching_disturbs_nobody() {
     let lab = Lab::up(&[]);
     let ping = lab
         .instamp("c1")
-        .args(["ping", "--json", "-c", "500", "-i", "2ms", "-W", "5", Lab::REMOTE])
+        .args(["ping", "--json", "-i", "2ms", "-W", "5", Lab::REMOTE])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let pid = Pid::from_raw(ping.id().cast_signed());
     let run = thread::scope(|scope| {
         let ping = scope.spawn(|| Run::from(ping.wait_with_output().unwrap()));
-        while !ping.is_finished() {
+        for _ in 0..TIMES {
             lab.attach("host", &["--dev", Lab::NIC, "--ingress", "tc"]);
             lab.detach("host", Lab::NIC);
         }
+        kill(pid, Signal::SIGINT).unwrap();
         ping.join().unwrap()
     });
-    assert_eq!([run.count("sent"), run.count("received")], [500, 500], "{}", run.summary());
-    let corrected = run.count("corrected");
-    assert!(corrected > 0 && corrected < 500, "hooks came and went: {corrected}");
+    let [sent, received, corrected] = ["sent", "received", "corrected"].map(|name| run.count(name));
+    assert!(sent - received <= 1, "the last one can be under way: {}", run.summary());
+    assert!(corrected > 0 && corrected < received, "hooks came and went: {}", run.summary());
     for reply in run.replies() {
         let reason = &reply["uncorrected"];
         let reasons = ["no-stamps", "no-request-stamp", "no-reply-stamp"];
