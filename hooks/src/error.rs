@@ -204,6 +204,9 @@ pub enum Error {
         /// What is missing, and what to do.
         words: String,
     },
+    /// Nothing says by which device probes leave.
+    #[error("no default route in this network namespace: name the device by which probes leave with `--dev`")]
+    NoDefaultRoute,
     /// There is no way outside.
     #[error("this host has no route by which the container's probes would leave it: name the device with `--uplink`")]
     NoUplink,

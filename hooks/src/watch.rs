@@ -33,7 +33,8 @@ pub const UPLINKS_MAX: usize = 8;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct WatchRequest {
-    /// The devices by which probes leave this host, in the network namespace of the calling thread. Those that a VLAN, a bond or the
+    /// The devices by which probes leave this host, in the network namespace of the calling thread; those of its default routes where
+    /// there are none. Those that a VLAN, a bond or the
     /// like lies upon are watched in its place.
     pub uplinks: Vec<String>,
     /// The network namespaces whose probes are told of, by their inodes; of all where there are none.
@@ -277,17 +278,15 @@ impl Watcher {
         kernel::check_version()?;
         let here = Here::look()?;
         let mut uplinks = Vec::new();
-        for name in &request.uplinks {
-            for link in watched(&here, here.device(name)?) {
-                let uplink = (link.ifindex, link.name.clone());
-                if !uplinks.contains(&uplink) {
-                    uplinks.push(uplink);
-                }
+        for link in named_or_default(&here, &request.uplinks)?.into_iter().flat_map(|link| watched(&here, link)) {
+            let uplink = (link.ifindex, link.name.clone());
+            if !uplinks.contains(&uplink) {
+                uplinks.push(uplink);
             }
         }
         if uplinks.len() > UPLINKS_MAX {
-            let too_many = format!("{UPLINKS_MAX} at most");
-            return Err(failed("watch", request.uplinks.join(", "), too_many));
+            let names: Vec<_> = uplinks.iter().map(|(_, name)| &**name).collect();
+            return Err(failed("watch", names.join(", "), format!("{UPLINKS_MAX} devices at most")));
         }
         let namespace = namespace_number(here.namespace);
         let selected: Vec<u32> = request.namespaces.iter().copied().map(namespace_number).collect();
@@ -353,6 +352,15 @@ impl Watcher {
         }
         Ok(sum)
     }
+}
+
+fn named_or_default<'a>(here: &'a Here, names: &[String]) -> Result<Vec<&'a Link>, Error> {
+    if !names.is_empty() {
+        return names.iter().map(|name| here.device(name)).collect();
+    }
+    let defaults = here.route.default_devices().context("list", "the default routes")?;
+    let links: Vec<_> = defaults.into_iter().filter_map(|device| here.by_index(device)).collect();
+    if links.is_empty() { Err(Error::NoDefaultRoute) } else { Ok(links) }
 }
 
 /// The devices at which replies to an uplink are seen. No tracepoint is where the kernel hands a packet on from one device to another

@@ -587,7 +587,7 @@ fn mistakes_are_told() {
     let lab = Lab::up(&[]);
     for (options, expected) in [
         (&["--dev", "eth9"][..], "no device eth9 in this network namespace"),
-        (&[], "no default route in this network namespace: name the device by which probes leave with --dev"),
+        (&[], "no default route in this network namespace: name the device by which probes leave with `--dev`"),
         (&["--dev", Lab::NIC, "--netns", "/etc/passwd"], "is no network namespace"),
         (&["--dev", Lab::NIC, "--netns", "/proc/self/ns/mnt"], "is no network namespace"),
     ] {

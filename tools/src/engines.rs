@@ -17,6 +17,8 @@ use anyhow::{Context as _, bail, ensure};
 use instamp_hooks::Container;
 use serde::Deserialize;
 
+use crate::namespaces::path_of_process;
+
 /// An engine that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Far beyond what an engine tells of a container.
@@ -122,8 +124,8 @@ fn namespace(engine: &Engine, told: &Told) -> anyhow::Result<File> {
 
 /// The network namespace of a process.
 pub(crate) fn of_process(pid: u32) -> anyhow::Result<File> {
-    let path = format!("/proc/{pid}/ns/net");
-    File::open(&path).with_context(|| format!("cannot open the network namespace of process {pid}, {path}"))
+    let path = path_of_process(pid);
+    File::open(&path).with_context(|| format!("cannot open the network namespace of process {pid}, {}", path.display()))
 }
 
 /// What an engine says of its error: the message in its form, else all.

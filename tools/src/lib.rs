@@ -27,7 +27,6 @@ mod stamp;
 mod status;
 mod sync;
 mod units;
-mod uplinks;
 mod watch;
 
 use std::{io, process::ExitCode};

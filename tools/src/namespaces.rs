@@ -49,7 +49,7 @@ impl Namespace {
     pub(crate) fn of_process(pid: u32) -> anyhow::Result<Self> {
         let [cgroup, comm] = [read(pid, "cgroup"), read(pid, "comm")];
         let process = Process { pid, cgroup: &cgroup, comm: &comm };
-        Self::open(&of_process(pid), name(Some(process), None, None).unwrap_or_default())
+        Self::open(&path_of_process(pid), name(Some(process), None, None).unwrap_or_default())
     }
 
     /// That of the container which an engine knows by this name or identifier.
@@ -157,7 +157,7 @@ impl Places {
         let mut processes: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         processes.sort_unstable();
         for pid in processes {
-            if let Ok(file) = fs::metadata(of_process(pid)) {
+            if let Ok(file) = fs::metadata(path_of_process(pid)) {
                 places.processes.entry(file.ino()).or_insert(pid);
             }
         }
@@ -167,7 +167,7 @@ impl Places {
     /// What to call the one that has this inode now.
     fn name_of(&self, inode: u64) -> Option<String> {
         let is_there = |path: &Path| fs::metadata(path).is_ok_and(|file| file.ino() == inode);
-        let pid = self.processes.get(&inode).copied().filter(|pid| is_there(&of_process(*pid)));
+        let pid = self.processes.get(&inode).copied().filter(|pid| is_there(&path_of_process(*pid)));
         let file = self.files.get(&inode).filter(|path| is_there(path));
         let described = |pid| [read(pid, "cgroup"), read(pid, "comm")];
         let process = pid.map(|pid| (pid, described(pid)));
@@ -203,7 +203,7 @@ fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
 }
 
-fn of_process(pid: u32) -> PathBuf {
+pub(crate) fn path_of_process(pid: u32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/ns/net"))
 }
 

@@ -130,17 +130,17 @@ impl Route {
         Ok(own_addresses(answers))
     }
 
-    /// The devices of the default routes of the main table, the preferred one first: those of IPv4 before those of IPv6. Of
-    /// several next hops it is the device of the first.
+    /// The devices of the default routes of the main table, the preferred one first: those of IPv4 before those of IPv6, and
+    /// in each route the next hops in their order.
     pub(crate) fn default_devices(&self) -> io::Result<Vec<u32>> {
         let mut devices = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut message = RouteMessage::default();
             message.header.address_family = family;
             let answers = self.netlink.dump(RouteNetlinkMessage::GetRoute(message))?;
-            let mut of_family: Vec<_> = answers.iter().filter_map(default_device).collect();
+            let mut of_family: Vec<_> = answers.iter().filter_map(default_route).collect();
             of_family.sort_by_key(|(metric, _)| *metric);
-            devices.extend(of_family.into_iter().map(|(_, device)| device));
+            devices.extend(of_family.into_iter().flat_map(|(_, devices)| devices));
         }
         Ok(devices)
     }
@@ -169,7 +169,9 @@ impl Route {
             answers => answers?,
         };
         Ok(answers.iter().find_map(|answer| match answer {
-            RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Unicast => out_device(route),
+            RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Unicast => {
+                out_devices(route).first().copied()
+            }
             _ => None,
         }))
     }
@@ -267,8 +269,8 @@ impl Route {
     }
 }
 
-/// Metric and device of a default route of the main table.
-fn default_device(answer: &RouteNetlinkMessage) -> Option<(u32, u32)> {
+/// Metric and devices of a default route of the main table.
+fn default_route(answer: &RouteNetlinkMessage) -> Option<(u32, Vec<u32>)> {
     let RouteNetlinkMessage::NewRoute(route) = answer else { return None };
     let RouteHeader { destination_prefix_length, table, kind, .. } = route.header;
     if (destination_prefix_length, table, kind) != (0, RouteHeader::RT_TABLE_MAIN, RouteType::Unicast) {
@@ -278,7 +280,7 @@ fn default_device(answer: &RouteNetlinkMessage) -> Option<(u32, u32)> {
         RouteAttribute::Priority(metric) => Some(*metric),
         _ => None,
     });
-    Some((metric.unwrap_or(0), out_device(route)?))
+    Some((metric.unwrap_or(0), out_devices(route)))
 }
 
 /// The question for the route to an address.
@@ -293,13 +295,14 @@ fn route_to(address: IpAddr) -> RouteMessage {
     message
 }
 
-/// By which a route leaves.
-fn out_device(route: &RouteMessage) -> Option<u32> {
-    route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Oif(device) => Some(*device),
-        RouteAttribute::MultiPath(hops) => hops.first().map(|hop| hop.interface_index),
-        _ => None,
-    })
+/// By which a route leaves: one device for each next hop.
+fn out_devices(route: &RouteMessage) -> Vec<u32> {
+    let of = |attribute: &RouteAttribute| match attribute {
+        RouteAttribute::Oif(device) => vec![*device],
+        RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| hop.interface_index).collect(),
+        _ => Vec::new(),
+    };
+    route.attributes.iter().flat_map(of).collect()
 }
 
 fn tc_message(ifindex: u32) -> io::Result<TcMessage> {

@@ -18,13 +18,13 @@ use self::{
     matching::{Matching, descends},
     output::Output,
 };
-use crate::{is_broken_pipe, namespaces::Namespace, uplinks::named_or_default};
+use crate::{is_broken_pipe, namespaces::Namespace};
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let signals = child::hold_signals()?;
     let namespace = options.namespace()?;
     let mut request = WatchRequest::default();
-    request.uplinks = uplinks(options)?;
+    request.uplinks.clone_from(&options.uplinks.dev);
     let inode =
         namespace.as_ref().map_or_else(|| Namespace::own().map(|own| own.inode()), |other| Ok(other.inode()))?;
     request.namespaces = vec![inode];
@@ -51,10 +51,4 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Err(error) if !is_broken_pipe(&error) => Err(error),
         _ => Ok(ExitCode::from(code)),
     }
-}
-
-fn uplinks(options: &Options) -> anyhow::Result<Vec<String>> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(named_or_default(&options.uplinks.dev))
 }

@@ -32,7 +32,6 @@ use crate::{
     hdr,
     namespaces::{Names, Namespace},
     signals::{Signals, Wish},
-    uplinks::named_or_default,
 };
 
 /// As often is looked what there is: nobody is woken for a reply.
@@ -49,7 +48,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 async fn watch(options: &Options) -> anyhow::Result<ExitCode> {
     let namespaces = options.namespaces()?;
     let mut request = WatchRequest::default();
-    request.uplinks = named_or_default(&options.uplinks.dev).await?;
+    request.uplinks.clone_from(&options.uplinks.dev);
     request.namespaces = namespaces.iter().map(Namespace::inode).collect();
     let mut signals = Signals::new().context("cannot listen to signals")?;
     let watcher = Watcher::start(&request)?;

@@ -65,7 +65,7 @@ impl Host for Passed {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use instamp_clockmap::{Model, ONE, State, Writer};
+    use instamp_clockmap::Writer;
     use instamp_trailer::{Hook, Phase, Record, Trailer, checksum::add};
     use proptest::{collection::vec, prelude::*};
 
@@ -76,6 +76,7 @@ mod tests {
             frame::{Probe, Template, Version, parse},
             network::Hop,
         },
+        prober::card::tests::{MODEL, NOW_NS},
         strip,
     };
 
@@ -94,7 +95,6 @@ mod tests {
     const XDP_NS: u64 = 2_000;
     const NIC_RX_NS: u64 = 60_000_000_500;
     const HANDED: Handed = Handed { magic: Handed::MAGIC, xdp_ns: XDP_NS, nic_rx_ns: NIC_RX_NS };
-    const NOW_NS: u64 = 50_000_000_000;
 
     fn sent() -> Record {
         Record::new(Phase::Request, 0, Hook::APP_TX, 7, Clock::MONOTONIC, Bound::UNKNOWN, 1_000)
@@ -166,23 +166,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let directory = Directory::new(directory.path());
         let mut writer = Writer::create(&directory, Device::Phc(3)).expect("a writer");
-        // The card is 10 s ahead, and known to 100 ns.
-        let model = Model {
-            state: State::LOCKED,
-            epoch: 1,
-            device_ref_ns: 60_000_000_000,
-            system_ref_ns: NOW_NS,
-            rate: 0,
-            error_ns: 100,
-            growth: ONE >> 20,
-            valid_from_ns: 59_000_000_000,
-            valid_until_ns: 70_000_000_000,
-            void_after_ns: NOW_NS + 2_000_000_000,
-            as_of_ns: 60_000_000_000,
-            unassumed_ns: 0,
-            published_ns: NOW_NS,
-        };
-        writer.publish(&model).expect("a model");
+        writer.publish(&MODEL).expect("a model");
         let mut stamper = Stamper::by(SITE, Card::new(Some(Device::Phc(3)), directory));
         let mut stamped = |handed, now_ns| {
             let mut frame = reply(4);

@@ -71,15 +71,15 @@ fn interface_of(address: SocketAddr) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use instamp_clockmap::{Model, ONE, State, Writer};
 
     use super::*;
 
-    const NOW_NS: u64 = 50_000_000_000;
+    pub(crate) const NOW_NS: u64 = 50_000_000_000;
 
     /// The card is 10 s ahead, and known to 100 ns.
-    const MODEL: Model = Model {
+    pub(crate) const MODEL: Model = Model {
         state: State::LOCKED,
         epoch: 1,
         device_ref_ns: 60_000_000_000,

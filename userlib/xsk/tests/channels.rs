@@ -296,6 +296,20 @@ fn a_device_that_goes_is_told() {
     assert!(channel.submit().is_err());
 }
 
+/// A frame that the device drops is told, and those behind it are kept for the next call.
+#[test]
+fn a_device_that_drops_is_told() {
+    let Some(world) = World::new() else { return };
+    let mut channel = open(&world.near, 0, &SMALL);
+    world.far.ip(&format!("link set {DEVICE} down"));
+    for number in 0..3 {
+        assert!(channel.write(60, |frame| number_frame(frame, number)));
+    }
+    let taken: Vec<_> = (0..4).map(|_| channel.submit().expect("the device itself is up")).collect();
+    assert_eq!(taken, [false, false, false, true], "one frame each, until there are none");
+    assert_eq!(channel.free(), 64);
+}
+
 #[test]
 fn devices_tell_their_queues() {
     let Some(world) = World::new() else { return };
