@@ -71,7 +71,7 @@ fn all_are_told(output: &Output, number: &str, time: &str, has_parts: bool) {
     let text = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{text}");
     let told = told(text);
-    assert_eq!(told.len(), PROBES, "{text}");
+    assert!(told.len() == PROBES && !text.contains("net=?"), "{text}");
     let mut numbers: Vec<u16> = Vec::new();
     for (line, added) in told {
         let digits = behind(line, number);

@@ -58,17 +58,20 @@ impl<F: FnMut(u32) -> bool> Matching<F> {
 
     /// Takes the reply that a line tells of, from one of these addresses.
     ///
-    /// With a sequence number there is one that fits. Without, lines come in the order of their replies, as the tool prints each when it
-    /// comes.
+    /// With a sequence number there is one; of several that which took no longer than the tool has seen. A single one can seem to have
+    /// taken longer, as whoever reads a clock can be interrupted before. Without a number, lines come in the order of their replies, as
+    /// the tool prints each when it comes.
     pub(super) fn claim(&mut self, line: &ReplyLine<'_>, from: &[IpAddr]) -> Result<Observed, Unmatched> {
         let fits = |observed: &Observed| {
             from.contains(&observed.sender.destination)
                 && line.sequence.is_none_or(|sequence| sequence == observed.sender.sequence)
-                && is_within(observed, line.rtt)
         };
-        let mut fitting = (0..self.waiting.len()).filter(|&place| fits(&self.waiting[place]));
-        let place = fitting.next().ok_or(Unmatched::Missing)?;
-        if line.sequence.is_some() && fitting.next().is_some() {
+        let mut places: Vec<usize> = (0..self.waiting.len()).filter(|&place| fits(&self.waiting[place])).collect();
+        if line.sequence.is_none() || places.len() > 1 {
+            places.retain(|&place| is_within(&self.waiting[place], line.rtt));
+        }
+        let &place = places.first().ok_or(Unmatched::Missing)?;
+        if line.sequence.is_some() && places.len() > 1 {
             // The other one's line comes, too, and is as ambiguous.
             return Err(Unmatched::Ambiguous);
         }
@@ -187,8 +190,9 @@ mod tests {
         let line = "64 bytes from 10.99.0.2: icmp_seq=1 ttl=63 time=0.011 ms";
         assert_eq!(claim(&mut matching, Format::Ping, line), Ok(1));
         matching.add(of_host(2));
+        // Whoever has read a clock was interrupted before: it is the only one.
         let line = "64 bytes from 10.99.0.2: icmp_seq=2 ttl=63 time=0.010 ms";
-        assert_eq!(claim(&mut matching, Format::Ping, line), Err(Unmatched::Missing));
+        assert_eq!(claim(&mut matching, Format::Ping, line), Ok(2));
     }
 
     #[test]
