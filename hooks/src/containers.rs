@@ -306,7 +306,7 @@ fn attach_both(
     }
     attach(veth)?;
     let finish = || {
-        settle_one(&all_whole(pins)?, &directory(uplink), here, announce)?;
+        settle_one(&pins.whole()?, &directory(uplink), here, announce)?;
         settle(pins, here, announce)?;
         // As they are now, with their programs.
         let here = Here::look()?;
@@ -321,7 +321,7 @@ fn attach_both(
 /// The first point that no probe of a container passes yet: those of other containers it does not pass.
 fn free_point(pins: &Pins, here: &Here) -> Result<u8, Error> {
     let mut taken = BTreeSet::from([0]);
-    for directory in whole(pins, here.namespace)? {
+    for directory in pins.whole_of(here.namespace)? {
         if !matches!(directory.note()?, Some(Note::Container { .. })) {
             taken.insert(directory.site()?.point);
         }
@@ -329,7 +329,7 @@ fn free_point(pins: &Pins, here: &Here) -> Result<u8, Error> {
     (1..=LAST_POINT).find(|point| !taken.contains(point)).ok_or(Error::NoPoint)
 }
 
-/// The name of the device in this network namespace that is the other end of a container's, if that is attached to.
+/// The attachment of the device in this network namespace that is the other end of a container's.
 pub(crate) fn attached_end(pins: &Pins, here: &Here, namespace: &File) -> Result<Directory, Error> {
     let inside = Inside::look(here, namespace, &Container::default())?;
     let veth = inside.host_end(here, namespace)?;
@@ -338,13 +338,6 @@ pub(crate) fn attached_end(pins: &Pins, here: &Here, namespace: &File) -> Result
         return Ok(directory);
     }
     Err(Error::NoContainer)
-}
-
-/// The attachments of a network namespace.
-fn whole(pins: &Pins, namespace: u64) -> Result<Vec<Directory>, Error> {
-    let mut directories = pins.directories()?;
-    directories.retain(|directory| directory.namespace == namespace && directory.state == State::Whole);
-    Ok(directories)
 }
 
 /// Those of containers whose probes leave by the device of an attachment.
@@ -373,7 +366,7 @@ fn addresses(served: &[Directory]) -> Result<BTreeSet<Prefix>, Error> {
 
 /// The addresses of the containers whose probes leave by the device of an attachment.
 pub(crate) fn served(pins: &Pins, uplink: &Directory) -> Result<BTreeSet<Prefix>, Error> {
-    addresses(&served_by(&whole(pins, uplink.namespace)?, uplink)?)
+    addresses(&served_by(&pins.whole_of(uplink.namespace)?, uplink)?)
 }
 
 /// Has uplinks allow the addresses of the containers that there are, and no others; and takes apart those that were there for
@@ -381,7 +374,7 @@ pub(crate) fn served(pins: &Pins, uplink: &Directory) -> Result<BTreeSet<Prefix>
 ///
 /// What fails for one attachment is announced, and keeps nobody from working with the others, nor from detaching this one.
 pub(crate) fn settle(pins: &Pins, here: &Here, announce: &dyn Fn(Notice)) -> Result<Vec<String>, Error> {
-    let directories = all_whole(pins)?;
+    let directories = pins.whole()?;
     let mut gone = Vec::new();
     for directory in &directories {
         match settle_one(&directories, directory, here, announce) {
@@ -406,13 +399,6 @@ fn name(here: &Here, directory: &Directory) -> String {
 fn words(error: &Error) -> String {
     let (all, cause) = (error.to_string(), cause(error));
     if all == cause { all } else { format!("{all}: {cause}") }
-}
-
-/// The attachments of all network namespaces.
-fn all_whole(pins: &Pins) -> Result<Vec<Directory>, Error> {
-    let mut directories = pins.directories()?;
-    directories.retain(|directory| directory.state == State::Whole);
-    Ok(directories)
 }
 
 /// Returns whether the attachment was taken apart.
@@ -469,7 +455,7 @@ pub(crate) fn detach_containers(
     announce: &dyn Fn(Notice),
 ) -> Result<Vec<String>, Error> {
     let mut chosen = Vec::new();
-    for directory in whole(pins, here.namespace)? {
+    for directory in pins.whole_of(here.namespace)? {
         if matches!(directory.note()?, Some(Note::Container { container, .. }) if which(&container)) {
             chosen.push(directory);
         }

@@ -142,7 +142,7 @@ impl Hooks {
     pub fn detach_all(&self) -> Result<Vec<String>, Error> {
         let (pins, here) = self.enter()?;
         let mut detached = Vec::new();
-        for directory in whole(&pins, &here)? {
+        for directory in pins.whole_of(here.namespace)? {
             let name = here.by_index(directory.ifindex).map(|link| link.name.clone());
             dismantle(&here, directory, &self.announce)?;
             detached.extend(name);
@@ -158,7 +158,7 @@ impl Hooks {
     /// Those of every method.
     pub fn status(&self) -> Result<Vec<Attachment>, Error> {
         let (pins, here) = self.enter()?;
-        let attached = whole(&pins, &here)?;
+        let attached = pins.whole_of(here.namespace)?;
         let attached = attached.iter().filter_map(|directory| here.by_index(directory.ifindex).zip(Some(directory)));
         attached.map(|(link, directory)| Attachment::read(&pins, &here, link, directory)).collect()
     }
@@ -170,7 +170,7 @@ impl Hooks {
     /// Those of every method.
     pub fn lone_reflectors(&self) -> Result<Vec<LoneReflector>, Error> {
         let (pins, here) = self.enter()?;
-        let attached = whole(&pins, &here)?;
+        let attached = pins.whole_of(here.namespace)?;
         let is_alone = |link: &&Link| attached.iter().all(|directory| directory.ifindex != link.ifindex);
         let reflector = |link: &Link| {
             let reflecting = reflecting_alone(link.xdp?.id)?;
@@ -244,20 +244,13 @@ impl Hooks {
     }
 }
 
-/// The attachments of this network namespace.
-fn whole(pins: &Pins, here: &Here) -> Result<Vec<Directory>, Error> {
-    let mut directories = pins.directories()?;
-    directories.retain(|directory| directory.namespace == here.namespace && directory.state == State::Whole);
-    Ok(directories)
-}
-
 fn attached(pins: &Pins, here: &Here, device: &str) -> Result<Directory, Error> {
     let ifindex = here.device(device)?.ifindex;
     let directory = pins.directory(here.namespace, ifindex, State::Whole);
     if directory.exists() {
         return Ok(directory);
     }
-    let attached = whole(pins, here)?;
+    let attached = pins.whole_of(here.namespace)?;
     let attached = attached.iter().filter_map(|directory| here.by_index(directory.ifindex));
     Err(Error::NotAttached { device: device.to_owned(), attached: attached.map(|link| link.name.clone()).collect() })
 }

@@ -127,6 +127,20 @@ impl Pins {
         Directory { path, namespace, ifindex, state }
     }
 
+    /// Those of whole attachments, in all network namespaces.
+    pub(crate) fn whole(&self) -> Result<Vec<Directory>, Error> {
+        let mut directories = self.directories()?;
+        directories.retain(|directory| directory.state == State::Whole);
+        Ok(directories)
+    }
+
+    /// Likewise, in one.
+    pub(crate) fn whole_of(&self, namespace: u64) -> Result<Vec<Directory>, Error> {
+        let mut directories = self.whole()?;
+        directories.retain(|directory| directory.namespace == namespace);
+        Ok(directories)
+    }
+
     /// All directories of attachments. What has another name is not ours, and is left alone.
     pub(crate) fn directories(&self) -> Result<Vec<Directory>, Error> {
         let mut directories = Vec::new();
