@@ -84,6 +84,12 @@ impl Hook {
     const NAMES: [&'static str; 9] =
         ["empty", "tc-egress", "tc-ingress", "xdp-ingress", "driver-tx", "nic-tx", "nic-rx", "xdp-tx", "app-tx"];
 
+    /// The hook of this number; only the lower 4 bits count.
+    #[inline(always)]
+    pub const fn from_number(number: u8) -> Self {
+        Self(number & Self::BITS)
+    }
+
     /// The number on the wire.
     #[inline(always)]
     pub const fn number(self) -> u8 {

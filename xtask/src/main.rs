@@ -3,6 +3,7 @@
 mod bench;
 mod bpf;
 mod bpf_toolchain;
+mod capi;
 mod demo;
 mod machines;
 mod packages;
@@ -35,6 +36,8 @@ enum Task {
     Bench(bench::Options),
     /// Builds the BPF objects in the tree from their sources.
     Bpf(bpf::Options),
+    /// Builds the library for programs in C and installs it with its header and manual.
+    Capi(capi::Options),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::test(&options),
         Task::Bench(options) => bench::bench(&options),
         Task::Bpf(options) => bpf::run_task(&options),
+        Task::Capi(options) => capi::run_task(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -61,7 +61,10 @@ fn programs() -> Result<()> {
             "busybox-static",
             "is what the tests' containers do nothing with, and has another ping that they watch",
         ),
-        Package::new("binutils", "makes the command that is copied into them smaller"),
+        Package::new("binutils", "makes the command that is copied into them smaller, and lists what libraries hold"),
+        Package::new("g++", "compiles the header for C as that of C++"),
+        Package::new("valgrind", "watches the memory of programs in C"),
+        Package::new("mandoc", "reads the manual as strictly as it can"),
     ])
 }
 

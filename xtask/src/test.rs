@@ -3,13 +3,14 @@
 use anyhow::Result;
 
 use crate::{
-    bpf,
+    bpf, capi,
     process::{cargo, run, target},
     setup, static_command,
 };
 
 /// What the tests look for in the environment, which sudo resets.
-const VARIABLES: [&str; 5] = ["CARGO", "CI", "INSTAMP_BIN", "INSTAMP_STATIC_BIN", "INSTAMP_BPF_OBJECTS"];
+const VARIABLES: [&str; 6] =
+    ["CARGO", "CI", "INSTAMP_BIN", "INSTAMP_STATIC_BIN", "INSTAMP_BPF_OBJECTS", "INSTAMP_CAPI"];
 
 /// What is tested.
 #[derive(clap::Args)]
@@ -41,5 +42,8 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         tests.arg("--workspace");
     }
     tests.envs(in_containers.map(|path| ("INSTAMP_STATIC_BIN", path)));
+    if !options.vm {
+        tests.env("INSTAMP_CAPI", capi::for_tests()?);
+    }
     run(tests.env("INSTAMP_BIN", target().join("debug/instamp")).env("INSTAMP_BPF_OBJECTS", bpf::fresh()))
 }

@@ -1,0 +1,153 @@
+//! The published model of a network card's clock.
+
+use std::{
+    ffi::{OsStr, c_char},
+    io,
+    os::unix::ffi::OsStrExt as _,
+};
+
+use hwtstamp::Time;
+use instamp_clockmap::{Conversion as Converted, Device, Directory, Error as OpenError, Reader};
+use nix::errno::Errno;
+
+use crate::{
+    Error,
+    boundary::{change, guarded, place, read, text},
+};
+
+/// A view of the model that `instamp sync` publishes of a clock. It is the library's: `instamp_clock_model_open` makes it, and
+/// `instamp_clock_model_close` ends it.
+pub struct ClockModel(Reader);
+
+/// A time of a network card's clock in the system's time, with what it takes to confirm it later.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Conversion {
+    /// In nanoseconds of `CLOCK_MONOTONIC`, in the initial time namespace.
+    pub time_ns: u64,
+    /// The true time is at most this far from it, to either side.
+    pub bound_ns: u64,
+    /// The epoch of the model: only models of the same one confirm the conversion.
+    pub epoch: u64,
+    /// What was converted.
+    pub device_ns: u64,
+    /// When, as the caller has told.
+    pub now_ns: u64,
+    /// Zeros.
+    pub reserved: [u64; 3],
+}
+
+/// Opens the model of a clock: `ptp0` for that of `/dev/ptp0` and so on, or `monotonic_raw`.
+///
+/// `directory` is where models are published. Null is the one that the environment variable `INSTAMP_CLOCK_DIR` names, else
+/// `/run/instamp/clock`.
+///
+/// It opens a file, maps 144 bytes of it, and allocates memory for the view, which `*model` points to then. Nobody needs to be
+/// publishing.
+///
+/// Fails with `INSTAMP_ERROR_CLOCK_NAME`, `INSTAMP_ERROR_CLOCK_FOREIGN`, or `INSTAMP_ERROR_SYSTEM` and `errno`: `ENOENT` where
+/// nobody has published this clock's model since the machine started.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn instamp_clock_model_open(
+    directory: *const c_char,
+    clock: *const c_char,
+    model: *mut *mut ClockModel,
+) -> i32 {
+    guarded(|| {
+        let place = place(model)?;
+        // SAFETY: as the header says.
+        let device = unsafe { text(clock)? }.to_str().map_err(|_| Error::ClockName)?;
+        let device: Device = device.parse().map_err(|_| Error::ClockName)?;
+        let directory = if directory.is_null() {
+            Directory::from_environment()
+        } else {
+            // SAFETY: as the header says.
+            let directory = unsafe { text(directory)? };
+            Directory::new(OsStr::from_bytes(directory.to_bytes()))
+        };
+        let reader = Reader::open(&directory, device).map_err(|error| match error {
+            OpenError::System { source, .. } => system(&source),
+            OpenError::Foreign { .. } => Error::ClockForeign,
+            // What publishing can fail with.
+            OpenError::Held { .. }
+            | OpenError::Open { .. }
+            | OpenError::NotADevice { .. }
+            | OpenError::Malformed { .. }
+            | _ => Error::Internal,
+        })?;
+        // SAFETY: what is not null is memory for a pointer, as the header says.
+        unsafe { place.write(Box::into_raw(Box::new(ClockModel(reader)))) };
+        Ok(())
+    })
+}
+
+/// Converts a time of the clock to the system's, by the model as it is now.
+///
+/// `now_ns` is the system's time, `CLOCK_MONOTONIC` in the initial time namespace: in another one take off
+/// `instamp_time_namespace_offset_ns`.
+///
+/// It makes no system call as long as the model is valid. Otherwise it looks whether there is another file by now, and goes on
+/// with that.
+///
+/// Fails with `INSTAMP_ERROR_CLOCK_FOREIGN` to `INSTAMP_ERROR_CLOCK_MALFORMED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn instamp_clock_model_convert(
+    model: *mut ClockModel,
+    device_ns: u64,
+    now_ns: u64,
+    conversion: *mut Conversion,
+) -> i32 {
+    guarded(|| {
+        let place = place(conversion)?;
+        // SAFETY: as the header says.
+        let ClockModel(reader) = unsafe { change(model)? };
+        let device = Time::from_ns(i64::try_from(device_ns).map_err(|_| Error::ClockOutOfRange)?);
+        let now = Time::from_ns(i64::try_from(now_ns).map_err(|_| Error::ClockOutOfRange)?);
+        let Converted { time, bound, epoch, .. } = reader.convert(device, now)?;
+        let conversion = Conversion {
+            // Neither is negative.
+            time_ns: time.as_ns().cast_unsigned(),
+            bound_ns: bound.as_ns().cast_unsigned(),
+            epoch,
+            device_ns,
+            now_ns,
+            reserved: [0; 3],
+        };
+        // SAFETY: what is not null is memory for it, as the header says.
+        unsafe { place.write(conversion) };
+        Ok(())
+    })
+}
+
+/// Tells whether the model as it is now confirms a conversion that was made right after its time was taken: readings of the clock
+/// before and after it agree, so nobody has disturbed the clock meanwhile. `INSTAMP_OK` says that it does.
+///
+/// Fails with `INSTAMP_ERROR_CLOCK_UNCONFIRMED` where it does not: a later model may, after the publisher's next reading, as
+/// long as it is of the conversion's epoch. With `INSTAMP_ERROR_CLOCK_FOREIGN` or `INSTAMP_ERROR_CLOCK_UNFINISHED` where
+/// there is none to be read.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn instamp_clock_model_confirm(model: *mut ClockModel, conversion: *const Conversion) -> i32 {
+    guarded(|| {
+        // SAFETY: as the header says.
+        let ClockModel(reader) = unsafe { change(model)? };
+        // SAFETY: as the header says.
+        let Conversion { epoch, device_ns, now_ns, .. } = *unsafe { read(conversion)? };
+        let is_confirmed = reader.model()?.confirms(epoch, device_ns, now_ns);
+        if is_confirmed { Ok(()) } else { Err(Error::ClockUnconfirmed) }
+    })
+}
+
+/// Ends a view: unmaps and frees its memory. Null is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn instamp_clock_model_close(model: *mut ClockModel) {
+    if !model.is_null() {
+        // SAFETY: it comes from `instamp_clock_model_open` and is not used any more, as the header says.
+        drop(unsafe { Box::from_raw(model) });
+    }
+}
+
+/// Leaves the reason in `errno`.
+pub(crate) fn system(error: &io::Error) -> Error {
+    Errno::set_raw(error.raw_os_error().unwrap_or(0));
+    Error::System
+}
