@@ -151,3 +151,74 @@ pub(crate) fn system(error: &io::Error) -> Error {
     Errno::set_raw(error.raw_os_error().unwrap_or(0));
     Error::System
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::CString, fs, path::Path, ptr::null_mut};
+
+    use instamp_clockmap::{Model, State, Writer};
+
+    use super::*;
+    use crate::INSTAMP_OK;
+
+    /// Opens the model of a clock below a directory.
+    fn open(directory: &Path, clock: &str) -> Result<*mut ClockModel, i32> {
+        let directory = CString::new(directory.as_os_str().as_bytes()).expect("a path");
+        let clock = CString::new(clock).expect("a name");
+        let mut model = null_mut();
+        // SAFETY: strings and a pointer of this function.
+        let code = unsafe { instamp_clock_model_open(directory.as_ptr(), clock.as_ptr(), &raw mut model) };
+        if code == INSTAMP_OK { Ok(model) } else { Err(code) }
+    }
+
+    #[test]
+    fn a_published_model_converts_with_its_bound() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut writer = Writer::create(&Directory::new(folder.path()), Device::Phc(3)).expect("a writer");
+        let model = open(folder.path(), "ptp3").expect("its model");
+        let mut conversion = Conversion::default();
+        // SAFETY: an open model, and a structure of this function.
+        let mut convert =
+            |device_ns, now_ns| unsafe { instamp_clock_model_convert(model, device_ns, now_ns, &raw mut conversion) };
+        assert_eq!(convert(1_000, 5_000), Error::ClockWithdrawn.code());
+
+        let published = Model {
+            state: State::LOCKED,
+            device_ref_ns: 1_000,
+            system_ref_ns: 4_000,
+            error_ns: 150,
+            valid_until_ns: 3_000,
+            void_after_ns: 6_000,
+            as_of_ns: 1_000,
+            ..Model::NONE
+        };
+        writer.publish(&published).expect("a model");
+        assert_eq!(convert(3_001, 5_000), Error::ClockOutOfRange.code());
+        assert_eq!(convert(u64::MAX, 5_000), Error::ClockOutOfRange.code());
+        assert_eq!(convert(2_500, 5_000), Error::ClockFuture.code());
+        assert_eq!(convert(1_500, 6_001), Error::ClockStale.code());
+        assert_eq!(convert(1_500, 5_000), INSTAMP_OK);
+        assert_eq!((conversion.time_ns, conversion.bound_ns), (4_500, 151));
+        assert_eq!((conversion.device_ns, conversion.now_ns), (1_500, 5_000));
+
+        // SAFETY: an open model, and a structure of this function.
+        let confirm = || unsafe { instamp_clock_model_confirm(model, &raw const conversion) };
+        assert_eq!(confirm(), Error::ClockUnconfirmed.code());
+        writer.publish(&Model { as_of_ns: 2_500, ..published }).expect("a model");
+        assert_eq!(confirm(), INSTAMP_OK);
+        // SAFETY: an open model.
+        unsafe { instamp_clock_model_close(model) };
+    }
+
+    #[test]
+    fn what_is_no_model_is_not_opened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["", "eth0", "ptp", "ptp01", "../ptp0"] {
+            assert_eq!(open(folder.path(), name), Err(Error::ClockName.code()), "{name}");
+        }
+        assert_eq!(open(folder.path(), "ptp0"), Err(Error::System.code()));
+        assert_eq!(Errno::last(), Errno::ENOENT);
+        fs::write(folder.path().join("ptp0"), [0; 144]).expect("a file");
+        assert_eq!(open(folder.path(), "ptp0"), Err(Error::ClockForeign.code()));
+    }
+}

@@ -157,3 +157,86 @@ pub unsafe extern "C" fn instamp_reserve(
         Ok(run.reserve(payload, sequence, nonce)?)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        INSTAMP_OK,
+        tests::{NONCE, reserve, run},
+    };
+
+    #[test]
+    fn runs_say_what_they_refuse() {
+        let mut run = run(64).expect("even");
+        assert_eq!((run.payload_length, run.cap), (64, 4));
+        assert_eq!(crate::tests::run(65), Err(Error::OddLength.code()));
+        assert_eq!(crate::tests::run(38).map(|run| run.cap), Ok(0));
+        let before = run;
+        // SAFETY: a run of this function.
+        let set_cap = |run: &mut Run, cap| unsafe { instamp_run_set_cap(run, cap) };
+        for (cap, error) in [(0, Error::Cap), (1, Error::Cap), (5, Error::Room), (16, Error::Cap)] {
+            assert_eq!(set_cap(&mut run, cap), error.code());
+        }
+        for checksum in [0, 0xffff] {
+            // SAFETY: a run of this function.
+            let code = unsafe { instamp_run_set_checksum(&raw mut run, 8, 0, 1, checksum) };
+            assert_eq!(code, Error::Checksum.code());
+        }
+        assert_eq!(run, before);
+        for length in [0, 62, 66] {
+            assert_eq!(reserve(&run, &mut vec![0; length]), Error::BufferLength.code());
+        }
+        assert_eq!(set_cap(&mut run, 2), INSTAMP_OK);
+        assert_eq!(run.cap, 2);
+    }
+
+    #[test]
+    fn a_payload_is_what_the_crate_makes_of_it() {
+        for (length, cap) in [(64, None), (40, None), (500, Some(15))] {
+            let mut theirs = instamp::Run::new(length).expect("even");
+            let mut ours = run(length).expect("even");
+            let mut checksum = 0;
+            for identifier in [0, 1, 0x1234, 0xffff] {
+                if let Some(cap) = cap {
+                    theirs = theirs.with_cap(cap).expect("room");
+                    // SAFETY: a run of this function.
+                    assert_eq!(unsafe { instamp_run_set_cap(&raw mut ours, cap) }, INSTAMP_OK);
+                }
+                // The default sum first.
+                if identifier != 0 {
+                    theirs = theirs.with_checksum(8, 0, identifier, 0xbeef).expect("possible");
+                    // SAFETY: a run of this function.
+                    let code = unsafe { instamp_run_set_checksum(&raw mut ours, 8, 0, identifier, 0xbeef) };
+                    assert_eq!(code, INSTAMP_OK);
+                }
+                let mut payloads = [vec![0xa5; length], vec![0xa5; length]];
+                theirs.reserve(&mut payloads[0], 1, NONCE).expect("the right length");
+                assert_eq!(reserve(&ours, &mut payloads[1]), INSTAMP_OK);
+                assert_eq!(payloads[0], payloads[1]);
+                // SAFETY: a run and a number of this function.
+                let code = unsafe { instamp_run_checksum(&raw const ours, 8, 0, identifier, &raw mut checksum) };
+                assert_eq!((code, Some(checksum)), (INSTAMP_OK, theirs.checksum(8, 0, identifier)));
+            }
+        }
+        let (short, mut checksum) = (run(38).expect("even"), 7);
+        // SAFETY: a run and a number of this function.
+        let code = unsafe { instamp_run_checksum(&raw const short, 8, 0, 1, &raw mut checksum) };
+        assert_eq!((code, checksum), (Error::Room.code(), 7));
+    }
+
+    #[test]
+    fn whatever_is_in_a_run_a_payload_is_refused_or_written() {
+        for payload_length in [0, 1, 40, 62, 64, 65_536, u64::MAX, u64::MAX - 1] {
+            for cap in 0..=u8::MAX {
+                for checksum in [0, 1, 0xffff] {
+                    let garbage = Run { payload_length, cap, checksum, reserved: [u64::MAX; 2], ..Run::default() };
+                    let mut payload = [0; 64];
+                    let code = reserve(&garbage, &mut payload);
+                    let is_written = payload.ends_with(b"IST\x01");
+                    assert_eq!(is_written, code == INSTAMP_OK, "{garbage:?}");
+                }
+            }
+        }
+    }
+}

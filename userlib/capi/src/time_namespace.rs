@@ -32,3 +32,18 @@ pub unsafe extern "C" fn instamp_time_namespace_offset_ns(offset_ns: *mut i64) -
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::INSTAMP_OK;
+
+    #[test]
+    fn the_offset_of_the_time_namespace_is_that_of_the_crate() {
+        let mut offset_ns = i64::MIN;
+        // SAFETY: a number of this function.
+        assert_eq!(unsafe { instamp_time_namespace_offset_ns(&raw mut offset_ns) }, INSTAMP_OK);
+        let offset = MonotonicOffset::of_this_process().expect("/proc");
+        assert_eq!(offset_ns, offset.nanoseconds());
+    }
+}

@@ -14,3 +14,15 @@ pub const INSTAMP_ABI_VERSION: u32 = 1;
 pub extern "C" fn instamp_abi_version() -> u32 {
     INSTAMP_ABI_VERSION
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interface_has_the_major_version_of_the_library() {
+        let major: u32 = env!("CARGO_PKG_VERSION_MAJOR").parse().expect("a number");
+        assert_eq!(instamp_abi_version() >> 16, major);
+        assert_eq!(instamp_abi_version(), INSTAMP_ABI_VERSION);
+    }
+}
