@@ -3,6 +3,7 @@
 pub mod agreement;
 pub mod bpffs;
 pub mod built;
+pub mod capi;
 pub mod capture;
 pub mod cni;
 pub mod commands;
