@@ -297,7 +297,7 @@ typedef enum instamp_error {
    */
   INSTAMP_ERROR_TIME_NAMESPACE_UNSHARED = 80,
   /**
-   * /proc/self/timens_offsets does not tell the offset of the monotonic clock.
+   * `/proc/self/timens_offsets` does not tell the offset of the monotonic clock.
    */
   INSTAMP_ERROR_TIME_NAMESPACE_FORMAT = 81,
 } instamp_error;
@@ -363,7 +363,7 @@ typedef struct instamp_record {
    */
   uint16_t node;
   /**
-   * Of which message the probe was: `INSTAMP_PHASE_…`.
+   * Of which message the probe was: `INSTAMP_PHASE_*`.
    */
   uint8_t phase;
   /**
@@ -371,11 +371,11 @@ typedef struct instamp_record {
    */
   uint8_t point;
   /**
-   * The kind of place, 0 to 15: `INSTAMP_HOOK_…`, see `instamp_hook_name`.
+   * The kind of place, 0 to 15: `INSTAMP_HOOK_*`, see `instamp_hook_name`.
    */
   uint8_t hook;
   /**
-   * In which `time_ns` is, 0 to 7: `INSTAMP_CLOCK_…`.
+   * In which `time_ns` is, 0 to 7: `INSTAMP_CLOCK_*`.
    */
   uint8_t clock;
   /**
@@ -397,7 +397,7 @@ typedef struct instamp_stripped {
    */
   uint64_t application_length;
   /**
-   * `INSTAMP_STRIPPED_…`
+   * `INSTAMP_STRIPPED_*`
    */
   uint32_t flags;
   /**
@@ -454,11 +454,11 @@ typedef struct instamp_correction {
    */
   uint64_t nic_net_bound_ns;
   /**
-   * `INSTAMP_CORRECTION_…`
+   * `INSTAMP_CORRECTION_*`
    */
   uint32_t flags;
   /**
-   * The hook of the last local stamp on the request, by which `net_ns` was made: `INSTAMP_HOOK_…`
+   * The hook of the last local stamp on the request, by which `net_ns` was made: `INSTAMP_HOOK_*`
    */
   uint8_t request_hook;
   /**
@@ -466,7 +466,7 @@ typedef struct instamp_correction {
    */
   uint8_t request_point;
   /**
-   * The hook of the first local stamp on the reply, by which `net_ns` was made: `INSTAMP_HOOK_…`
+   * The hook of the first local stamp on the reply, by which `net_ns` was made: `INSTAMP_HOOK_*`
    */
   uint8_t reply_hook;
   /**

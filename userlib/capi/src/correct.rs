@@ -46,13 +46,13 @@ pub struct Correction {
     pub nic_net_ns: i64,
     /// The largest error of `nic_net_ns`. See `INSTAMP_CORRECTION_HAS_NIC_NET_BOUND`.
     pub nic_net_bound_ns: u64,
-    /// `INSTAMP_CORRECTION_…`
+    /// `INSTAMP_CORRECTION_*`
     pub flags: u32,
-    /// The hook of the last local stamp on the request, by which `net_ns` was made: `INSTAMP_HOOK_…`
+    /// The hook of the last local stamp on the request, by which `net_ns` was made: `INSTAMP_HOOK_*`
     pub request_hook: u8,
     /// Its point.
     pub request_point: u8,
-    /// The hook of the first local stamp on the reply, by which `net_ns` was made: `INSTAMP_HOOK_…`
+    /// The hook of the first local stamp on the reply, by which `net_ns` was made: `INSTAMP_HOOK_*`
     pub reply_hook: u8,
     /// Its point.
     pub reply_point: u8,

@@ -55,13 +55,13 @@ pub struct Record {
     pub time_ns: u64,
     /// The number of the stamping host.
     pub node: u16,
-    /// Of which message the probe was: `INSTAMP_PHASE_…`.
+    /// Of which message the probe was: `INSTAMP_PHASE_*`.
     pub phase: u8,
     /// Which attachment on the stamping host, 0 to 7: 0 is the uplink.
     pub point: u8,
-    /// The kind of place, 0 to 15: `INSTAMP_HOOK_…`, see `instamp_hook_name`.
+    /// The kind of place, 0 to 15: `INSTAMP_HOOK_*`, see `instamp_hook_name`.
     pub hook: u8,
-    /// In which `time_ns` is, 0 to 7: `INSTAMP_CLOCK_…`.
+    /// In which `time_ns` is, 0 to 7: `INSTAMP_CLOCK_*`.
     pub clock: u8,
     /// The error of `time_ns` is at most 2 to the power of this, in nanoseconds; `INSTAMP_BOUND_UNKNOWN`.
     pub bound_exponent: u8,
@@ -113,7 +113,7 @@ pub const INSTAMP_STRIPPED_FULL: u32 = 1;
 pub struct Stripped {
     /// How many bytes before the trailer are the application's.
     pub application_length: u64,
-    /// `INSTAMP_STRIPPED_…`
+    /// `INSTAMP_STRIPPED_*`
     pub flags: u32,
     /// How many of `records` there are. The others are zeros.
     pub record_count: u32,
