@@ -85,7 +85,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!found_valid)))
 }
 
-fn view(directory: &Directory, device: Device, offset: MonotonicOffset) -> anyhow::Result<View> {
+pub(crate) fn view(directory: &Directory, device: Device, offset: MonotonicOffset) -> anyhow::Result<View> {
     let mut view = View { clock: name(device), file: directory.file(device), state: "unpublished", model: None };
     if !view.file.try_exists().with_context(|| view.file.display().to_string())? {
         return Ok(view);
@@ -107,29 +107,29 @@ fn view(directory: &Directory, device: Device, offset: MonotonicOffset) -> anyho
 }
 
 /// How a clock stands.
-#[derive(Serialize)]
-struct View {
-    clock: String,
+#[derive(Serialize, Debug)]
+pub(crate) struct View {
+    pub(crate) clock: String,
     file: PathBuf,
-    state: &'static str,
-    model: Option<Values>,
+    pub(crate) state: &'static str,
+    pub(crate) model: Option<Values>,
 }
 
 /// What a valid model says.
 #[derive(Serialize, Clone, PartialEq, Debug)]
-struct Values {
-    epoch: u64,
+pub(crate) struct Values {
+    pub(crate) epoch: u64,
     /// The clock's time less `CLOCK_MONOTONIC`.
-    offset_ns: i64,
-    offset_realtime_ns: Option<i64>,
-    offset_tai_ns: Option<i64>,
+    pub(crate) offset_ns: i64,
+    pub(crate) offset_realtime_ns: Option<i64>,
+    pub(crate) offset_tai_ns: Option<i64>,
     /// How much faster it runs than `CLOCK_MONOTONIC`.
-    rate_ppb: f64,
-    bound_ns: u64,
-    bound_without_assumption_ns: u64,
+    pub(crate) rate_ppb: f64,
+    pub(crate) bound_ns: u64,
+    pub(crate) bound_without_assumption_ns: u64,
     /// Since the last reading that agreed.
-    age_ns: u64,
-    void_in_ns: u64,
+    pub(crate) age_ns: u64,
+    pub(crate) void_in_ns: u64,
 }
 
 /// The system's clocks at one moment.

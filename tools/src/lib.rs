@@ -9,6 +9,7 @@ mod decode;
 mod detach;
 mod distribution;
 mod engines;
+mod exporter;
 mod hdr;
 mod json_lines;
 mod lab;
@@ -23,6 +24,7 @@ mod resolve;
 mod route;
 mod run;
 mod signals;
+mod source;
 mod stamp;
 mod status;
 mod sync;
@@ -76,6 +78,7 @@ enum Command {
     Run(run::Options),
     Sync(sync::Options),
     Clock(clock::Options),
+    Exporter(exporter::Options),
     Decode(decode::Options),
     Lab(lab::Options),
 }
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Sync(options) => sync::run(options),
         Command::Clock(options) => clock::run(options),
+        Command::Exporter(options) => exporter::run(options),
         Command::Decode(options) => decode::run(options),
         Command::Lab(options) => lab::run(options),
     };

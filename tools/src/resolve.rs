@@ -36,6 +36,19 @@ impl Family {
 ///
 /// Why there is none, and what to do.
 pub(crate) async fn resolve(destination: &str, family: Family) -> anyhow::Result<(IpAddr, Option<String>)> {
+    resolve_again(destination, family, None).await
+}
+
+/// Likewise, but `present`, if that is still an address of it: name servers change the order of many.
+///
+/// # Errors
+///
+/// Why there is none, and what to do.
+pub(crate) async fn resolve_again(
+    destination: &str,
+    family: Family,
+    present: Option<IpAddr>,
+) -> anyhow::Result<(IpAddr, Option<String>)> {
     let (host, interface) = split_interface(destination);
     let addresses: Vec<IpAddr> = match host.parse() {
         Ok(address) => vec![address],
@@ -47,7 +60,8 @@ pub(crate) async fn resolve(destination: &str, family: Family) -> anyhow::Result
             .map(|address| address.ip())
             .collect(),
     };
-    let Some(address) = addresses.into_iter().find(|address| family.allows(address)) else {
+    let kept = present.filter(|present| addresses.contains(present));
+    let Some(address) = kept.or_else(|| addresses.into_iter().find(|address| family.allows(address))) else {
         bail!("{host} has no {} address: leave out -4 and -6, and an address in -I, to use any", family.name());
     };
     Ok((address, interface))

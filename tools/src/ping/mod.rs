@@ -7,7 +7,6 @@ mod picture;
 mod report;
 #[cfg(test)]
 mod samples;
-mod source;
 mod stages;
 mod tally;
 mod text;

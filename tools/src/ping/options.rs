@@ -9,9 +9,10 @@ use instamp::{
     trailer::wire::{DEFAULT_CAP, trailer_length},
 };
 
-use super::{source::Source, text::Style};
+use super::text::Style;
 use crate::choices::ComparedClock;
 use crate::resolve::Family;
+use crate::source::Source;
 use crate::units::{parse_duration, parse_positive_duration};
 
 /// Pings a host and says, for every reply, how much of the round trip was network and how much this host.
@@ -205,14 +206,10 @@ impl Options {
     /// What the library is to do. `interface` is the one that came with the target's address.
     pub(super) fn config(&self, target: IpAddr, interface: Option<String>) -> Config {
         let mut config = Config::new(target);
-        config.interface = match &self.source {
-            Some(Source::Interface(name) | Source::Address(_, Some(name))) => Some(name.clone()),
-            Some(Source::Address(_, None)) | None => interface,
-        };
-        config.source = match self.source {
-            Some(Source::Address(address, _)) => Some(address),
-            Some(Source::Interface(_)) | None => None,
-        };
+        config.interface = interface;
+        if let Some(source) = &self.source {
+            source.apply(&mut config);
+        }
         config.socket = match self.socket {
             Socket::Auto => SocketKind::Auto,
             Socket::Raw => SocketKind::Raw,

@@ -1,12 +1,16 @@
-//! What `-I` names.
+//! From where to send: what `-I` names.
 
 use std::{convert::Infallible, net::IpAddr, str::FromStr};
+
+use instamp::prober::Config;
+use serde::Deserialize;
 
 use crate::resolve::{Family, split_interface};
 
 /// From where to send.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Source {
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(from = "String")]
+pub(crate) enum Source {
     Interface(String),
     /// With the interface that was named after a `%`.
     Address(IpAddr, Option<String>),
@@ -14,12 +18,32 @@ pub(super) enum Source {
 
 impl Source {
     /// The addresses that can be reached from it.
-    pub(super) fn family(&self) -> Family {
+    pub(crate) fn family(&self) -> Family {
         match self {
             Self::Interface(_) => Family::Any,
             Self::Address(IpAddr::V4(_), _) => Family::V4,
             Self::Address(IpAddr::V6(_), _) => Family::V6,
         }
+    }
+
+    /// Has a prober send from it.
+    pub(crate) fn apply(&self, config: &mut Config) {
+        match self {
+            Self::Interface(name) => config.interface = Some(name.clone()),
+            Self::Address(address, interface) => {
+                config.source = Some(*address);
+                if interface.is_some() {
+                    config.interface.clone_from(interface);
+                }
+            }
+        }
+    }
+}
+
+impl From<String> for Source {
+    fn from(text: String) -> Self {
+        let Ok(source) = text.parse();
+        source
     }
 }
 
