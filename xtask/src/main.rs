@@ -1,5 +1,6 @@
 //! Development tasks: `cargo xtask --help`.
 
+mod apt;
 mod bench;
 mod bpf;
 mod bpf_toolchain;
@@ -8,6 +9,7 @@ mod demo;
 mod machines;
 mod packages;
 mod process;
+mod prometheus;
 mod setup;
 mod static_command;
 mod test;

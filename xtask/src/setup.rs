@@ -6,6 +6,7 @@ use crate::{
     bpf_toolchain::bpf_toolchain,
     machines,
     packages::{self, Package},
+    prometheus,
 };
 
 /// What building takes besides cargo, and what the demo runs.
@@ -22,11 +23,14 @@ pub(crate) fn runtime() -> Result<()> {
     packages::mount_bpffs()
 }
 
-/// What the tests run, the BPF toolchain aside. Without other kernels there are tests left.
+/// What the tests run, the BPF toolchain aside. Without other kernels and Prometheus there are tests left.
 pub(crate) fn testing() -> Result<()> {
     programs()?;
     if let Err(error) = machines::fetch() {
         eprintln!("setup: NO OTHER KERNELS: {error:#}; the tests on them are skipped, which fails where CI=true");
+    }
+    if let Err(error) = prometheus::fetch() {
+        eprintln!("setup: NO PROMETHEUS: {error:#}; the tests with it are skipped, which fails where CI=true");
     }
     Ok(())
 }

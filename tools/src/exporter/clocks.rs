@@ -29,6 +29,8 @@ fn read() -> anyhow::Result<Vec<View>> {
     directory.devices()?.into_iter().map(|device| view(&directory, device, offset)).collect()
 }
 
+type Figure = fn(&Values) -> f64;
+
 fn write(encoder: &mut DescriptorEncoder<'_>, views: &[View]) -> fmt::Result {
     let states = views.iter().map(|view| ([("clock", view.clock.as_str()), ("state", view.state)], 1_i64));
     gauges(encoder, "clock_state", "How the published model of the clock stands", None, states)?;
@@ -40,10 +42,10 @@ fn write(encoder: &mut DescriptorEncoder<'_>, views: &[View]) -> fmt::Result {
         known.map(move |(against, ns)| ([("clock", clock), ("against", against)], signed_seconds(ns)))
     });
     gauges(encoder, "clock_offset", "How far the clock is ahead of the system's", Some(Unit::Seconds), offsets)?;
-    let of_each = |value: fn(&Values) -> f64| models().map(move |(clock, values)| ([("clock", clock)], value(values)));
+    let of_each = |value: Figure| models().map(move |(clock, values)| ([("clock", clock)], value(values)));
     let help = "How much faster than CLOCK_MONOTONIC the clock runs, less 1";
     gauges(encoder, "clock_rate_offset", help, Some(Unit::Ratios), of_each(|values| values.rate_ppb / 1e9))?;
-    let all: [(_, _, fn(&Values) -> f64); _] = [
+    let all: [(_, _, Figure); _] = [
         ("clock_bound", "The largest error of a conversion now", |values| seconds(values.bound_ns)),
         ("clock_bound_without_assumption", "Likewise, however asymmetric readings are", |values| {
             seconds(values.bound_without_assumption_ns)

@@ -53,12 +53,14 @@ fn write_hooks(encoder: &mut DescriptorEncoder<'_>, attachments: &[Attachment]) 
     counters(encoder, "hook_refused", "Packets that the hook has not stamped, and why", refused)
 }
 
+type Count = fn(&SentCounts) -> u64;
+
 /// What became of requests whose times wait for their replies.
 fn write_sent(encoder: &mut DescriptorEncoder<'_>, attachments: &[Attachment]) -> fmt::Result {
-    let of_each = |value: fn(&SentCounts) -> u64| {
+    let of_each = |value: Count| {
         attachments.iter().filter_map(move |of| Some(([("device", of.device.clone())], value(of.sent.as_ref()?))))
     };
-    let all: [(_, _, fn(&SentCounts) -> u64); _] = [
+    let all: [(_, _, Count); _] = [
         ("requests_kept", "Requests whose times of leaving were kept for their replies", |sent| sent.kept),
         ("requests_repeated", "Requests not kept, as one of the same nonce was there", |sent| sent.repeated),
         ("requests_refused", "Requests not kept, as somebody else was at that place of the table", |sent| sent.refused),
