@@ -2,16 +2,15 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt as _,
+    fs,
     process::{Command, Output},
 };
 
 use instamp_tests::{
     lab::{Lab, instamp},
     privilege::{root, tool},
+    unprivileged::Unprivileged,
 };
-use tempfile::TempDir;
 
 fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap()
@@ -41,27 +40,6 @@ fn fails(command: &mut Command, parts: &[&str]) {
 fn with(mut command: Command, arguments: &[&str]) -> Command {
     command.args(arguments);
     command
-}
-
-/// The command where a user without any privilege can run it.
-struct Unprivileged {
-    folder: TempDir,
-}
-
-impl Unprivileged {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        fs::copy(instamp().get_program(), folder.path().join("instamp")).unwrap();
-        Self { folder }
-    }
-
-    fn command(&self, lab: &Lab, role: &str, arguments: &[&str]) -> Command {
-        let user = ["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"];
-        let mut command = lab.command(role, "setpriv");
-        command.args(user).arg(self.folder.path().join("instamp")).args(arguments);
-        command
-    }
 }
 
 #[test]
