@@ -45,7 +45,7 @@ impl Prometheus {
     ///
     /// It does.
     #[track_caller]
-    pub fn check(&self, metrics: &str) {
+    pub fn check_metrics(&self, metrics: &str) {
         let mut command = Command::new(self.folder.join("promtool"));
         command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("promtool");
@@ -55,8 +55,22 @@ impl Prometheus {
         assert!(output.status.success() && told.is_empty(), "{}\n{metrics}", String::from_utf8_lossy(&told));
     }
 
+    /// Asserts that promtool can read a file: a `config`, or `rules`.
+    ///
+    /// # Panics
+    ///
+    /// It cannot.
+    #[track_caller]
+    pub fn check_file(&self, kind: &str, content: &str) {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(content.as_bytes()).expect("a disk");
+        let output = Command::new(self.folder.join("promtool")).args(["check", kind]).arg(file.path()).output();
+        let output = output.expect("promtool");
+        assert!(output.status.success(), "{output:?}\n{content}");
+    }
+
     /// Starts a server in a namespace of the lab, on a port of its own there, that scrapes `exporter` ten times a second: its native
-    /// histograms, by protobuf, or OpenMetrics with classic ones. It serves when this returns.
+    /// histograms, by protobuf, or `OpenMetrics` with classic ones. It serves when this returns.
     ///
     /// # Panics
     ///

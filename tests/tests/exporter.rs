@@ -248,12 +248,34 @@ fn the_formats_are_what_they_are_called() {
         exporter.scrape_until(|scrape| scrape.count("instamp_replies_received_total", &FAR) >= 1);
         let text = exporter.get("*/*");
         assert!(text.head.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{}", text.head);
-        prometheus.check(text.text());
+        prometheus.check_metrics(text.text());
+        are_documented(text.text());
         let text = exporter.get("application/openmetrics-text;version=1.0.0");
         assert!(text.head.contains("content-type: application/openmetrics-text; version=1.0.0;"), "{}", text.head);
         assert!(text.text().ends_with("\n# EOF\n"), "{}", text.text());
         assert!(text.text().contains("\n# UNIT instamp_net_seconds seconds\n"), "{}", text.text());
     });
+}
+
+/// The documentation has all families of these metrics, with their types.
+fn are_documented(text: &str) {
+    let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    assert!(!types.is_empty(), "{text}");
+    for (name, kind) in types {
+        assert!(DOCUMENT.contains(&format!("\n| `{name}` | {kind} | ")), "{name} {kind}");
+    }
+}
+
+const DOCUMENT: &str = include_str!("../../docs/exporter.md");
+
+#[test]
+fn prometheus_understands_the_examples() {
+    let Some(prometheus) = Prometheus::fetched() else { return };
+    let examples: Vec<_> =
+        DOCUMENT.split("```yaml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
+    let [config, rules] = examples[..] else { panic!("{examples:?}") };
+    prometheus.check_file("config", config);
+    prometheus.check_file("rules", rules);
 }
 
 #[test]
@@ -347,6 +369,7 @@ fn models_of_clocks_are_those_of_clock() {
             break looks;
         }
     };
+    are_documented(exporter.get("text/plain").text());
     let of = [("clock", "CLOCK_MONOTONIC_RAW")];
     assert_eq!(scrape.count("instamp_clock_state", &[of[0], ("state", "valid")]), 1);
     let figure = |name: &str| scrape.value(&format!("instamp_clock_{name}"), &of);

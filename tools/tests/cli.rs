@@ -93,6 +93,11 @@ fn help_of_clock() {
 }
 
 #[test]
+fn help_of_exporter() {
+    insta::assert_snapshot!(text(&output(&["exporter", "--help"]).stdout));
+}
+
+#[test]
 fn errors_are_told_once_and_exit_with_2() {
     for (arguments, error) in [
         (

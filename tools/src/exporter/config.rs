@@ -262,6 +262,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_documentation() {
+        let document = include_str!("../../../docs/exporter.md");
+        let example = document.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+        let config = config(example.expect("an example"), &[]).expect("a configuration");
+        let targets = config.targets.iter().map(|target| (target.name.as_str(), target.interval.as_secs()));
+        assert_eq!(targets.collect::<Vec<_>>(), [("gateway", 5), ("example.net", 1)]);
+    }
+
+    #[test]
     fn what_is_wrong_is_told() {
         for (file, arguments, expected) in [
             ("", &["a", "a"][..], "two targets are called a: give one of them another name"),

@@ -16,8 +16,6 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::config::Target;
-
 /// The upper bounds of the classic buckets in seconds: 100 ns to 10 s.
 const BUCKETS: [f64; 25] = [
     1e-7, 2e-7, 5e-7, 1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1,
@@ -96,8 +94,8 @@ impl Families {
     }
 
     /// Those of one target, which are all there from now on, but for errors of which there are none.
-    pub(super) fn of(&self, target: &Target) -> Metrics {
-        let metrics = Metrics { families: self.clone(), target: target.name.clone(), info: None };
+    pub(super) fn of(&self, target: &str) -> Metrics {
+        let metrics = Metrics { families: self.clone(), target: target.to_owned(), info: None };
         let Self { sent, timed_out, received, late, duplicate, corrected, .. } = self;
         for counters in [sent, timed_out, received, late, duplicate, corrected] {
             counters.get_or_create_owned(&metrics.labels());
@@ -201,5 +199,126 @@ impl Metrics {
 
     fn labels_with(&self, name: &'static str, value: &str) -> Labels<2> {
         [("target", self.target.clone()), (name, value.to_owned())]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use instamp::{Correction, prober::ErrorKind};
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+    use crate::ping::samples::{reply, uncorrected};
+
+    /// What is served of a target of which this has happened, but for zeros and buckets.
+    fn served(events: &[Event]) -> String {
+        let families = Families::default();
+        let metrics = families.of("a");
+        events.iter().for_each(|event| metrics.count(event));
+        let mut registry = Registry::default();
+        families.register(&mut registry);
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("memory");
+        let is_zero = |line: &str| line.ends_with(" 0") || line.ends_with(" 0.0");
+        let mut lines: Vec<_> =
+            text.lines().filter(|line| !(line.starts_with('#') || line.contains("_bucket") || is_zero(line))).collect();
+        lines.sort_unstable();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn each_event_counts() {
+        let events = [
+            Event::Sent { seq: 1, sent_ns: 0 },
+            Event::Reply(reply(1)),
+            Event::Reply(Reply { duplicate: true, ..reply(1) }),
+            Event::Sent { seq: 2, sent_ns: 0 },
+            Event::Timeout { seq: 2 },
+            Event::Error { seq: Some(2), from: None, error: ErrorKind::HostUnreachable },
+            Event::Error { seq: None, from: None, error: ErrorKind::HostUnreachable },
+        ];
+        insta::assert_snapshot!(served(&events), @r#"
+        net_seconds_count{target="a"} 1
+        net_seconds_sum{target="a"} 0.000011342
+        probe_errors_total{target="a",error="host-unreachable"} 2
+        probes_sent_total{target="a"} 2
+        probes_timed_out_total{target="a"} 1
+        replies_corrected_total{target="a"} 1
+        replies_duplicate_total{target="a"} 1
+        replies_received_total{target="a"} 1
+        rtt_seconds_count{target="a"} 1
+        rtt_seconds_sum{target="a"} 0.000042149
+        rx_stack_seconds_count{target="a"} 1
+        rx_stack_seconds_sum{target="a"} 0.000010707
+        tx_stack_seconds_count{target="a"} 1
+        tx_stack_seconds_sum{target="a"} 0.0000201
+        "#);
+    }
+
+    #[test]
+    fn a_probe_is_received_once_whatever_was_forged_before_its_reply() {
+        let truncated = uncorrected(1, Uncorrected::Truncated);
+        let events = [
+            Reply { late: true, ..truncated },
+            Reply { late: true, ..uncorrected(1, Uncorrected::ForeignNonce) },
+            Reply { late: true, supersedes: true, ..reply(1) },
+            Reply { late: true, duplicate: true, ..truncated },
+        ];
+        insta::assert_snapshot!(served(&events.map(Event::Reply)), @r#"
+        net_seconds_count{target="a"} 1
+        net_seconds_sum{target="a"} 0.000011342
+        replies_corrected_total{target="a"} 1
+        replies_duplicate_total{target="a"} 1
+        replies_late_total{target="a"} 1
+        replies_received_total{target="a"} 1
+        replies_uncorrected_total{target="a",reason="foreign-nonce"} 1
+        replies_uncorrected_total{target="a",reason="truncated"} 1
+        rtt_seconds_count{target="a"} 2
+        rtt_seconds_sum{target="a"} 0.000084298
+        rx_stack_seconds_count{target="a"} 1
+        rx_stack_seconds_sum{target="a"} 0.000010707
+        tx_stack_seconds_count{target="a"} 1
+        tx_stack_seconds_sum{target="a"} 0.0000201
+        "#);
+    }
+
+    #[test]
+    fn what_is_below_0_is_counted_apart() {
+        let Reply { correction: Ok(correction), .. } = reply(1) else { panic!("corrected") };
+        let correction = Correction { net_ns: -100, remote_ns: Some(11_442), ..correction };
+        insta::assert_snapshot!(served(&[Event::Reply(Reply { correction: Ok(correction), ..reply(1) })]), @r#"
+        negative_times_total{target="a",time="net"} 1
+        remote_seconds_count{target="a"} 1
+        remote_seconds_sum{target="a"} 0.000011442
+        replies_corrected_total{target="a"} 1
+        replies_received_total{target="a"} 1
+        rtt_seconds_count{target="a"} 1
+        rtt_seconds_sum{target="a"} 0.000042149
+        rx_stack_seconds_count{target="a"} 1
+        rx_stack_seconds_sum{target="a"} 0.000010707
+        tx_stack_seconds_count{target="a"} 1
+        tx_stack_seconds_sum{target="a"} 0.0000201
+        "#);
+    }
+
+    #[test]
+    fn what_a_bucket_is_named_after_is_in_it() {
+        let families = Families::default();
+        let metrics = families.of("a");
+        for ns in [100, 101, 200, 10_000_000_000, 10_000_000_001] {
+            metrics.observe(&families.net, ns);
+        }
+        let mut registry = Registry::default();
+        families.register(&mut registry);
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("memory");
+        for line in [
+            r#"net_seconds_bucket{le="1e-7",target="a"} 1"#,
+            r#"net_seconds_bucket{le="2e-7",target="a"} 3"#,
+            r#"net_seconds_bucket{le="10.0",target="a"} 4"#,
+            r#"net_seconds_bucket{le="+Inf",target="a"} 5"#,
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
     }
 }

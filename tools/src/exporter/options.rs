@@ -62,14 +62,16 @@ The file:
   payload_bytes = 68
   source = \"192.0.2.7\"
 
-At http://ADDR:PORT/metrics there are OpenMetrics, Prometheus' text, and its protobuf, which alone has native histograms:
-whoever asks gets what it prefers. Whoever can connect can read, without TLS: put a proxy in front where that is not this
-host alone.
+At http://ADDR:PORT/metrics there are OpenMetrics, Prometheus' text, and its protobuf, which alone
+has native histograms: whoever asks gets what it prefers. Whoever can connect can read, without
+TLS: put a proxy in front where that is not this host alone.
 
-Names are looked up when it starts, then every minute, and a socket from which a minute has brought no reply is made anew.
-Counters of hooks are those of this network namespace, and take root, or CAP_NET_ADMIN, CAP_SYS_ADMIN and access to the BPF
-file system; `instamp_hooks_readable` is 0 without. Models of clocks are read where INSTAMP_CLOCK_DIR names, by default
-/run/instamp/clock.
+Names are looked up when it starts, then every minute. A socket that has brought no reply for a
+minute is made anew.
+
+Counters of hooks are those of this network namespace, and take root, or CAP_NET_ADMIN,
+CAP_SYS_ADMIN and access to the BPF file system: `instamp_hooks_readable` is 0 without. Models of
+clocks are read where INSTAMP_CLOCK_DIR names, by default /run/instamp/clock.
 
 SIGINT and SIGTERM end it. It reads its file only once.
 

@@ -24,7 +24,7 @@ const RETRY: Duration = Duration::from_secs(10);
 pub(super) fn start_all(targets: Vec<Target>, families: &Families) {
     let count = u32::try_from(targets.len()).unwrap_or(u32::MAX);
     for (number, target) in (0..).zip(targets) {
-        let mut metrics = families.of(&target);
+        let mut metrics = families.of(&target.name);
         tokio::task::spawn_local(async move {
             sleep(target.interval * number / count).await;
             probe(&target, &mut metrics).await;

@@ -6,7 +6,7 @@ mod options;
 mod picture;
 mod report;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod stages;
 mod tally;
 mod text;

@@ -9,15 +9,15 @@ use instamp::{
 
 use super::tally::Tally;
 
-pub(super) const SENT_NS: u64 = 2_146_667_417_031;
+pub(crate) const SENT_NS: u64 = 2_146_667_417_031;
 
 /// A stamp of node 7, `after_ns` after the probe was sent.
-pub(super) fn stamp(phase: Phase, point: u8, hook: Hook, after_ns: u64) -> Record {
+pub(crate) fn stamp(phase: Phase, point: u8, hook: Hook, after_ns: u64) -> Record {
     Record::new(phase, point, hook, 7, Clock::MONOTONIC, Bound::at_least(64), SENT_NS + after_ns)
 }
 
 /// A reply with these stamps, corrected by them.
-pub(super) fn stamped(seq: u64, rtt_ns: u64, stamps: &[Record]) -> Reply {
+pub(crate) fn stamped(seq: u64, rtt_ns: u64, stamps: &[Record]) -> Reply {
     let received_ns = SENT_NS + rtt_ns;
     let correction = instamp::correct(stamps, SENT_NS, received_ns);
     Reply {
@@ -38,7 +38,7 @@ pub(super) fn stamped(seq: u64, rtt_ns: u64, stamps: &[Record]) -> Reply {
     }
 }
 
-pub(super) fn reply(seq: u64) -> Reply {
+pub(crate) fn reply(seq: u64) -> Reply {
     let stamps = [stamp(Phase::Request, 0, Hook::TC_EGRESS, 20_100), stamp(Phase::Reply, 0, Hook::XDP_INGRESS, 31_442)];
     let reply = stamped(seq, 42_149, &stamps);
     let source = NetSource { request: Hook::TC_EGRESS, request_point: 0, reply: Hook::XDP_INGRESS, reply_point: 0 };
@@ -62,7 +62,7 @@ pub(super) fn with_card(seq: u64, clock: Clock) -> Reply {
     stamped(seq, 42_000, &stamps)
 }
 
-pub(super) fn uncorrected(seq: u64, reason: Uncorrected) -> Reply {
+pub(crate) fn uncorrected(seq: u64, reason: Uncorrected) -> Reply {
     Reply { correction: Err(reason), stamps: Stamps::NONE, ..reply(seq) }
 }
 
