@@ -132,8 +132,11 @@ fn histograms_agree_with_counters_and_with_ping() {
     assert_eq!(exporter.end(Signal::SIGTERM), (Some(0), Vec::new()));
 }
 
+/// A name, labels, and a value.
+type Sample = (&'static str, Vec<(&'static str, String)>, f64);
+
 /// The counters of hooks as `instamp status` has them, by the names and labels of metrics.
-fn status(lab: &Lab) -> Vec<(&'static str, Vec<(&'static str, String)>, f64)> {
+fn status(lab: &Lab) -> Vec<Sample> {
     let output = lab.instamp("host").args(["status", "--json"]).output().expect("instamp");
     let status: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
     let device = ("device", status["device"].as_str().expect("a name").to_owned());
@@ -333,6 +336,23 @@ fn without_privilege_it_probes_and_says_what_is_missing() {
     let (code, messages) = exporter.end(Signal::SIGTERM);
     assert_eq!(code, Some(0));
     assert!(messages.len() == 1 && messages[0].starts_with("instamp: no counters of hooks: "), "{messages:?}");
+}
+
+#[test]
+fn what_is_missing_at_the_start_may_come_later() {
+    let (Some(()), Some(())) = (root(), tool("ip")) else { return };
+    let lab = lab();
+    let options = ["exporter", "--listen", "127.0.0.1:0", "-I", "later0", "far=10.99.0.2"];
+    let exporter = Exporter::start(lab.instamp("host").args(options));
+    let is_probing = |is_probing: f64| {
+        move |scrape: &Scrape| scrape.of("instamp_target_probing", &FAR).any(|(_, value)| value == is_probing)
+    };
+    lab.enter("host", || exporter.scrape_until(is_probing(0.0)));
+    lab.run("host", "ip", &["link", "add", "later0", "up", "type", "veth", "peer", "name", "later1"]);
+    let scrape = lab.enter("host", || exporter.scrape_until(is_probing(1.0)));
+    assert_eq!(scrape.of("instamp_target_info", &FAR).count(), 1);
+    let (_, messages) = exporter.end(Signal::SIGTERM);
+    assert!(messages.len() == 1 && messages[0].starts_with("instamp: far: no interface later0 "), "{messages:?}");
 }
 
 #[test]

@@ -66,8 +66,8 @@ At http://ADDR:PORT/metrics there are OpenMetrics, Prometheus' text, and its pro
 has native histograms: whoever asks gets what it prefers. Whoever can connect can read, without
 TLS: put a proxy in front where that is not this host alone.
 
-Names are looked up when it starts, then every minute. A socket that has brought no reply for a
-minute is made anew.
+Names are looked up when it starts, then every minute. A socket that has brought no reply from one
+such look to the next is made anew.
 
 Counters of hooks are those of this network namespace, and take root, or CAP_NET_ADMIN,
 CAP_SYS_ADMIN and access to the BPF file system: `instamp_hooks_readable` is 0 without. Models of
