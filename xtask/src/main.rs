@@ -8,6 +8,7 @@ mod demo;
 mod machines;
 mod packages;
 mod process;
+mod python;
 mod setup;
 mod static_command;
 mod test;
