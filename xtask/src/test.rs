@@ -39,11 +39,11 @@ pub(crate) fn test(options: &Options) -> Result<()> {
         // Who asks for these alone is not served by skipping them.
         tests.env("CI", "true");
     } else {
-        tests.arg("--workspace").env("INSTAMP_PYTHON", python::environment()?);
+        tests.arg("--workspace");
     }
     tests.envs(in_containers.map(|path| ("INSTAMP_STATIC_BIN", path)));
     if !options.vm {
-        tests.env("INSTAMP_CAPI", capi::for_tests()?);
+        tests.env("INSTAMP_CAPI", capi::for_tests()?).env("INSTAMP_PYTHON", python::environment()?);
     }
     run(tests.env("INSTAMP_BIN", target().join("debug/instamp")).env("INSTAMP_BPF_OBJECTS", bpf::fresh()))
 }

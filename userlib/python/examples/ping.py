@@ -39,7 +39,11 @@ def open_socket() -> Tuple[socket.socket, int]:
 
 def receive(sock: socket.socket, identifier: int) -> Tuple[Optional[Tuple[int, bytes]], int]:
     """The sequence number and the payload of a reply that came for this process, or None, and when it came."""
-    packet = sock.recv(65535)
+    try:
+        packet = sock.recv(65535)
+    except OSError as error:  # what a router, or this host, has answered instead
+        print(error.strerror)
+        return None, now_ns()
     received_ns = now_ns()  # before anything else is done
     message = packet[(packet[0] & 15) * 4 :] if sock.type == socket.SOCK_RAW else packet
     if len(message) < 8:

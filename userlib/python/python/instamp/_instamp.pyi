@@ -5,6 +5,19 @@ from typing import Dict, List, Optional, Tuple, Union, final
 
 from ._types import BytesLike, Record
 
+__all__ = [
+    "DEFAULT_PAYLOAD_LENGTH",
+    "MIN_PAYLOAD_LENGTH",
+    "REASONS",
+    "Run",
+    "correct",
+    "monotonic_offset_ns",
+    "read_bytes",
+    "read_file",
+    "strip",
+    "strip_correct",
+]
+
 DEFAULT_PAYLOAD_LENGTH: int
 MIN_PAYLOAD_LENGTH: int
 REASONS: Tuple[Tuple[str, str], ...]

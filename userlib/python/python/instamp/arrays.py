@@ -151,7 +151,8 @@ class Capture(Split, Probes):
     """A row for each probe of a capture.
 
     A capture does not tell when the application sent and received. :attr:`net_ns` needs neither: it is told of replies that were captured
-    behind the ingress hook of the probing host. Other rows have a reason, ``NO_REPLY_STAMP`` or ``NO_STAMPS`` mostly.
+    behind the ingress hook of the probing host, as they are on a device with XDP, and behind any device that has TC: captures precede TC.
+    Other rows have a reason, ``NO_REPLY_STAMP`` or ``NO_STAMPS`` mostly.
     """
 
     #: The stamps.
