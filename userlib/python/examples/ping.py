@@ -87,8 +87,9 @@ while sent < options.count or under_way:
         header = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, identifier, sequence)
         message = struct.pack("!BBHHH", ECHO_REQUEST, 0, checksum(header + payload), identifier, sequence) + payload
         due += options.interval if sent < options.count else options.timeout
-        under_way[sequence] = (nonce, now_ns())  # nothing between the clock and the call
+        sent_ns = now_ns()  # nothing between the clock and the call
         sock.send(message)
+        under_way[sequence] = (nonce, sent_ns)
     readable, _, _ = select.select([sock], [], [], max(0.0, due - time.monotonic()))
     if not readable:
         if sent == options.count:

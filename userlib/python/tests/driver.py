@@ -69,7 +69,8 @@ def all_at_once(lines: Iterable[Line]) -> Iterator[str]:
             return row[f"{name}_ns"] if row[f"{name}_known"] else None
 
         if reason == Reason.NONE:
-            split = text(row["rtt_ns"], row["net_ns"], known("remote"), row["tx_stack_ns"], row["rx_stack_ns"], known("bound"))
+            stack = row["tx_stack_ns"], row["rx_stack_ns"]
+            split = text(row["rtt_ns"], row["net_ns"], known("remote"), *stack, known("bound"))
             places = text(row["request_hook"], row["request_point"], row["reply_hook"], row["reply_point"])
             nic = text(known("nic_net"), known("nic_net_bound"), row["nic_left_out"], row["negative"])
             outcome = f"{split} {places} {nic}"

@@ -86,7 +86,8 @@ def test_none_at_all() -> None:
 def test_numbers_keep_all_of_their_bits() -> None:
     nonces = [1, (1 << 64) - 1, 1 << 63]
     payloads = [one(nonce=nonce) for nonce in nonces]
-    for given in (nonces, np.array(nonces, np.uint64), pandas.Series(nonces, dtype="uint64"), polars.Series(nonces, dtype=polars.UInt64)):
+    by_pandas, by_polars = pandas.Series(nonces, dtype="uint64"), polars.Series(nonces, dtype=polars.UInt64)
+    for given in (nonces, np.array(nonces, np.uint64), by_pandas, by_polars):
         assert strip_correct(payloads, given, [1000] * 3, np.full(3, 1100, np.int64)).corrected.all()
 
 
@@ -146,14 +147,14 @@ def test_other_threads_run_meanwhile() -> None:
     """Threads hand on the interpreter only where they let go of it: here while the work is done, and while `sleep` does nothing."""
     count = 300_000
     rows = np.tile(np.frombuffer(one(), np.uint8), (count, 1))
-    numbers = (np.full(count, probes.NONCE, np.uint64), np.full(count, 1000, np.uint64), np.full(count, 1100, np.uint64))
+    nonces, sent_ns, received_ns = (np.full(count, number, np.uint64) for number in (probes.NONCE, 1000, 1100))
     turns = itertools.count()
     meanwhile: List[int] = []
 
     def work() -> None:
         for _ in range(100):
             before = next(turns)
-            instamp._instamp.strip_correct(rows, *numbers, 64, False)
+            instamp._instamp.strip_correct(rows, nonces, sent_ns, received_ns, 64, False)
             meanwhile.append(next(turns) - before - 1)
             if meanwhile[-1]:
                 return
