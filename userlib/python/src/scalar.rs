@@ -1,7 +1,7 @@
 //! One probe, one reply.
 
 use instamp::{
-    Correction, Hook, Record, ReserveError,
+    Clock, Correction, Hook, Phase, Record, ReserveError,
     time_namespace::{MonotonicOffset, TimeNamespaceError},
 };
 use instamp_trailer::wire::{MAX_CAP, trailer_length};
@@ -10,11 +10,6 @@ use pyo3::{
     exceptions::{PyOSError, PyOverflowError, PyValueError},
     prelude::*,
     types::PyBytes,
-};
-use zerocopy::{
-    Immutable, IntoBytes,
-    network_endian::{U16, U64},
-    transmute,
 };
 
 use crate::{
@@ -197,22 +192,12 @@ fn record(object: &Bound<'_, PyAny>) -> PyResult<Record> {
         number if number <= most => Ok(number),
         number => Err(PyOverflowError::new_err(format!("a record's {name} is 0 to {most}, not {number}"))),
     };
-    let place = small("phase", 1)? << 7 | small("point", 7)? << 4 | small("hook", 15)?;
+    let phase = if small("phase", 1)? == 0 { Phase::Request } else { Phase::Reply };
+    let hook = Hook::from_number(small("hook", 15)?);
+    let clock = Clock::from_number(small("clock", 7)?);
     let bound = attribute::<Option<u64>>(object, "bound_ns")?.map_or(instamp::Bound::UNKNOWN, instamp::Bound::at_least);
-    let quality = small("clock", 7)? << 5 | bound.exponent();
-    let node = U16::new(attribute(object, "node")?);
-    let time_ns = U64::new(attribute(object, "time_ns")?);
-    Ok(transmute!(Wire { place, quality, node, time_ns }))
-}
-
-/// A record as it is on the wire, whatever its hook.
-#[derive(IntoBytes, Immutable)]
-#[repr(C)]
-struct Wire {
-    place: u8,
-    quality: u8,
-    node: U16,
-    time_ns: U64,
+    let (node, time_ns) = (attribute(object, "node")?, attribute(object, "time_ns")?);
+    Ok(Record::new(phase, small("point", 7)?, hook, node, clock, bound, time_ns))
 }
 
 /// In the order of the fields of Python's `Correction`.
