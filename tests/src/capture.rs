@@ -81,7 +81,16 @@ impl Capture {
     /// # Panics
     ///
     /// Packets are missing: the kernel had no room for them.
-    pub fn stop(mut self) -> Vec<Frame> {
+    pub fn stop(self) -> Vec<Frame> {
+        read(&self.stop_with_file())
+    }
+
+    /// Ends it, and returns the capture file with what passed before.
+    ///
+    /// # Panics
+    ///
+    /// As [`stop`](Self::stop).
+    pub fn stop_with_file(mut self) -> Vec<u8> {
         // When told to end it would leave unread what the kernel still holds for it.
         let captured = loop {
             let Counts { captured, received } = self.counts();
@@ -96,9 +105,9 @@ impl Capture {
         let mut bytes = Vec::new();
         self.file.rewind().expect("a file");
         self.file.read_to_end(&mut bytes).expect("a file");
-        let frames = read(&bytes);
-        assert!(frames.len() >= captured, "{} of {captured} packets are in the file", frames.len());
-        frames
+        let count = read(&bytes).len();
+        assert!(count >= captured, "{count} of {captured} packets are in the file");
+        bytes
     }
 
     /// What tcpdump has written, and what the kernel had for it.

@@ -34,6 +34,22 @@ pub enum StripError {
     ForeignNonce,
 }
 
+impl StripError {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::NoTrailer, Self::Version, Self::OddLength, Self::Counts, Self::ForeignNonce];
+
+    /// The name for machines: lower case, words joined by hyphens.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoTrailer => "no-trailer",
+            Self::Version => "version",
+            Self::OddLength => "odd-length",
+            Self::Counts => "counts",
+            Self::ForeignNonce => "foreign-nonce",
+        }
+    }
+}
+
 /// Takes the payload of an echo reply apart, if it has the trailer that was sent with `nonce`.
 ///
 /// The payload must be as long as it was when it was sent: a shorter one has lost its trailer.

@@ -10,6 +10,7 @@ mod machines;
 mod packages;
 mod process;
 mod prometheus;
+mod python;
 mod setup;
 mod static_command;
 mod test;
@@ -36,6 +37,8 @@ enum Task {
     Test(test::Options),
     /// Measures cost, exactness, added RTT and behaviour under floods, and prints JSON Lines.
     Bench(bench::Options),
+    /// Builds the Python package, installs it in target/python, and prints the path of the interpreter that has it.
+    Python,
     /// Builds the BPF objects in the tree from their sources.
     Bpf(bpf::Options),
     /// Builds the library for programs in C and installs it with its header and manual.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::demo(),
         Task::Test(options) => test::test(&options),
         Task::Bench(options) => bench::bench(&options),
+        Task::Python => python::environment().map(|interpreter| println!("{}", interpreter.display())),
         Task::Bpf(options) => bpf::run_task(&options),
         Task::Capi(options) => capi::run_task(&options),
     };

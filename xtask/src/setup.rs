@@ -69,6 +69,7 @@ fn programs() -> Result<()> {
         Package::new("g++", "compiles the header for C as that of C++"),
         Package::new("valgrind", "watches the memory of programs in C"),
         Package::new("mandoc", "reads the manual as strictly as it can"),
+        Package::new("python3-venv", "holds the Python package, and what it is built and tested with"),
     ])
 }
 

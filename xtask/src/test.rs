@@ -5,12 +5,12 @@ use anyhow::Result;
 use crate::{
     bpf, capi,
     process::{cargo, run, target},
-    setup, static_command,
+    python, setup, static_command,
 };
 
 /// What the tests look for in the environment, which sudo resets.
-const VARIABLES: [&str; 6] =
-    ["CARGO", "CI", "INSTAMP_BIN", "INSTAMP_STATIC_BIN", "INSTAMP_BPF_OBJECTS", "INSTAMP_CAPI"];
+const VARIABLES: [&str; 7] =
+    ["CARGO", "CI", "INSTAMP_BIN", "INSTAMP_STATIC_BIN", "INSTAMP_BPF_OBJECTS", "INSTAMP_CAPI", "INSTAMP_PYTHON"];
 
 /// What is tested.
 #[derive(clap::Args)]
@@ -43,7 +43,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     }
     tests.envs(in_containers.map(|path| ("INSTAMP_STATIC_BIN", path)));
     if !options.vm {
-        tests.env("INSTAMP_CAPI", capi::for_tests()?);
+        tests.env("INSTAMP_CAPI", capi::for_tests()?).env("INSTAMP_PYTHON", python::environment()?);
     }
     run(tests.env("INSTAMP_BIN", target().join("debug/instamp")).env("INSTAMP_BPF_OBJECTS", bpf::fresh()))
 }

@@ -2,13 +2,10 @@
 
 use std::{io, net::IpAddr};
 
+use instamp_capture::{Frame, Probe, Refused};
 use instamp_trailer::{Phase, Refusal};
 use serde::Serialize;
 
-use super::{
-    capture::Frame,
-    packet::{Probe, Refused},
-};
 use crate::{
     json_lines,
     stamp::{Stamp, displayed},

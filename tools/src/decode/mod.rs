@@ -1,9 +1,6 @@
 //! `instamp decode`: the probes of a capture file.
 
-mod capture;
 mod json;
-mod link;
-mod packet;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -18,11 +15,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-
-use self::{
-    link::Link,
-    packet::{Decoded, decode},
-};
+use instamp_capture::{Decoded, Link, decode};
 
 /// Prints the probes of a capture file, with all that they carry.
 ///
@@ -78,7 +71,7 @@ pub fn decode_to(input: &[u8], out: &mut impl Write) -> anyhow::Result<()> {
 }
 
 fn print(input: impl Read + Send, options: &Options, out: &mut impl Write, tally: &mut Tally) -> anyhow::Result<()> {
-    capture::read(input, |frame| {
+    instamp_capture::read(input, |frame| {
         let decoded = decode(frame);
         tally.count(frame.link, &decoded);
         match (&decoded, options.json) {

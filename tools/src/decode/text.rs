@@ -2,10 +2,8 @@
 
 use std::{fmt, io};
 
-use super::{
-    capture::Frame,
-    packet::{Addresses, Probe, Refused},
-};
+use instamp_capture::{Frame, Probe, Refused};
+
 use crate::units::Nanoseconds;
 
 pub(super) fn probe(out: &mut impl io::Write, frame: &Frame<'_>, probe: &Probe<'_>) -> io::Result<()> {
@@ -63,12 +61,6 @@ pub(super) fn refused(out: &mut impl io::Write, frame: &Frame<'_>, refused: &Ref
         write!(out, " ({} of {} bytes captured)", frame.bytes.len(), frame.length)?;
     }
     writeln!(out)
-}
-
-impl fmt::Display for Addresses {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} > {}", self.source, self.destination)
-    }
 }
 
 /// Seconds with nine decimals, or a dash.

@@ -11,7 +11,8 @@ const MAX_VLAN_TAGS: usize = 2;
 ///
 /// [numbers]: https://www.tcpdump.org/linktypes.html
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Link {
+pub enum Link {
+    /// Ethernet, with up to two VLAN tags.
     Ethernet,
     /// The first version of Linux' "cooked" header, which stands for that of any device.
     Cooked,
@@ -24,7 +25,8 @@ pub(super) enum Link {
 }
 
 impl Link {
-    pub(super) fn from_number(number: i32) -> Self {
+    /// By the number that a capture file gives.
+    pub fn from_number(number: i32) -> Self {
         match number {
             1 => Self::Ethernet,
             101 | 228 | 229 => Self::Ip,
@@ -35,7 +37,7 @@ impl Link {
     }
 
     /// The offset of the IP header in `packet`, or `None` where there is none.
-    pub(super) fn network_offset(self, packet: &[u8]) -> Option<usize> {
+    pub fn network_offset(self, packet: &[u8]) -> Option<usize> {
         let (protocol_offset, mut offset) = match self {
             Self::Ethernet => (12, 14),
             Self::Cooked => (14, 16),

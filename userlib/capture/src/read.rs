@@ -2,37 +2,38 @@
 
 use std::io::{self, Cursor, Read};
 
-use anyhow::{Context as _, bail, ensure};
 use pcap_parser::{
     Block, IDB_MAGIC, InterfaceDescriptionBlock, Linktype, PcapBlockOwned, PcapError, PcapHeader, create_reader,
     traits::PcapNGPacketBlock as _,
 };
 
-use super::link::Link;
+use crate::{Damage, Error, Link};
 
 /// Room for the packets of ordinary captures.
 const BUFFER: usize = 1 << 16;
 /// What a packet or block may take at most, in bytes: more is no capture of packets. It is also the most memory that a length in
 /// the capture can claim: the buffer grows to it, once and no further, for the first packet that claims more than [`BUFFER`].
-const LARGEST_BLOCK: usize = 1 << 24;
+pub(crate) const LARGEST_BLOCK: usize = 1 << 24;
 /// How many interfaces a section may describe: they are kept as long as it lasts.
-const MOST_INTERFACES: usize = 1 << 16;
+pub(crate) const MOST_INTERFACES: usize = 1 << 16;
 /// The type of a pcapng section header, a palindrome: the same in both byte orders.
 const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 /// The length of a pcap file's header, and less than that of any section header.
 const FILE_HEADER: usize = 24;
 
 /// A captured packet.
-pub(super) struct Frame<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
     /// Counted from 1, as other tools do.
-    pub(super) number: u64,
-    /// Since 1970-01-01 00:00:00 UTC, or `None` where the capture does not say or the time is out of range.
-    pub(super) time_ns: Option<i64>,
-    pub(super) link: Link,
+    pub number: u64,
+    /// Nanoseconds since 1970-01-01 00:00:00 UTC, or `None` where the capture does not say or the time is out of range.
+    pub time_ns: Option<i64>,
+    /// What it begins with.
+    pub link: Link,
     /// What was captured of it.
-    pub(super) bytes: &'a [u8],
-    /// Its length on the wire.
-    pub(super) length: u32,
+    pub bytes: &'a [u8],
+    /// Its length on the wire, in bytes.
+    pub length: u32,
 }
 
 /// What packets of one interface have in common.
@@ -54,19 +55,20 @@ type Resolution = u64;
 ///
 /// Where `input` cannot be read, is no capture, ends within a packet or contradicts itself, after the packets before it were
 /// visited; and what `visit` fails with.
-pub(super) fn read(
+pub fn read<E: From<Error>>(
     mut input: impl Read + Send,
-    mut visit: impl FnMut(&Frame<'_>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+    mut visit: impl FnMut(&Frame<'_>) -> Result<(), E>,
+) -> Result<(), E> {
     let head = head(&mut input)?;
-    let mut reader = create_reader(BUFFER, Cursor::new(head).chain(input)).map_err(plain)?;
+    let mut reader = create_reader(BUFFER, Cursor::new(head).chain(input)).map_err(|error| Error::at(0, &error))?;
     let mut interfaces: Vec<Interface> = Vec::new();
     let mut number = 0;
     loop {
         let position = reader.consumed();
+        let damaged = |damage| Error::Damaged { position, damage };
         let consumed = match reader.next() {
             Ok((consumed, block)) => {
-                if let Some(frame) = frame(&block, &mut interfaces).with_context(|| format!("at byte {position}"))? {
+                if let Some(frame) = frame(&block, &mut interfaces).map_err(damaged)? {
                     number += 1;
                     visit(&Frame { number, ..frame })?;
                 }
@@ -75,28 +77,32 @@ pub(super) fn read(
             Err(PcapError::Eof) => return Ok(()),
             Err(PcapError::Incomplete(_)) => {
                 let before = reader.data().len();
-                reader.refill().map_err(plain)?;
-                ensure!(reader.data().len() > before || reader.reader_exhausted(), "damaged at byte {position}");
+                reader.refill().map_err(|error| Error::at(position, &error))?;
+                if reader.data().len() <= before && !reader.reader_exhausted() {
+                    return Err(damaged(Damage::Format).into());
+                }
                 continue;
             }
             Err(PcapError::BufferTooSmall) => {
-                ensure!(reader.grow(LARGEST_BLOCK), "damaged at byte {position}: a packet longer than {LARGEST_BLOCK}");
+                if !reader.grow(LARGEST_BLOCK) {
+                    return Err(damaged(Damage::TooLong).into());
+                }
                 continue;
             }
-            Err(PcapError::UnexpectedEof) => {
-                bail!("ends within the packet at byte {position}: was the capture cut off?")
-            }
-            Err(error) => return Err(plain(error)).with_context(|| format!("at byte {position}")),
+            Err(PcapError::UnexpectedEof) => return Err(Error::CutOff(position).into()),
+            Err(error) => return Err(Error::at(position, &error).into()),
         };
         reader.consume(consumed);
     }
 }
 
 /// The file's header, all of it: the parser takes what one read returns, which for a pipe can be any part.
-fn head(input: &mut impl Read) -> anyhow::Result<Vec<u8>> {
+fn head(input: &mut impl Read) -> Result<Vec<u8>, Error> {
     let mut head = Vec::new();
     input.take(FILE_HEADER as u64).read_to_end(&mut head)?;
-    ensure!(!head.is_empty(), "empty: not a capture file");
+    if head.is_empty() {
+        return Err(Error::Empty);
+    }
     if let Some([length @ .., m0, m1, m2, m3]) =
         head.strip_prefix(&SECTION_HEADER).and_then(|rest| rest.first_chunk::<8>())
     {
@@ -105,14 +111,16 @@ fn head(input: &mut impl Read) -> anyhow::Result<Vec<u8>> {
             _ => u32::from_be_bytes(*length),
         };
         let rest = (length as usize).saturating_sub(head.len());
-        ensure!(rest < BUFFER / 2, "damaged: a header of {length} bytes");
+        if rest >= BUFFER / 2 {
+            return Err(Error::LongHeader(length));
+        }
         input.take(rest as u64).read_to_end(&mut head)?;
     }
     Ok(head)
 }
 
 /// Takes note of what describes the packets to come, or returns the packet.
-fn frame<'a>(block: &'a PcapBlockOwned<'_>, interfaces: &mut Vec<Interface>) -> anyhow::Result<Option<Frame<'a>>> {
+fn frame<'a>(block: &'a PcapBlockOwned<'_>, interfaces: &mut Vec<Interface>) -> Result<Option<Frame<'a>>, Damage> {
     let (interface, ticks, bytes, length) = match block {
         PcapBlockOwned::LegacyHeader(header) => {
             interfaces.push(Interface::of_file(header)?);
@@ -129,7 +137,9 @@ fn frame<'a>(block: &'a PcapBlockOwned<'_>, interfaces: &mut Vec<Interface>) -> 
             return Ok(None);
         }
         PcapBlockOwned::NG(Block::InterfaceDescription(block)) => {
-            ensure!(interfaces.len() < MOST_INTERFACES, "damaged: more than {MOST_INTERFACES} interfaces");
+            if interfaces.len() >= MOST_INTERFACES {
+                return Err(Damage::Interfaces);
+            }
             interfaces.push(Interface::of_block(block));
             return Ok(None);
         }
@@ -153,16 +163,18 @@ fn frame<'a>(block: &'a PcapBlockOwned<'_>, interfaces: &mut Vec<Interface>) -> 
     Ok(Some(Frame { number: 0, time_ns, link: interface.link, bytes, length }))
 }
 
-fn interface(interfaces: &[Interface], index: u32) -> anyhow::Result<Interface> {
-    interfaces.get(index as usize).copied().with_context(|| format!("damaged: interface {index} is not described"))
+fn interface(interfaces: &[Interface], index: u32) -> Result<Interface, Damage> {
+    interfaces.get(index as usize).copied().ok_or(Damage::Interface(index))
 }
 
 impl Interface {
-    fn of_file(header: &PcapHeader) -> anyhow::Result<Self> {
+    fn of_file(header: &PcapHeader) -> Result<Self, Damage> {
+        if header.version_major != 2 {
+            return Err(Damage::Version(header.version_major));
+        }
         // The upper bits tell the length of the frame check sequence.
         let link = Link::from_number(header.network.0 & 0xffff);
         let resolution = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
-        ensure!(header.version_major == 2, "pcap version {}: only 2 is known", header.version_major);
         Ok(Self { link, resolution: Some(resolution), offset: 0, snapshot_length: header.snaplen })
     }
 
@@ -195,16 +207,16 @@ fn resolution(if_tsresol: u8) -> Option<Resolution> {
     }
 }
 
-/// The parser's error, without the bytes that it quotes.
-fn plain(error: PcapError<&[u8]>) -> anyhow::Error {
-    match error {
-        PcapError::HeaderNotRecognized => anyhow::anyhow!("not a capture file: neither pcap nor pcapng"),
-        PcapError::ReadError => io::Error::other("cannot be read on").into(),
-        PcapError::Incomplete(_) | PcapError::UnexpectedEof | PcapError::Eof => {
-            anyhow::anyhow!("ends within its header: not a capture file")
-        }
-        PcapError::BufferTooSmall | PcapError::NomError(..) | PcapError::OwnedNomError(..) => {
-            anyhow::anyhow!("damaged: not what pcap or pcapng allow")
+impl Error {
+    /// The parser's error, without the bytes that it quotes.
+    fn at(position: usize, error: &PcapError<&[u8]>) -> Self {
+        match error {
+            PcapError::HeaderNotRecognized => Self::NotACapture,
+            PcapError::ReadError => Self::Read(io::Error::other("the reader does not say why")),
+            PcapError::Incomplete(_) | PcapError::UnexpectedEof | PcapError::Eof => Self::NoHeader,
+            PcapError::BufferTooSmall | PcapError::NomError(..) | PcapError::OwnedNomError(..) => {
+                Self::Damaged { position, damage: Damage::Format }
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a captured packet is: a probe with all that it carries, an echo message that is none, or something else.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use instamp_trailer::{Phase, Record, Refusal, Trailer, locate_network, wire::FOOTER_LENGTH};
 use pnet_packet::{
@@ -10,46 +10,71 @@ use pnet_packet::{
     ipv6::Ipv6Packet,
 };
 
-use super::capture::Frame;
+use crate::Frame;
 
 /// What a packet is.
-pub(super) enum Decoded<'a> {
+#[derive(Debug)]
+pub enum Decoded<'a> {
+    /// A probe.
     Probe(Probe<'a>),
     /// An echo message, or a fragment that may be of one, that the hooks leave alone.
     Refused(Refused),
+    /// Something else.
     Other,
 }
 
-pub(super) struct Probe<'a> {
-    pub(super) addresses: Addresses,
-    pub(super) phase: Phase,
-    pub(super) identifier: u16,
-    pub(super) sequence: u16,
-    pub(super) checksum: u16,
-    pub(super) checksum_valid: bool,
-    pub(super) trailer: Trailer<'a>,
+/// An echo message that carries a trailer.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe<'a> {
+    /// From its IP header.
+    pub addresses: Addresses,
+    /// Request or reply.
+    pub phase: Phase,
+    /// The message's identifier.
+    pub identifier: u16,
+    /// The message's sequence number.
+    pub sequence: u16,
+    /// The message's checksum.
+    pub checksum: u16,
+    /// Whether it is what the message's bytes add up to.
+    pub checksum_valid: bool,
+    /// What it carries.
+    pub trailer: Trailer<'a>,
 }
 
 impl Probe<'_> {
     /// The records in the order in which they were written.
-    pub(super) fn records(&self) -> &[Record] {
+    pub fn records(&self) -> &[Record] {
         self.trailer.records
     }
 }
 
-pub(super) struct Refused {
-    pub(super) addresses: Addresses,
-    pub(super) refusal: Refusal,
+/// An echo message that is no probe.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    /// From its IP header.
+    pub addresses: Addresses,
+    /// Why it is none.
+    pub refusal: Refusal,
 }
 
-#[derive(Clone, Copy)]
-pub(super) struct Addresses {
-    pub(super) source: IpAddr,
-    pub(super) destination: IpAddr,
+/// From where to where.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Addresses {
+    /// Of the sender.
+    pub source: IpAddr,
+    /// Of the receiver.
+    pub destination: IpAddr,
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} > {}", self.source, self.destination)
+    }
 }
 
 /// Says what the packet of `frame` is.
-pub(super) fn decode<'a>(frame: &Frame<'a>) -> Decoded<'a> {
+pub fn decode<'a>(frame: &Frame<'a>) -> Decoded<'a> {
     try_decode(frame).unwrap_or(Decoded::Other)
 }
 
