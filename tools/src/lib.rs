@@ -25,6 +25,7 @@ mod route;
 mod run;
 mod signals;
 mod source;
+mod stages;
 mod stamp;
 mod status;
 mod sync;

@@ -7,7 +7,6 @@ mod picture;
 mod report;
 #[cfg(test)]
 pub(crate) mod samples;
-mod stages;
 mod tally;
 mod text;
 

@@ -5,9 +5,10 @@ use std::{
     io::IsTerminal as _,
 };
 
-use super::stages::{Domain, Group, Place, Stages};
-use crate::distribution::Distribution;
-use crate::units::Nanoseconds;
+use crate::{
+    stages::{Domain, Stages, Waterfall},
+    units::Nanoseconds,
+};
 
 /// The width of the bars in characters: all columns together are 79.
 const BAR: usize = 40;
@@ -68,13 +69,13 @@ fn is_utf8_locale(variable: impl Fn(&str) -> Option<String>) -> bool {
 
 /// Draws all groups. Ends with a new line.
 pub(super) fn draw(stages: &Stages, terminal: Terminal) -> String {
-    let groups = stages.groups();
-    if groups.is_empty() {
+    let waterfalls = stages.waterfalls();
+    if waterfalls.is_empty() {
         return "\nNo stages: no reply was corrected.\n".into();
     }
     let mut picture = String::new();
-    for group in groups {
-        write!(picture, "\n{}", Picture { group, terminal }).expect("a string");
+    for waterfall in waterfalls {
+        write!(picture, "\n{}", Picture { waterfall, terminal }).expect("a string");
     }
     if stages.others > 0 {
         writeln!(picture, "\n{} more replies carried other stamps.", stages.others).expect("a string");
@@ -82,51 +83,42 @@ pub(super) fn draw(stages: &Stages, terminal: Terminal) -> String {
     picture
 }
 
-struct Picture<'a> {
-    group: &'a Group,
+struct Picture {
+    waterfall: Waterfall,
     terminal: Terminal,
 }
 
-impl fmt::Display for Picture<'_> {
+impl fmt::Display for Picture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.group.rtt.count();
-        let rtt = self.group.rtt.statistics().map_or(0, |rtt| rtt.p50);
+        let Waterfall { replies: count, rtt, total, ref spans } = self.waterfall;
         let (replies, medians) = if count == 1 { ("reply", "") } else { ("replies", ", medians") };
         let title = format!("Where the time of {count} {replies} went{medians}");
         writeln!(f, "{title:<55}{:>12}{:>12}", "p50", "p90")?;
         writeln!(f, "  application sends")?;
 
-        let total = self.medians().map(|(_, time)| time.max(0)).sum::<i64>().max(1);
-        let mut from = 0;
-        for (stage, time) in &self.group.stages {
-            let (_, line, _) = self.terminal.characters(stage.domain);
-            let (color, plain) = self.terminal.color(stage.domain);
-            write!(f, "  {color}{line}{plain} {:<11}", stage.domain.to_string())?;
-            match time.as_ref().and_then(Distribution::statistics) {
+        for span in spans {
+            let domain = span.stage.domain;
+            let (_, line, _) = self.terminal.characters(domain);
+            let (color, plain) = self.terminal.color(domain);
+            write!(f, "  {color}{line}{plain} {:<11}", domain.to_string())?;
+            match span.time {
                 Some(time) => {
-                    let to = from + time.p50.max(0);
-                    let bar = self.bar(stage.domain, position(from, total), position(to, total));
+                    let bar = self.bar(domain, position(time.from, total), position(time.to, total));
                     let blank = " ".repeat(BAR - bar.chars().count());
                     let [p50, p90] = [time.p50, time.p90].map(Nanoseconds);
                     writeln!(f, "{color}{bar}{plain}{blank}{p50:>12}{p90:>12}")?;
-                    from = to;
                 }
                 None => writeln!(f, "(the way back, counted above)")?,
             }
-            writeln!(f, "  {}", stage.end)?;
+            writeln!(f, "  {}", span.stage.end)?;
         }
         writeln!(f)?;
-        self.legend(f, total)?;
+        self.legend(f)?;
         writeln!(f, "  round trip {}; medians need not add up", Nanoseconds(rtt))
     }
 }
 
-impl Picture<'_> {
-    /// The median time of each stage that has one of its own.
-    fn medians(&self) -> impl Iterator<Item = (Domain, i64)> {
-        self.group.stages.iter().filter_map(|(stage, time)| Some((stage.domain, time.as_ref()?.statistics()?.p50)))
-    }
-
+impl Picture {
     /// From column `from` to column `to`, with the blanks before.
     fn bar(&self, domain: Domain, from: usize, to: usize) -> String {
         let (full, _, mark) = self.terminal.characters(domain);
@@ -138,22 +130,17 @@ impl Picture<'_> {
     }
 
     /// What the bars stand for, each with its share.
-    fn legend(&self, f: &mut fmt::Formatter<'_>, total: i64) -> fmt::Result {
-        for domain in Domain::ALL {
-            let times: Vec<i64> = self.medians().filter(|(of, _)| *of == domain).map(|(_, time)| time).collect();
-            if times.is_empty() {
-                continue;
-            }
-            let time: i64 = times.iter().sum();
-            let (bar, ..) = self.terminal.characters(domain);
-            let (color, plain) = self.terminal.color(domain);
-            let percent = (i128::from(time) * 100 + i128::from(total / 2)).div_euclid(i128::from(total));
-            let name = domain.to_string();
+    fn legend(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for share in self.waterfall.shares() {
+            let (bar, ..) = self.terminal.characters(share.domain);
+            let (color, plain) = self.terminal.color(share.domain);
             writeln!(
                 f,
-                "  {color}{bar}{plain} {name:<11}{:>12} {percent:>3} %  {}",
-                Nanoseconds(time),
-                domain.meaning()
+                "  {color}{bar}{plain} {:<11}{:>12} {:>3} %  {}",
+                share.domain.to_string(),
+                Nanoseconds(share.time),
+                share.percent,
+                share.domain.meaning()
             )?;
         }
         Ok(())
@@ -164,50 +151,6 @@ impl Picture<'_> {
 fn position(time: i64, total: i64) -> usize {
     let column = (i128::from(time) * BAR as i128 + i128::from(total / 2)) / i128::from(total);
     usize::try_from(column).unwrap_or(0).min(BAR)
-}
-
-impl fmt::Display for Domain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Host => "this host",
-            Self::Queue => "queue",
-            Self::Card => "card",
-            Self::QueueAndCard => "queue, card",
-            Self::Network => "network",
-            Self::Remote => "far host",
-            Self::NetworkAndRemote => "net + far",
-        })
-    }
-}
-
-impl Domain {
-    /// In the order of the legend.
-    const ALL: [Self; 7] =
-        [Self::Host, Self::Queue, Self::QueueAndCard, Self::Card, Self::Network, Self::NetworkAndRemote, Self::Remote];
-
-    fn meaning(self) -> &'static str {
-        match self {
-            Self::Host => "kernel and application here",
-            Self::Queue => "queueing discipline here",
-            Self::Card => "driver and network card here",
-            Self::QueueAndCard => "from queue to wire here",
-            Self::Network => "beyond the outermost stamps, both ways",
-            Self::Remote => "between the stamps of the far end",
-            Self::NetworkAndRemote => "outside of this host",
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Receive => f.write_str("application receives"),
-            Self::Local(hook, 0) => write!(f, "{hook} of the uplink"),
-            Self::Local(hook, point) => write!(f, "{hook} of point {point}"),
-            Self::Remote(hook, 0) => write!(f, "{hook} of the far end"),
-            Self::Remote(hook, point) => write!(f, "{hook} of the far end, point {point}"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use super::{
     hints::Hints,
     json,
     picture::{self, Terminal},
-    stages::Stages,
     tally::Tally,
     text::{self, Lines},
 };
+use crate::stages::Stages;
 
 pub(super) struct Report<'a> {
     options: &'a Options,

@@ -47,7 +47,7 @@ pub(crate) fn reply(seq: u64) -> Reply {
 }
 
 /// A reply of a host that stamps at every place, the network card in this clock: the card of the uplink is 1,000 s ahead.
-pub(super) fn with_card(seq: u64, clock: Clock) -> Reply {
+pub(crate) fn with_card(seq: u64, clock: Clock) -> Reply {
     let ahead_ns = if clock == Clock::PHC { 1_000_000_000_000 } else { 0 };
     let bound = if clock == Clock::PHC { Bound::UNKNOWN } else { Bound::at_least(128) };
     let card = |phase, hook, after_ns| Record::new(phase, 0, hook, 7, clock, bound, SENT_NS + ahead_ns + after_ns);

@@ -1,9 +1,13 @@
 //! Where the time of corrected replies went, stage by stage.
 
+mod names;
+mod waterfall;
+
 use std::cmp::Reverse;
 
 use instamp::{Clock, Correction, Hook, NetSource, Phase, Record, local_node, prober::Reply};
 
+pub(crate) use self::waterfall::{Share, Span, SpanTime, Waterfall};
 use crate::distribution::Distribution;
 
 /// Replies whose stamps differ from this many others are counted, not kept: the far end can send any stamps.
@@ -11,7 +15,7 @@ const MAX_GROUPS: usize = 4;
 
 /// A place where the time is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// A hook on this host.
     Local(Hook, u8),
     /// A hook on the far host.
@@ -22,7 +26,7 @@ pub(super) enum Place {
 
 /// Who spends the time between two places.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Domain {
+pub(crate) enum Domain {
     /// Kernel and application.
     Host,
     /// The queueing discipline.
@@ -40,17 +44,34 @@ pub(super) enum Domain {
 
 /// A part of the way from application to application.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Stage {
-    pub(super) domain: Domain,
+pub(crate) struct Stage {
+    pub(crate) domain: Domain,
     /// Where it ends. It begins where the one before ends, the first with the application's send call.
-    pub(super) end: Place,
+    pub(crate) end: Place,
+}
+
+/// A corrected reply: what its way is told from.
+pub(crate) struct Trip<'a> {
+    /// Of the clock of this host's stamps, as `received_ns`.
+    pub(crate) sent_ns: u64,
+    pub(crate) received_ns: u64,
+    pub(crate) stamps: &'a [Record],
+    pub(crate) correction: &'a Correction,
+}
+
+impl<'a> Trip<'a> {
+    /// `None` where the reply is not corrected, or not the first answer to its probe.
+    fn of(reply: &'a Reply) -> Option<Self> {
+        let correction = reply.correction.as_ref().ok().filter(|_| reply.is_first_answer())?;
+        Some(Self { sent_ns: reply.sent_ns, received_ns: reply.received_ns, stamps: &reply.stamps, correction })
+    }
 }
 
 /// The replies that came the same way.
-pub(super) struct Group {
+struct Group {
     /// With the time of each, `None` where it is part of another's.
-    pub(super) stages: Vec<(Stage, Option<Distribution>)>,
-    pub(super) rtt: Distribution,
+    stages: Vec<(Stage, Option<Distribution>)>,
+    rtt: Distribution,
 }
 
 impl Group {
@@ -75,40 +96,47 @@ impl Group {
 
 /// Replies, grouped by their way.
 #[derive(Default)]
-pub(super) struct Stages {
+pub(crate) struct Stages {
     groups: Vec<Group>,
     /// Replies beyond the groups that are kept.
-    pub(super) others: u64,
+    pub(crate) others: u64,
 }
 
 impl Stages {
     /// Takes a reply into account if it is corrected and the first answer to its probe.
-    pub(super) fn count(&mut self, reply: &Reply) {
-        let Some(correction) = reply.correction.as_ref().ok().filter(|_| reply.is_first_answer()) else { return };
-        let way = way(reply, correction);
+    pub(crate) fn count(&mut self, reply: &Reply) {
+        if let Some(trip) = Trip::of(reply) {
+            self.record(&trip);
+        }
+    }
+
+    pub(crate) fn record(&mut self, trip: &Trip<'_>) {
+        let way = way(trip);
+        let rtt = trip.correction.rtt_ns;
         if let Some(group) = self.groups.iter_mut().find(|group| group.has_way(&way)) {
-            group.record(reply.rtt_ns, &way);
+            group.record(rtt, &way);
         } else if self.groups.len() < MAX_GROUPS {
             let mut group = Group::new(&way);
-            group.record(reply.rtt_ns, &way);
+            group.record(rtt, &way);
             self.groups.push(group);
         } else {
             self.others += 1;
         }
     }
 
-    /// The groups, that of the most replies first.
-    pub(super) fn groups(&self) -> Vec<&Group> {
+    /// The groups as they are drawn, that of the most replies first.
+    pub(crate) fn waterfalls(&self) -> Vec<Waterfall> {
         let mut groups: Vec<&Group> = self.groups.iter().collect();
         groups.sort_by_key(|group| Reverse(group.rtt.count()));
-        groups
+        groups.into_iter().map(Waterfall::of).collect()
     }
 }
 
 /// The stages of a corrected reply, and the time of each.
-fn way(reply: &Reply, correction: &Correction) -> Vec<(Stage, Option<i64>)> {
-    let known = || reply.stamps.iter().filter(|r| r.hook().number() != 0 && r.hook().name().is_some());
-    let Some(local) = local_node(&reply.stamps) else { return Vec::new() };
+fn way(trip: &Trip<'_>) -> Vec<(Stage, Option<i64>)> {
+    let Trip { sent_ns, received_ns, stamps, correction } = *trip;
+    let known = || stamps.iter().filter(|r| r.hook().number() != 0 && r.hook().name().is_some());
+    let Some(local) = local_node(stamps) else { return Vec::new() };
     let of = |node, phase| {
         let mut records: Vec<&Record> =
             known().filter(|r| r.node() == node && r.phase() == phase && is_host_clock(r.clock())).collect();
@@ -122,7 +150,7 @@ fn way(reply: &Reply, correction: &Correction) -> Vec<(Stage, Option<i64>)> {
     // The card's stamp that the network is measured from lies beyond software's, whatever its time. Its others are not shown.
     let NetSource { request, request_point, reply: arrival, reply_point } = correction.net_source;
     let mut here = None;
-    let mut before = reply.sent_ns;
+    let mut before = sent_ns;
     for record in of(local, Phase::Request) {
         let end = Place::Local(record.hook(), record.point());
         add(on_request(here, end), Some(difference(before, record.time_ns())), end);
@@ -130,7 +158,7 @@ fn way(reply: &Reply, correction: &Correction) -> Vec<(Stage, Option<i64>)> {
     }
     if request == Hook::NIC_TX {
         let end = Place::Local(request, request_point);
-        add(on_request(here, end), Some(correction.tx_stack_ns - difference(reply.sent_ns, before)), end);
+        add(on_request(here, end), Some(correction.tx_stack_ns - difference(sent_ns, before)), end);
     }
 
     // The network's time: to the far end and back. Without stamps of the far end both lead to the first local one.
@@ -160,7 +188,7 @@ fn way(reply: &Reply, correction: &Correction) -> Vec<(Stage, Option<i64>)> {
     }
     for record in of(local, Phase::Reply) {
         let end = Place::Local(record.hook(), record.point());
-        let then_left = difference(record.time_ns(), reply.received_ns);
+        let then_left = difference(record.time_ns(), received_ns);
         match within {
             None => add(domain, time, end),
             Some(domain) => add(domain, Some(left - then_left), end),
@@ -206,8 +234,7 @@ mod tests {
     }
 
     fn way_of(reply: &Reply) -> Vec<(Domain, Place, Option<i64>)> {
-        let correction = reply.correction.expect("corrected");
-        let way = way(reply, &correction);
+        let way = way(&Trip::of(reply).expect("corrected"));
         let total: i64 = way.iter().filter_map(|(_, time)| *time).sum();
         assert_eq!(total, reply.rtt_ns, "the stages are the whole round trip");
         way.into_iter().map(|(stage, time)| (stage.domain, stage.end, time)).collect()
@@ -422,14 +449,14 @@ mod tests {
         let mut stages = Stages::default();
         stages.count(&samples::uncorrected(1, Uncorrected::NoStamps));
         stages.count(&Reply { duplicate: true, ..samples::reply(1) });
-        assert!(stages.groups().is_empty());
+        assert!(stages.waterfalls().is_empty());
         for point in 0..7 {
             let stamps =
                 [stamp(Phase::Request, point, Hook::TC_EGRESS, 10), stamp(Phase::Reply, 0, Hook::XDP_INGRESS, 90)];
             stages.count(&samples::stamped(1, 100, &stamps));
         }
         stages.count(&samples::reply(2));
-        let counts: Vec<u64> = stages.groups().iter().map(|group| group.rtt.count()).collect();
+        let counts: Vec<u64> = stages.waterfalls().iter().map(|group| group.replies).collect();
         assert_eq!((counts, stages.others), (vec![2, 1, 1, 1], 3));
     }
 }
