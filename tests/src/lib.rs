@@ -2,6 +2,7 @@
 
 pub mod agreement;
 pub mod bpffs;
+pub mod browser;
 pub mod built;
 pub mod capi;
 pub mod capture;

@@ -19,6 +19,7 @@ mod ping;
 #[cfg(feature = "afxdp")]
 mod probe;
 mod reflect;
+mod report;
 mod resolve;
 #[cfg(feature = "afxdp")]
 mod route;
@@ -81,6 +82,7 @@ enum Command {
     Clock(clock::Options),
     Exporter(exporter::Options),
     Decode(decode::Options),
+    Report(report::Options),
     Lab(lab::Options),
 }
 
@@ -101,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Clock(options) => clock::run(options),
         Command::Exporter(options) => exporter::run(options),
         Command::Decode(options) => decode::run(options),
+        Command::Report(options) => report::run(&options),
         Command::Lab(options) => lab::run(options),
     };
     match result {

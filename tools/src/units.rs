@@ -74,13 +74,46 @@ pub(crate) struct Nanoseconds(pub(crate) i64);
 
 impl fmt::Display for Nanoseconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let magnitude = self.0.unsigned_abs();
-        let (thousandth, unit) = match magnitude {
-            0..1_000_000 => (1, "us"),
-            1_000_000..1_000_000_000 => (1_000, "ms"),
-            _ => (1_000_000, "s"),
+        let unit = Unit::of(self.0);
+        f.pad(&format!("{}{}", unit.number(self.0), unit.name()))
+    }
+}
+
+/// What times are told in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unit {
+    Microseconds,
+    Milliseconds,
+    Seconds,
+}
+
+impl Unit {
+    /// The one that suits the size of a time.
+    pub(crate) fn of(ns: i64) -> Self {
+        match ns.unsigned_abs() {
+            0..1_000_000 => Self::Microseconds,
+            1_000_000..1_000_000_000 => Self::Milliseconds,
+            _ => Self::Seconds,
+        }
+    }
+
+    /// As the terminal shows it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Microseconds => "us",
+            Self::Milliseconds => "ms",
+            Self::Seconds => "s",
+        }
+    }
+
+    /// A time in this unit, with three decimals.
+    pub(crate) fn number(self, ns: i64) -> String {
+        let thousandth = match self {
+            Self::Microseconds => 1,
+            Self::Milliseconds => 1_000,
+            Self::Seconds => 1_000_000,
         };
-        f.pad(&format!("{}{unit}", thousandths(self.0, thousandth)))
+        thousandths(ns, thousandth)
     }
 }
 

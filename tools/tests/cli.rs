@@ -83,6 +83,11 @@ fn help_of_decode() {
 }
 
 #[test]
+fn help_of_report() {
+    insta::assert_snapshot!(text(&output(&["report", "--help"]).stdout));
+}
+
+#[test]
 fn help_of_sync() {
     insta::assert_snapshot!(text(&output(&["sync", "--help"]).stdout));
 }
@@ -105,6 +110,8 @@ fn errors_are_told_once_and_exit_with_2() {
             "instamp: /nonexistent.pcap: No such file or directory (os error 2)\n",
         ),
         (&["decode", "/"], "instamp: /: Is a directory (os error 21)\n"),
+        (&["report", "/nonexistent.jsonl"], "instamp: /nonexistent.jsonl: No such file or directory (os error 2)\n"),
+        (&["report", "-"], "instamp: standard input: no run: `instamp ping --json` writes one\n"),
         (
             &["ping", "-6", "127.0.0.1"],
             "instamp: 127.0.0.1 has no IPv6 address: leave out -4 and -6, and an address in -I, to use any\n",

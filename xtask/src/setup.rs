@@ -26,6 +26,7 @@ pub(crate) fn runtime() -> Result<()> {
 /// What the tests run, the BPF toolchain aside. Without other kernels and Prometheus there are tests left.
 pub(crate) fn testing() -> Result<()> {
     programs()?;
+    packages::install(&[Package::new("chromium", "is the browser in which the tests look at reports")])?;
     if let Err(error) = machines::fetch() {
         eprintln!("setup: NO OTHER KERNELS: {error:#}; the tests on them are skipped, which fails where CI=true");
     }

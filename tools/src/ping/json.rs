@@ -28,6 +28,8 @@ enum Line<'a> {
         address: IpAddr,
         payload_bytes: usize,
         interval_ns: u64,
+        /// Since 1970-01-01 UTC.
+        time_ns: u64,
     },
     Reply {
         seq: u64,
@@ -100,6 +102,7 @@ pub(super) fn start(
     address: IpAddr,
     payload_bytes: usize,
     interval: Duration,
+    time_ns: u64,
 ) -> io::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     json_lines::write(
@@ -111,6 +114,7 @@ pub(super) fn start(
             address,
             payload_bytes,
             interval_ns: whole_nanoseconds(interval),
+            time_ns,
         },
     )
 }
@@ -188,11 +192,11 @@ mod tests {
     fn start_line() {
         let address = "10.99.0.2".parse().expect("an address");
         assert_eq!(
-            text(|out| start(out, "10.99.0.2", address, 64, Duration::from_secs(1))),
+            text(|out| start(out, "10.99.0.2", address, 64, Duration::from_secs(1), 7)),
             concat!(
                 r#"{"type":"start","schema":1,"version":""#,
                 env!("CARGO_PKG_VERSION"),
-                r#"","target":"10.99.0.2","address":"10.99.0.2","payload_bytes":64,"interval_ns":1000000000}"#,
+                r#"","target":"10.99.0.2","address":"10.99.0.2","payload_bytes":64,"interval_ns":1000000000,"time_ns":7}"#,
                 "\n"
             )
         );

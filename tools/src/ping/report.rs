@@ -16,7 +16,7 @@ use super::{
     tally::Tally,
     text::{self, Lines},
 };
-use crate::stages::Stages;
+use crate::{json_lines::now_ns, stages::Stages};
 
 pub(super) struct Report<'a> {
     options: &'a Options,
@@ -32,7 +32,7 @@ impl<'a> Report<'a> {
     pub(super) fn start(options: &'a Options, address: IpAddr) -> io::Result<Self> {
         let mut out = io::stdout().lock();
         if options.json {
-            json::start(&mut out, &options.destination, address, options.size(), options.interval)?;
+            json::start(&mut out, &options.destination, address, options.size(), options.interval, now_ns())?;
         } else {
             text::header(&mut out, &options.destination, address, options.size())?;
         }

@@ -1,13 +1,13 @@
 //! Replies for tests: of a probe that was sent at 2146667417031 ns and took 42149 ns.
 
-use std::io;
+use std::{io, time::Duration};
 
 use instamp::{
     Bound, Clock, Hook, NetSource, Phase, Record, Uncorrected,
     prober::{ErrorKind, Event, Reply, Stamps},
 };
 
-use super::tally::Tally;
+use super::{json, tally::Tally};
 
 pub(crate) const SENT_NS: u64 = 2_146_667_417_031;
 
@@ -85,6 +85,20 @@ pub(super) fn tally() -> Tally {
     tally.count(&Event::Timeout { seq: 2 });
     tally.count(&Event::Error { seq: Some(3), from: None, error: ErrorKind::HostUnreachable });
     tally
+}
+
+/// What `--json` writes of a run to `target` in which this happens, all of it.
+pub(crate) fn json_lines(target: &str, events: &[Event]) -> String {
+    let mut tally = Tally::new();
+    text(|out| {
+        let address = "10.99.0.2".parse().expect("an address");
+        json::start(out, target, address, 64, Duration::from_millis(10), 1_795_780_800_000_000_000)?;
+        for event in events {
+            tally.count(event);
+            json::event(out, event, false)?;
+        }
+        json::summary(out, &tally, Duration::from_secs(3), None)
+    })
 }
 
 /// What `write` writes.

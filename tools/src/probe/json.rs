@@ -37,6 +37,8 @@ enum Line<'a> {
         zero_copy: bool,
         /// Whether the device is stamped by an attachment; else a program of the run's own is there.
         attached: bool,
+        /// Since 1970-01-01 UTC.
+        time_ns: u64,
     },
     Reply {
         index: u64,
@@ -138,6 +140,7 @@ pub(super) fn start(
             queues: facts.queues,
             zero_copy: facts.zero_copy,
             attached: facts.joins,
+            time_ns: json_lines::now_ns(),
         },
     )
 }

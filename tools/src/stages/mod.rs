@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 
 use instamp::{Clock, Correction, Hook, NetSource, Phase, Record, local_node, prober::Reply};
 
-pub(crate) use self::waterfall::{Share, Span, SpanTime, Waterfall};
+pub(crate) use self::waterfall::Waterfall;
 use crate::distribution::Distribution;
 
 /// Replies whose stamps differ from this many others are counted, not kept: the far end can send any stamps.

@@ -4,6 +4,7 @@ use super::{Domain, Group, Stage};
 use crate::distribution::Distribution;
 
 /// The medians of a group, in nanoseconds.
+#[derive(PartialEq, Debug)]
 pub(crate) struct Waterfall {
     pub(crate) replies: u64,
     /// Of the round trip. The medians of the stages need not add up to it.
@@ -14,13 +15,14 @@ pub(crate) struct Waterfall {
 }
 
 /// A stage, and its time unless that is part of another's.
+#[derive(PartialEq, Debug)]
 pub(crate) struct Span {
     pub(crate) stage: Stage,
     pub(crate) time: Option<SpanTime>,
 }
 
 /// Where a stage lies in the waterfall, and what its time is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct SpanTime {
     /// From 0 to the total, as `to`.
     pub(crate) from: i64,

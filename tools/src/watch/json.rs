@@ -23,6 +23,8 @@ enum Line<'a> {
         devices: Vec<&'a str>,
         /// `null` for all.
         namespaces: Option<Vec<&'a str>>,
+        /// Since 1970-01-01 UTC.
+        time_ns: u64,
     },
     Reply {
         sender: &'a str,
@@ -96,8 +98,9 @@ impl Part {
     }
 }
 
-pub(super) fn start(out: &mut impl io::Write, devices: Vec<&str>, namespaces: Option<Vec<&str>>) -> io::Result<()> {
-    json_lines::write(out, &Line::Start { schema: SCHEMA, version: env!("CARGO_PKG_VERSION"), devices, namespaces })
+pub(super) fn start(out: &mut impl io::Write, devices: Vec<&str>, namespaces: Option<Vec<&str>>, time_ns: u64) -> io::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    json_lines::write(out, &Line::Start { schema: SCHEMA, version, devices, namespaces, time_ns })
 }
 
 pub(super) fn reply(
@@ -200,12 +203,12 @@ mod tests {
 
     #[test]
     fn the_line_of_the_start() {
-        let line = text(|out| start(out, vec!["nic0"], None));
+        let line = text(|out| start(out, vec!["nic0"], None, 7));
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
             line,
             format!(
-                "{{\"type\":\"start\",\"schema\":1,\"version\":\"{version}\",\"devices\":[\"nic0\"],\"namespaces\":null}}\n"
+                "{{\"type\":\"start\",\"schema\":1,\"version\":\"{version}\",\"devices\":[\"nic0\"],\"namespaces\":null,\"time_ns\":7}}\n"
             )
         );
     }

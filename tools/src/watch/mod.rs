@@ -29,7 +29,7 @@ use self::{
     text::ReplyLine,
 };
 use crate::{
-    hdr,
+    hdr, json_lines,
     namespaces::{Names, Namespace},
     signals::{Signals, Wish},
 };
@@ -110,7 +110,7 @@ impl<'a> Output<'a> {
         let senders = || namespaces.iter().map(Namespace::name).collect::<Vec<_>>();
         let mut out = io::stdout().lock();
         if self.options.json {
-            json::start(&mut out, devices, (!namespaces.is_empty()).then(senders))?;
+            json::start(&mut out, devices, (!namespaces.is_empty()).then(senders), json_lines::now_ns())?;
         } else {
             let whose = if namespaces.is_empty() { "all".to_owned() } else { senders().join(", ") };
             writeln!(out, "WATCH {} for the pings of {whose}", devices.join(", "))?;
