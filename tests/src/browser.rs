@@ -28,7 +28,8 @@ pub fn layout(lab: &Lab, page: &Path, window: Window) -> Value {
     let (_, behind) = policy.split_once('>').expect("its end");
     let (body, end) = behind.split_once("</body>").expect("a body");
     let script = include_str!("layout.js");
-    let copy = format!("{before}{body}<script>{script}</script></body>{end}").replace('&', "&amp;").replace('"', "&quot;");
+    let copy =
+        format!("{before}{body}<script>{script}</script></body>{end}").replace('&', "&amp;").replace('"', "&quot;");
     // The browser's own window is never as narrow as a frame can be.
     let width = window.width;
     let frame = format!("<iframe width=\"{width}\" height=\"3000\" style=\"border: 0\" srcdoc=\"{copy}\"></iframe>");
@@ -58,7 +59,14 @@ fn show(lab: &Lab, page: &Path, is_dark: bool) -> Output {
     let scheme = u8::from(!is_dark);
     let output = lab
         .command("c1", "chromium")
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run"])
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+        ])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"])
         .args(["--enable-logging=stderr", "--dump-dom"])
         .arg("--window-size=1400,3000")

@@ -5,8 +5,6 @@ use serde::{Deserialize, Serialize};
 
 /// As many samples are kept as they are: quantiles are exact.
 const FEW: usize = 8192;
-
-/// Likewise of rough ones.
 const FEW_OF_ROUGH: usize = 64;
 
 /// Samples of a quantity in nanoseconds, which may be negative.
@@ -152,10 +150,14 @@ impl Distribution {
     }
 }
 
+fn few(digits: u8) -> usize {
+    if digits == ROUGH { FEW_OF_ROUGH } else { FEW }
+}
+
 impl Samples {
     fn record(&mut self, sample: i64, digits: u8) {
         match self {
-            Self::Few(samples) if samples.len() < if digits == ROUGH { FEW_OF_ROUGH } else { FEW } => samples.push(sample),
+            Self::Few(samples) if samples.len() < few(digits) => samples.push(sample),
             Self::Few(samples) => {
                 let mut histograms = Histograms::of(samples, digits);
                 histograms.record(sample);
@@ -235,9 +237,9 @@ impl Histograms {
 }
 
 fn steps(histogram: &Histogram<u64>) -> impl Iterator<Item = (i64, u64)> {
-    histogram.iter_recorded().map(|step| {
-        (i64::try_from(step.value_iterated_to()).unwrap_or(i64::MAX), step.count_since_last_iteration())
-    })
+    histogram
+        .iter_recorded()
+        .map(|step| (i64::try_from(step.value_iterated_to()).unwrap_or(i64::MAX), step.count_since_last_iteration()))
 }
 
 #[cfg(test)]

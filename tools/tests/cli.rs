@@ -167,6 +167,31 @@ fn every_reply_from_loopback_is_a_line() {
 }
 
 #[test]
+fn a_report_is_written_where_it_is_asked_for_and_only_as_a_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name);
+    let path = |name: &str| file(name).to_str().expect("text").to_owned();
+    let reply = "{\"type\":\"reply\",\"seq\":1,\"rtt_ns\":42149}\n";
+    std::fs::write(file("run.jsonl"), reply).expect("a file");
+    std::fs::write(file("broken.jsonl"), format!("{reply}PING\n{reply}")).expect("a file");
+
+    let told = output(&["report", &path("run.jsonl")]);
+    assert!(told.status.success() && text(&told.stdout).starts_with("<!DOCTYPE html>"), "{told:?}");
+    let page = path("page.html");
+    assert!(output(&["report", &path("run.jsonl"), "-o", &page, "--title", "A <b>"]).status.success());
+    let before = std::fs::read_to_string(&page).expect("a page");
+    assert!(before.contains("<title>A &lt;b&gt;</title>"), "{before}");
+
+    let refused = output(&["report", &path("run.jsonl"), &path("broken.jsonl"), "-o", &page]);
+    assert_eq!(refused.status.code(), Some(2));
+    let error = format!("instamp: {}:2: no line of `ping`, `probe` or `watch --json`: ", path("broken.jsonl"));
+    assert!(text(&refused.stderr).starts_with(&error), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&page).expect("a page"), before);
+    let nowhere = output(&["report", &path("run.jsonl"), "-o", &path("none/page.html")]);
+    assert!(text(&nowhere.stderr).contains("cannot write"), "{nowhere:?}");
+}
+
+#[test]
 fn transmit_times_are_counted_where_they_are_asked_for() {
     if !may_ping() {
         return;

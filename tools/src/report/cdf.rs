@@ -57,7 +57,8 @@ pub(super) fn section(runs: &[Run]) -> Markup {
 }
 
 fn figure(name: &str, scale: &Scale, curves: &[Curve<'_>]) -> Markup {
-    let share = |percent: u8| Tick { at: f64::from(percent) / 100.0, label: format!("{percent}\u{a0}%"), room: Room::Any };
+    let share =
+        |percent: u8| Tick { at: f64::from(percent) / 100.0, label: format!("{percent}\u{a0}%"), room: Room::Any };
     let description = format!("One curve for each of {} distributions; the table has their figures.", curves.len());
     let lines = html! { @for curve in curves { path.(curve.line.class) d=(path(curve.row, scale)) {} } };
     let marks = html! { @for curve in curves { (dots(curve, scale)) } };

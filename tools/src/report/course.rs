@@ -12,7 +12,8 @@ use super::{
 use crate::distribution::Statistics;
 
 pub(super) fn section(runs: &[Run]) -> Markup {
-    let figures: Vec<Markup> = runs.iter().enumerate().filter_map(|(index, run)| figure(index, run, runs.len())).collect();
+    let figures: Vec<Markup> =
+        runs.iter().enumerate().filter_map(|(index, run)| figure(index, run, runs.len())).collect();
     if figures.is_empty() {
         return html! {};
     }
@@ -44,7 +45,8 @@ fn figure(index: usize, run: &Run, runs: usize) -> Option<Markup> {
         @if is_lossy { path.lost d=(course.losses()) {} }
         (course.readings(numbered))
     };
-    let names: Vec<Line> = drawn.iter().map(|(name, _)| *name).chain(is_lossy.then_some("lost")).map(Line::of_its_class).collect();
+    let names: Vec<Line> =
+        drawn.iter().map(|(name, _)| *name).chain(is_lossy.then_some("lost")).map(Line::of_its_class).collect();
     let description = format!("From left to right the number of the {numbered}, from bottom to top the time.");
     let (x, y) = (&course.x.ticks, &course.y.ticks);
     Some(html! {
@@ -94,7 +96,9 @@ impl Course<'_> {
     /// From minimum to maximum.
     fn area(&self, of: Of) -> String {
         let mut path = Path::default();
-        for stretch in self.stretches(of).iter().filter(|stretch| stretch.iter().any(|(_, times)| times.min < times.max)) {
+        for stretch in
+            self.stretches(of).iter().filter(|stretch| stretch.iter().any(|(_, times)| times.min < times.max))
+        {
             let above = stretch.iter().map(|(x, times)| (*x, times.max));
             let below = stretch.iter().rev().map(|(x, times)| (*x, times.min));
             path.through(above.chain(below).map(|(x, ns)| (x, self.y.at_time(ns))));

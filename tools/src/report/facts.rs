@@ -71,7 +71,9 @@ fn rounded(ns: u64) -> String {
 
 fn counts(run: &Run) -> Markup {
     let Counts { sent, received, lost, corrected, late, duplicates, errors, .. } = run.counts;
-    let of = |part: u64, whole: Option<u64>| whole.filter(|whole| *whole > 0).map(|whole| Percent(share(part, whole)).to_string());
+    let of = |part: u64, whole: Option<u64>| {
+        whole.filter(|whole| *whole > 0).map(|whole| Percent(share(part, whole)).to_string())
+    };
     let median = |quantity: Quantity| run.row(quantity).map(|row| time(row.statistics.p50));
     let rare = [("Late", late), ("Duplicates", duplicates), ("Errors", errors)];
     html! {
@@ -104,7 +106,9 @@ fn notes(run: &Run) -> Vec<Markup> {
         notes.push(html! { (grouped(*count)) " not corrected: " (reason) });
     }
     if run.kind == Kind::Watch {
-        notes.push(html! { "Seen by hooks: rtt, tx and rx begin and end at the sender’s device, not in its application." });
+        notes.push(
+            html! { "Seen by hooks: rtt, tx and rx begin and end at the sender’s device, not in its application." },
+        );
     }
     if run.is_cut_off {
         notes.push(html! { "The last line is not whole, and left out: the command was killed, or was still running." });
@@ -112,11 +116,20 @@ fn notes(run: &Run) -> Vec<Markup> {
     if !run.has_summary {
         notes.push(html! { "There is no summary: how many were sent is not known, and the counts are of the lines that there are." });
     }
-    if run.rows.iter().any(|row| row.statistics.min < 1) {
+    if run.other_ways > 0 {
+        notes.push(html! { "The stages of " (grouped(run.other_ways)) " more replies, which carried other stamps, are not drawn." });
+    }
+    if run.without_way > 0 {
+        notes.push(html! { "The stages of " (grouped(run.without_way)) " corrected replies cannot be told: their lines do not have the stamps." });
+    }
+    let drawn = [Quantity::Rtt, Quantity::Net].into_iter().filter_map(|quantity| run.row(quantity));
+    if drawn.into_iter().any(|row| row.statistics.min < 1) {
         notes.push(html! { "Times of 0 or less are in the table, but not in the diagrams: their axes have no place for them." });
     }
     if run.unknown_records > 0 {
-        notes.push(html! { (grouped(run.unknown_records)) " lines of a type that this version does not know were left out." });
+        notes.push(
+            html! { (grouped(run.unknown_records)) " lines of a type that this version does not know were left out." },
+        );
     }
     notes
 }

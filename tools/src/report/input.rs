@@ -52,7 +52,10 @@ pub(super) fn read_lines(mut input: impl BufRead, name: &str, label: &str, runs:
         line.clear();
         let length = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).with_context(|| name.to_owned())?;
         let is_whole = line.last() == Some(&b'\n');
-        ensure!(is_whole || length < usize::try_from(MAX_LINE)?, "{name}:{number}: a line of more than {MAX_LINE} bytes");
+        ensure!(
+            is_whole || length < usize::try_from(MAX_LINE)?,
+            "{name}:{number}: a line of more than {MAX_LINE} bytes"
+        );
         if length == 0 {
             break;
         }
@@ -68,18 +71,15 @@ pub(super) fn read_lines(mut input: impl BufRead, name: &str, label: &str, runs:
             }
             Err(error) => bail!("{name}:{number}: no line of `ping`, `probe` or `watch --json`: {error}"),
         };
-        match record {
-            Record::Start(start) => {
-                if let Some(before) = reading.take() {
-                    end(before, false)?;
-                }
-                reading = Some(Reading::start(start).with_context(|| {
-                    format!("{name}:{number}: a run of another command than `ping`, `probe` and `watch`")
-                })?);
+        if let Record::Start(start) = record {
+            if let Some(before) = reading.take() {
+                end(before, false)?;
             }
-            // Before the first run it is of none.
-            Record::Unknown if reading.is_none() => {}
-            record => reading.get_or_insert_with(Reading::headless).record(record),
+            let other = || format!("{name}:{number}: a run of another command than `ping`, `probe` and `watch`");
+            reading = Some(Reading::start(start).with_context(other)?);
+        } else if reading.is_some() || !matches!(record, Record::Unknown) {
+            // What is not known is of no run before there is one.
+            reading.get_or_insert_with(Reading::headless).record(record);
         }
     }
     let reading = reading.with_context(|| format!("{name}: no run: `instamp ping --json` writes one"))?;

@@ -55,9 +55,9 @@ Examples:
   instamp report run.jsonl -o report.html
   instamp report before.jsonl after.jsonl -o comparison.html --title 'With and without offload'
 
-Lines of types that are not known are counted, and told on the page. A last line that is not whole, of a run that was
-killed or goes on, is left out and told; any other that is none of these commands is an error. A run's memory
-does not depend on its length.
+Lines of types that are not known are counted, and told on the page. A last line that is not whole,
+of a run that was killed or goes on, is left out and told; any other that is of none of these commands
+is an error. The memory that it takes does not depend on the length of the runs.
 
 Exit status: 0 where the page was written, 2 on an error: then no page is.";
 

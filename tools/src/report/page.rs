@@ -33,7 +33,7 @@ pub(super) fn page(title: &str, runs: &[Run]) -> Markup {
                     (table::section(runs))
                 }
                 footer {
-                    p { "Made by instamp " (env!("CARGO_PKG_VERSION")) ". Nothing was left out of the figures but what the notes name." }
+                    p { "Made by instamp " (env!("CARGO_PKG_VERSION")) ". Percentiles are exact, those of more than 8192 replies to 0.007 %." }
                 }
             }
         }

@@ -31,7 +31,14 @@ impl Line {
 }
 
 /// A diagram: the two axes, and between them `lines`, in the box, and `marks` by their share.
-pub(super) fn diagram(title: &str, description: &str, x: &[Tick], y: &[Tick], lines: &Markup, marks: &Markup) -> Markup {
+pub(super) fn diagram(
+    title: &str,
+    description: &str,
+    x: &[Tick],
+    y: &[Tick],
+    lines: &Markup,
+    marks: &Markup,
+) -> Markup {
     html! {
         svg.plot role="img" aria-label=(title) {
             title { (title) }

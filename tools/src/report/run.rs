@@ -235,8 +235,7 @@ impl Reading {
             },
             _ => from_lines,
         };
-        let of_summary =
-            [summary.rtt_ns, summary.net_ns, summary.tx_stack_ns, summary.rx_stack_ns, summary.remote_ns];
+        let of_summary = [summary.rtt_ns, summary.net_ns, summary.tx_stack_ns, summary.rx_stack_ns, summary.remote_ns];
         let rows = Quantity::ALL.into_iter().zip(&self.distributions).zip(of_summary);
         let rows = rows.filter_map(|((quantity, distribution), of_summary)| {
             if self.replies == 0 {

@@ -38,7 +38,7 @@ impl Scale {
         let room = |index: usize, value: u64| match powers {
             _ if values.len() <= FEW => Room::Any,
             // Of equal steps.
-            0 | 1 if index % 2 == 0 => Room::Any,
+            0 | 1 if index.is_multiple_of(2) => Room::Any,
             _ if !is_power_of_ten(value) => Room::Much,
             _ if powers <= FEW || value.ilog10().is_multiple_of(3) => Room::Any,
             _ if powers <= SEVERAL => Room::Some,
@@ -54,17 +54,12 @@ impl Scale {
         let multiples = (first.div_ceil(step)..=last / step).map(|index| index * step);
         let values: Vec<u64> = multiples.collect();
         let mut scale = Self { low: float(first), high: float(last), place: |value| value, ticks: Vec::new() };
-        let room = |index, _| if values.len() < FEW || index % 2 == 0 { Room::Any } else { Room::Much };
+        let room = |index: usize, _| if values.len() < FEW || index.is_multiple_of(2) { Room::Any } else { Room::Much };
         scale.set_ticks(&values, grouped, room);
         scale
     }
 
-    fn new(
-        values: &[u64],
-        place: fn(f64) -> f64,
-        label: fn(u64) -> String,
-        room: impl Fn(usize, u64) -> Room,
-    ) -> Self {
+    fn new(values: &[u64], place: fn(f64) -> f64, label: fn(u64) -> String, room: impl Fn(usize, u64) -> Room) -> Self {
         let end = |value: Option<&u64>| place(float(*value.expect("at least two values")));
         let mut scale = Self { low: end(values.first()), high: end(values.last()), place, ticks: Vec::new() };
         scale.set_ticks(values, label, room);
@@ -116,7 +111,8 @@ fn powers(min: u64, max: u64) -> Vec<u64> {
     }
     // The ends are of these, too.
     let [low, high] = [10_u64.pow(low.ilog10()), 10_u64.checked_pow((high - 1).ilog10() + 1).unwrap_or(high)];
-    let mut values: Vec<u64> = round_values().filter(|value| (low..high).contains(value) && is_power_of_ten(*value)).collect();
+    let mut values: Vec<u64> =
+        round_values().filter(|value| (low..high).contains(value) && is_power_of_ten(*value)).collect();
     values.push(high);
     values
 }
@@ -208,7 +204,11 @@ mod tests {
             (1, 300, "50 100'' 150 200'' 250 300''"),
             (1, 1, "1 2"),
             (1, 7, "1 2'' 3 4'' 5 6'' 7"),
-            (7_000_001, 7_000_900, "7\u{202f}000\u{202f}200 7\u{202f}000\u{202f}400 7\u{202f}000\u{202f}600 7\u{202f}000\u{202f}800"),
+            (
+                7_000_001,
+                7_000_900,
+                "7\u{202f}000\u{202f}200 7\u{202f}000\u{202f}400 7\u{202f}000\u{202f}600 7\u{202f}000\u{202f}800",
+            ),
         ] {
             assert_eq!(labels(&Scale::of_numbers(first, last)).join(" "), expected, "{first} to {last}");
         }

@@ -114,7 +114,8 @@ mod tests {
         series.record(1, Some(10), Some(7));
         series.lose(3, 1);
         let points = series.points();
-        let of = |point: &Point| (point.first, point.last, point.rtt.map(|rtt| rtt.p50), point.net.is_some(), point.lost);
+        let of =
+            |point: &Point| (point.first, point.last, point.rtt.map(|rtt| rtt.p50), point.net.is_some(), point.lost);
         assert_eq!(points.iter().map(of).collect::<Vec<_>>(), [(1, 1, Some(10), true, 0), (3, 3, None, false, 1)]);
     }
 

@@ -18,9 +18,10 @@ pub(super) fn section(runs: &[Run]) -> Markup {
     html! {
         section {
             h2 { "In figures" }
+            p.note { "Of first answers; net, tx, rx and remote of those that could be corrected." }
             div.wide role="region" aria-label="The figures" tabindex="0" {
                 table.figures {
-                    caption { "Times in " (symbol(unit)) ", of first answers; net, tx, rx and remote of those that could be corrected" }
+                    caption { "Times in " (symbol(unit)) }
                     thead {
                         tr {
                             th scope="col" { }

@@ -27,5 +27,9 @@ fn sent_before(stamp: &Record, stamps: &[Record], reply: &Reply<'_>) -> Option<(
     let correction = correct(stamps, sent_ns, received_ns).ok()?;
     let told = (reply.tx_stack_ns, reply.net_ns, reply.remote_ns, reply.rx_stack_ns);
     let Correction { tx_stack_ns, net_ns, remote_ns, rx_stack_ns, .. } = correction;
-    (told == (Some(tx_stack_ns), Some(net_ns), remote_ns, Some(rx_stack_ns))).then_some((sent_ns, received_ns, correction))
+    (told == (Some(tx_stack_ns), Some(net_ns), remote_ns, Some(rx_stack_ns))).then_some((
+        sent_ns,
+        received_ns,
+        correction,
+    ))
 }

@@ -29,7 +29,6 @@ pub(super) fn section(runs: &[Run]) -> Markup {
                         (shares(waterfall))
                     }
                 }
-                (left_out(run))
             }
         }
     }
@@ -82,17 +81,6 @@ fn shares(waterfall: &Waterfall) -> Markup {
             }
         }
         p.note { "Median round trip " (time(waterfall.rtt)) "; medians need not add up." }
-    }
-}
-
-fn left_out(run: &Run) -> Markup {
-    html! {
-        @if run.other_ways > 0 {
-            p.note { (grouped(run.other_ways)) " more replies carried other stamps." }
-        }
-        @if run.without_way > 0 {
-            p.note { "The stages of " (grouped(run.without_way)) " corrected replies cannot be told: their lines do not have the stamps." }
-        }
     }
 }
 

@@ -98,7 +98,12 @@ impl Part {
     }
 }
 
-pub(super) fn start(out: &mut impl io::Write, devices: Vec<&str>, namespaces: Option<Vec<&str>>, time_ns: u64) -> io::Result<()> {
+pub(super) fn start(
+    out: &mut impl io::Write,
+    devices: Vec<&str>,
+    namespaces: Option<Vec<&str>>,
+    time_ns: u64,
+) -> io::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     json_lines::write(out, &Line::Start { schema: SCHEMA, version, devices, namespaces, time_ns })
 }

@@ -70,11 +70,17 @@ fn figures_are_those_of_the_run_s_own_summary() {
         }
         assert!(run.row(Quantity::Remote).is_none());
         let counts = &run.counts;
-        assert_eq!((counts.sent, counts.received, counts.corrected, counts.lost), (Some(replies), replies, Some(replies), 0));
+        assert_eq!(
+            (counts.sent, counts.received, counts.corrected, counts.lost),
+            (Some(replies), replies, Some(replies), 0)
+        );
         // Without the summary the same is counted.
         let without = self::run(&lines[..lines.trim_end().rfind('\n').expect("lines") + 1]);
         assert!(!without.has_summary && !without.is_cut_off);
-        assert_eq!((without.counts.sent, without.counts.received, without.counts.corrected), (None, replies, Some(replies)));
+        assert_eq!(
+            (without.counts.sent, without.counts.received, without.counts.corrected),
+            (None, replies, Some(replies))
+        );
     }
 }
 
@@ -149,7 +155,9 @@ fn a_last_line_that_is_not_whole_is_left_out_and_others_are_errors() {
 #[test]
 fn what_is_not_known_is_left_out_and_counted() {
     let lines = samples::json_lines("10.99.0.2", &events(2));
-    let more = lines.replacen('\n', "\n{\"type\":\"weather\",\"sun\":[1,{}]}\n\n", 1).replace("\"seq\"", "\"mood\":null,\"seq\"");
+    let more = lines
+        .replacen('\n', "\n{\"type\":\"weather\",\"sun\":[1,{}]}\n\n", 1)
+        .replace("\"seq\"", "\"mood\":null,\"seq\"");
     let run = run(&more);
     assert_eq!((run.unknown_records, run.counts.received), (1, 2));
 }
@@ -203,10 +211,13 @@ fn names_are_text_whatever_they_hold() {
         run.start.version = Some(HOSTILE.into());
     }
     let tags = Tags::of(&page(HOSTILE, &runs).into_string());
-    let harmless = Tags::of(&page("harmless", &self::runs(&samples::json_lines("a", &events(20)).repeat(2)).expect("runs")).into_string());
+    let harmless = Tags::of(
+        &page("harmless", &self::runs(&samples::json_lines("a", &events(20)).repeat(2)).expect("runs")).into_string(),
+    );
     assert_eq!(tags.names, harmless.names);
     assert!(tags.text.contains(HOSTILE));
-    let refers = |name: &String| name.starts_with("on") || ["src", "href", "xlink:href", "style", "action"].contains(&&**name);
+    let refers =
+        |name: &String| name.starts_with("on") || ["src", "href", "xlink:href", "style", "action"].contains(&&**name);
     assert!(!tags.attributes.iter().any(refers), "{:?}", tags.attributes);
     for name in ["script", "img", "link", "iframe", "object", "base", "form"] {
         assert!(!tags.names.iter().any(|tag| tag == name), "{name}");
