@@ -52,18 +52,8 @@ pub(crate) struct ReadStamp<'a> {
 impl ReadStamp<'_> {
     /// `None` where a name has no meaning to this version: then the stamp has none.
     pub(crate) fn record(&self) -> Option<Record> {
-        const HOOKS: [Hook; 8] = [
-            Hook::TC_EGRESS,
-            Hook::TC_INGRESS,
-            Hook::XDP_INGRESS,
-            Hook::DRIVER_TX,
-            Hook::NIC_TX,
-            Hook::NIC_RX,
-            Hook::XDP_TX,
-            Hook::APP_TX,
-        ];
         let phase = [Phase::Request, Phase::Reply].into_iter().find(|phase| phase.name() == self.phase)?;
-        let hook = HOOKS.into_iter().find(|hook| hook.name() == Some(&self.hook))?;
+        let hook = (1..=15).map(Hook::from_number).find(|hook| hook.name() == Some(&self.hook))?;
         let clocks = [Clock::UNKNOWN, Clock::MONOTONIC, Clock::TAI, Clock::PHC];
         let clock = clocks.into_iter().find(|clock| clock.name() == Some(&self.clock))?;
         let bound = self.bound_ns.map_or(Bound::UNKNOWN, Bound::at_least);
