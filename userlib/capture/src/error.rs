@@ -34,7 +34,7 @@ pub enum Error {
         damage: Damage,
     },
     /// The file cannot be read, or no further.
-    #[error("cannot be read")]
+    #[error(transparent)]
     Read(#[from] io::Error),
 }
 
