@@ -16,6 +16,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::Value;
 
 const PROBES: usize = 30;
 
@@ -131,6 +132,27 @@ fn lines_of_ipv6_and_by_names() {
         assert_eq!(told(text).len(), 2, "{words:?}: {text}");
         assert!(!text.contains("net=?"), "{words:?}: {text}");
     }
+}
+
+/// A first request that waits for the address of its next hop leaves while another process is running: the one that tells the address.
+#[test]
+fn a_request_that_waited_for_its_next_hop_is_the_tool_s() {
+    const GATEWAY: &str = "172.29.0.1";
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    // The gateway tells nobody its address.
+    lab.enter("host", || std::fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "8").unwrap());
+    let bridge: Value = serde_json::from_str(&lab.run("host", "ip", &["-j", "link", "show", "br0"])).unwrap();
+    lab.run("c1", "ip", &["neigh", "flush", "all"]);
+    let mut child = run(&lab, "c1", &["ping", "-n", "-c", "1", Lab::REMOTE]).spawn().unwrap();
+    while !lab.run("c1", "ip", &["neigh", "show", GATEWAY]).contains("INCOMPLETE") {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended before");
+    }
+    let address = bridge[0]["address"].as_str().unwrap();
+    lab.run("c1", "ip", &["neigh", "replace", GATEWAY, "lladdr", address, "dev", "eth0", "nud", "reachable"]);
+    let output = child.wait_with_output().unwrap();
+    let text = text(&output.stdout);
+    assert!(told(text).len() == 1 && !text.contains("net=?"), "{text}");
 }
 
 /// Lines of replies that never were on the network say so, and all others are as they were.

@@ -52,6 +52,7 @@ async fn watch(options: &Options) -> anyhow::Result<ExitCode> {
     request.namespaces = namespaces.iter().map(Namespace::inode).collect();
     let mut signals = Signals::new().context("cannot listen to signals")?;
     let watcher = Watcher::start(&request)?;
+    tell_limits(&watcher);
     let mut output = Output::new(options, &watcher, &namespaces);
     output.begin(&namespaces)?;
     let ended = output.follow(&mut signals).await;
@@ -60,6 +61,16 @@ async fn watch(options: &Options) -> anyhow::Result<ExitCode> {
     ended?;
     told?;
     Ok(ExitCode::from(u8::from(output.answered == 0)))
+}
+
+/// Says what will be missing, where containers may be watched.
+pub(crate) fn tell_limits(watcher: &Watcher) {
+    if !watcher.follows_translation() {
+        eprintln!(
+            "instamp: nf_conntrack is not loaded: what this host translates is not followed, and containers behind that are told of as \
+             forwarded; load it before: `modprobe nf_conntrack`"
+        );
+    }
 }
 
 /// How replies are told.
