@@ -105,7 +105,7 @@ static __always_inline void translate_back(const struct sk_buff *skb, struct flo
 	int is_ipv4 = flow->source[10] == 0xff && flow->source[11] == 0xff && !flow->source[0];
 	__u8 address[16];
 
-	if (!bpf_core_field_exists(struct sk_buff___more, _nfct) || !bpf_core_type_exists(struct nf_conn))
+	if (!bpf_core_field_exists(struct sk_buff___more, _nfct) || !bpf_core_field_exists(struct nf_conn, tuplehash))
 		return;
 	connection = (const void *)(more(skb)->_nfct & ~(unsigned long)CONNTRACK_STATE_BITS);
 	if (!connection)

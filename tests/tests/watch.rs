@@ -12,7 +12,7 @@ use std::{
 
 use instamp_tests::{
     capture::{Capture, ECHOES, Echo, echoes},
-    lab::Lab,
+    lab::{Lab, instamp},
     ping::{Run, number},
     privilege::{root, tool},
     prober::now_ns,
@@ -578,6 +578,33 @@ fn killed_it_leaves_nothing() {
         while is_there() {
             assert!(started.elapsed() < Duration::from_secs(60), "{object} {number} is left");
         }
+    }
+}
+
+/// A kernel whose types do not have the record of a connection: its tracking is a module, and not loaded.
+#[test]
+fn what_is_translated_unseen_is_said_before() {
+    const NOTICE: &str = "nf_conntrack is not loaded";
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    let mut types = fs::read("/sys/kernel/btf/vmlinux").unwrap();
+    let (known, unknown) = (b"\0nf_conn\0", b"\0nf_none\0");
+    let place = types.windows(known.len()).position(|bytes| bytes == known).expect("this kernel has it");
+    types[place..][..unknown.len()].copy_from_slice(unknown);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("types");
+    fs::write(&file, types).unwrap();
+    let mut without = lab.command("host", "unshare");
+    let script = "mount --bind \"$0\" /sys/kernel/btf/vmlinux && exec \"$@\"";
+    without.args(["--mount", "sh", "-c", script]).arg(&file).arg(instamp().get_program());
+    for (mut command, sender) in [(without, "forwarded".to_owned()), (lab.instamp("host"), names(&lab, "c1"))] {
+        let said = folder.path().join("said");
+        command.stderr(fs::File::create(&said).unwrap());
+        let watching = Watching::of(command, &[]);
+        let is_said = fs::read_to_string(&said).unwrap().contains(NOTICE);
+        lab.run("c1", "ping", &["-n", "-q", "-i", "0.01", "-c", "3", Lab::REMOTE]);
+        let watched = watching.stop();
+        assert_eq!((watched.of(&sender).len(), is_said), (3, sender == "forwarded"), "{sender}: {watched:?}");
     }
 }
 

@@ -5,6 +5,7 @@ mod lines;
 mod matching;
 mod options;
 mod output;
+mod rounds;
 
 use std::process::ExitCode;
 
