@@ -10,6 +10,7 @@ pub mod commands;
 pub mod conversion;
 pub mod exporter;
 pub mod http;
+pub mod installed;
 pub mod lab;
 pub mod packets;
 pub mod ping;

@@ -8,7 +8,7 @@ use instamp_tests::{
     capture::{Capture, ECHOES, echoes},
     cni::Sandbox,
     lab::Lab,
-    podman::{Backend, Podman, podman},
+    podman::{Backend, Content, Podman, podman},
 };
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ pub(crate) fn measure() {
 fn real() {
     let Some(()) = podman() else { return };
     let lab = Lab::up(&[]);
-    let podman = Podman::new(&lab, Backend::Netavark, true);
+    let podman = Podman::new(&lab, Backend::Netavark, Content::Instamp);
     podman.start("web");
     succeed(podman.instamp().args(["attach", "--container", "web", "--ingress", "xdp"]));
     let options = ["ping", "--json", "-c", "1000", "-i", "2ms", "--cap", "6", "-s", "88", Lab::REMOTE];
