@@ -142,6 +142,8 @@ impl<'a> Podman<'a> {
                 assert!(status.expect("strip").success());
             }
             Content::Pings => {
+                // fping looks up there what ICMP is.
+                put(Path::new("/etc/protocols"), "etc/protocols");
                 for program in ["ping", "fping"] {
                     let path = installed::path(program);
                     put(&path, &format!("bin/{program}"));

@@ -184,7 +184,12 @@ impl Watched {
         let told = senders.iter().map(|(sender, length)| {
             let of = self.of(sender);
             let sequences: HashSet<i64> = of.iter().map(|reply| number(reply, "seq")).collect();
-            assert_eq!((of.len(), sequences.len()), (probes.into(), probes.into()), "{sender}: each once: {self:?}");
+            assert_eq!(
+                (of.len(), sequences.len()),
+                (probes.into(), probes.into()),
+                "{sender}: each once: {}",
+                self.summary()
+            );
             let mut told = HashSet::new();
             for reply in of {
                 adds_up(reply);

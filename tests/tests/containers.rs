@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs,
+    io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
@@ -170,54 +171,63 @@ fn the_pings_of_an_unmodified_tool_are_told_by_the_name_of_its_container() {
     }
 }
 
-/// Six containers at once, two with each tool, all but iputils' as the first process: the same identifiers behind one address.
+/// Six containers at once, two with each tool, which is in all of them the same process: the same identifiers behind one address.
 #[test]
 fn unmodified_tools_in_containers_are_told_apart() {
     const PINGS: u16 = 100;
+    const PROCESS: i64 = 40;
     const LENGTHS: [usize; 6] = [40, 42, 44, 46, 48, 50];
     let (Some(()), Some(())) = (pings(), tool("tcpdump")) else { return };
     let lab = Lab::up(&[]);
     let podman = Podman::new(&lab, Backend::Netavark, Content::Pings);
-    let count = PINGS.to_string();
-    let containers: Vec<(String, &str, usize)> = LENGTHS
+    let target = Lab::REMOTE;
+    let containers: Vec<(String, &str)> = LENGTHS
         .into_iter()
         .zip(["ping", "busybox", "fping"].repeat(2))
-        .enumerate()
-        .map(|(number, (length, tool))| {
-            let (name, size) = (format!("{tool}{number}"), length.to_string());
-            let words = match tool {
-                "ping" => {
-                    vec!["/bin/ping", "-n", "-q", "-e", "77", "-i", "0.01", "-c", &count, "-s", &size, Lab::REMOTE]
-                }
-                "busybox" => vec!["/bin/busybox", "ping", "-q", "-i", "0.01", "-c", &count, "-s", &size, Lab::REMOTE],
-                _ => vec!["/bin/fping", "-q", "-p", "10", "-c", &count, "-b", &size, Lab::REMOTE],
+        .map(|(length, tool)| {
+            let ping = match tool {
+                "ping" => format!("/bin/ping -n -q -e 77 -i 0.01 -c {PINGS} -s {length} {target}"),
+                "busybox" => format!("/bin/busybox ping -q -i 0.01 -c {PINGS} -s {length} {target}"),
+                _ => format!("/bin/fping -q -p 10 -c {PINGS} -b {length} {target}"),
             };
+            // Busybox and fping send under the number of their process. The runtime has had some of them before.
+            let wait = format!("until [ $(exec /bin/busybox sh -c 'echo $$') -ge {} ]; do :; done", PROCESS - 1);
+            // With the end of a container podman takes away some of the others' packets, too.
+            let script = format!("{wait}; {ping}; echo exit $?; exec /bin/busybox sleep 1000");
             // As Docker's defaults are: with podman's, only iputils' can send, and the kernel has the others' identifiers differ.
             let capability: &[&str] = if tool == "ping" { &[] } else { &["--cap-add", "NET_RAW"] };
-            podman.run(&[&["create", "--name", &name], capability, &[IMAGE], &words].concat());
-            (name, tool, length)
+            let name = format!("{tool}{length}");
+            let words = [IMAGE, "/bin/busybox", "sh", "-c", &script];
+            podman.run(&[&["create", "--name", &name], capability, &words].concat());
+            (name, tool)
         })
         .collect();
     let watching = Watching::of(podman.instamp(), &[]);
     let capture = Capture::start(&lab, "host", Lab::NIC, ECHOES);
-    let pings =
-        containers.iter().map(|(name, ..)| podman.command(&["start", "--attach", name]).stdout(Stdio::null()).spawn());
-    for ping in pings.collect::<Vec<_>>() {
-        assert!(ping.unwrap().wait().unwrap().success());
+    let start =
+        |name| podman.command(&["start", "--attach", name]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut running: Vec<(&str, Child)> = containers.iter().map(|(name, _)| (&**name, start(name).unwrap())).collect();
+    for (name, attached) in &mut running {
+        let lines = BufReader::new(attached.stdout.take().unwrap()).lines();
+        let end = lines.map(Result::unwrap).find(|line| line.starts_with("exit "));
+        assert_eq!(end.as_deref(), Some("exit 0"), "{name}");
     }
     let frames = capture.stop();
     let watched = watching.stop();
 
     // Nobody has named a container: they are known by the short forms of their numbers.
-    let ids: Vec<String> =
-        containers.iter().map(|(name, ..)| podman.inspect(name, "{{.Id}}")[..12].to_owned()).collect();
+    let ids: Vec<String> = running.iter().map(|(name, _)| podman.inspect(name, "{{.Id}}")[..12].to_owned()).collect();
     let senders: Vec<(&str, usize)> = ids.iter().map(String::as_str).zip(LENGTHS).collect();
     let told = watched.each_is_its_sender_s(&senders, PINGS, &echoes(&frames));
-    for ((name, tool, _), told) in containers.iter().zip(&told) {
-        assert_eq!(told.identifier, if *tool == "ping" { 77 } else { 1 }, "{name}: {told:?}");
+    for ((name, tool), told) in containers.iter().zip(&told) {
+        assert_eq!(told.identifier, if *tool == "ping" { 77 } else { PROCESS }, "{name}: {told:?}");
     }
     let translated: HashSet<i64> = told.iter().map(|told| told.network_identifier).collect();
     assert_eq!(translated.len(), 6, "each container under its own: {translated:?}");
+    for (name, mut attached) in running {
+        podman.remove(name);
+        attached.wait().unwrap();
+    }
 }
 
 /// The tools of the host in the network of a container, all at once.
