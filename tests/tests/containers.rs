@@ -3,7 +3,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
     io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
     path::Path,
@@ -15,6 +14,7 @@ use std::{
 use instamp_tests::{
     bpffs::Bpffs,
     capture::{Capture, ECHOES, echoes},
+    coming::come_and_go,
     lab::Lab,
     ping::{Run, net_at_capture, number},
     podman::{Backend, Content, IMAGE, Podman, podman},
@@ -324,16 +324,20 @@ fn containers_come_and_go_with_the_plugin() {
         }
         podman.remove(&name);
         // Nobody has to run a command for that.
-        assert_eq!(pins(&bpffs), Vec::<String>::new(), "after {name}");
+        assert_eq!(bpffs.pins(), Vec::<String>::new(), "after {name}");
     }
     assert!(namespaces.iter().all(|path| !path.is_empty() && !Path::new(path).exists()), "{namespaces:?}");
     assert_eq!(lab.run("host", "ip", &["-d", "link", "show", Lab::NIC]).matches("xdp").count(), 0);
 }
 
-/// What is pinned, but for the two files that the kernel keeps there.
-fn pins(bpffs: &Bpffs) -> Vec<String> {
-    let names = fs::read_dir(bpffs.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| !name.ends_with(".debug")).collect()
+/// Attached to by a command, a container leaves nothing either. How long it takes, `cargo xtask bench` measures over more of them.
+#[test]
+fn containers_come_and_go_with_the_command() {
+    let Some(()) = podman() else { return };
+    let lab = Lab::up(&[]);
+    let bpffs = Bpffs::mount();
+    let podman = Podman::new(&lab, Backend::Netavark, Content::Busybox);
+    assert_eq!(come_and_go(&podman, &bpffs, TIMES).len(), TIMES);
 }
 
 /// A process with a network of its own, behind a veth of the lab's host. Dropping it ends it.
@@ -414,7 +418,7 @@ fn a_container_that_dies_while_it_is_attached_to_leaves_nothing() {
     };
     let nothing_is_left = || {
         assert_eq!(status(instamp()), Vec::<Value>::new());
-        assert_eq!(pins(&bpffs), Vec::<String>::new());
+        assert_eq!(bpffs.pins(), Vec::<String>::new());
     };
     let mut contained = Contained::start(&lab);
     let begin = Instant::now();
