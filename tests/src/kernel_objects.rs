@@ -44,6 +44,10 @@ impl Objects {
     fn add_pinned(&mut self, folder: &Path) {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
+            // What the kernel keeps there itself.
+            if path.extension().is_some_and(|extension| extension == "debug") {
+                continue;
+            }
             if path.is_dir() {
                 self.add_pinned(&path);
             } else if let Ok(object) = Link::open(&path) {

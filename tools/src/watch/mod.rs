@@ -6,6 +6,7 @@ mod options;
 #[cfg(test)]
 pub(crate) mod samples;
 mod screen;
+mod table;
 mod tally;
 mod text;
 
@@ -25,6 +26,7 @@ pub(crate) use self::{
 };
 use self::{
     screen::Screen,
+    table::Room,
     tally::{Group, Groups},
     text::ReplyLine,
 };
@@ -135,7 +137,7 @@ impl<'a> Output<'a> {
             tokio::select! {
                 wish = signals.next() => match wish {
                     Wish::End => return self.take(),
-                    Wish::Status => eprintln!("{}", self.table(usize::MAX)?.join("\n")),
+                    Wish::Status => eprintln!("{}", self.table(Room::UNBOUNDED)?.join("\n")),
                 },
                 _ = look.tick() => {
                     self.take()?;
@@ -144,7 +146,7 @@ impl<'a> Output<'a> {
                         return Ok(());
                     }
                     if self.style == Style::Table && self.screen.is_due(REDRAW) {
-                        let table = self.table(Screen::rows())?;
+                        let table = self.table(Screen::room())?;
                         self.screen.show(&table)?;
                     }
                 }
@@ -185,9 +187,9 @@ impl<'a> Output<'a> {
         self.watcher.uplinks().iter().find(|(ifindex, _)| *ifindex == observed.uplink_rx).map(|(_, name)| &**name)
     }
 
-    fn table(&mut self, rows: usize) -> anyhow::Result<Vec<String>> {
+    fn table(&mut self, room: Room) -> anyhow::Result<Vec<String>> {
         self.groups.set_counts(self.watcher.counts()?);
-        Ok(text::table(&self.groups, &mut |group| self.names.of_group(group), rows))
+        Ok(table::table(&self.groups, &mut |group| self.names.of_group(group), room))
     }
 
     fn end(&mut self) -> anyhow::Result<()> {

@@ -35,8 +35,11 @@ const SHOWN: usize = 20;
 pub(crate) fn measure() {
     real();
     flooded();
-    come_and_go();
-    come_and_go_with_podman();
+}
+
+pub(crate) fn come_and_go() {
+    with_the_plugin();
+    with_podman();
 }
 
 /// Prints a line for a prober in a container of podman, and one for a prober of the host, whose runs take turns.
@@ -110,7 +113,7 @@ fn flooded() {
 }
 
 /// Prints the time that the plugin takes to add and to delete a container, at the beginning and at the end of many.
-fn come_and_go() {
+fn with_the_plugin() {
     let lab = Lab::up(&[]);
     lab.run("host", "ip", &["route", "add", "default", "via", Lab::REMOTE]);
     let bpffs = Bpffs::mount();
@@ -136,7 +139,7 @@ fn come_and_go() {
 
 /// Prints likewise the times of podman's containers that are attached to by the command, and what the kernel has afterwards that it had
 /// not before, whosever: after each container nothing of its own is left, or this fails.
-fn come_and_go_with_podman() {
+fn with_podman() {
     let Some(()) = podman() else { return };
     let lab = Lab::up(&[]);
     let bpffs = Bpffs::mount();
