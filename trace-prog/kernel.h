@@ -27,7 +27,22 @@ struct net_device {
 	possible_net_t nd_net;
 };
 
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
+struct sock_common {
+	/* 0 until somebody asks for it. */
+	atomic64_t skc_cookie;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_protocol;
+};
+
 struct sk_buff {
+	struct sock *sk;
 	struct net_device *dev;
 	__be16 protocol;
 	__u16 network_header;

@@ -51,7 +51,7 @@ struct observed {
 	__u32 sender_ifindex;	/* its device; of those that were forwarded that by which they came */
 	__u32 uplink_tx_ifindex;
 	__u32 uplink_rx_ifindex;
-	__u32 process;		/* which was running when the request was sent: the sender, as a rule */
+	__u32 process;		/* that of its socket, or which was running when the request was sent: the sender, as a rule */
 	__u32 flags;
 };
 
@@ -96,6 +96,7 @@ _Static_assert(sizeof(struct observed) == 144 && sizeof(struct counts) == 16 && 
 
 enum {
 	NAMESPACES_MAX = 4096,
+	SOCKETS_MAX = 4096,
 	/* Room for 27,000 replies that nobody has read yet. */
 	RESULTS_BYTES = 1 << 22,
 };
@@ -141,6 +142,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct failures);
 } FAILURES SEC(".maps");
+
+/* The processes that send, by the cookies of their sockets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, SOCKETS_MAX);
+	__type(key, __u64);
+	__type(value, __u32);
+} PROCESSES SEC(".maps");
 
 static __always_inline struct failures *failures(void)
 {

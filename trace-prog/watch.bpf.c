@@ -15,6 +15,8 @@ enum {
 	/* Without the bits that say what the entry is to the packet: NFCT_PTRMASK of include/linux/skbuff.h. */
 	CONNTRACK_STATE_BITS = 7,
 	VLAN_TAG_LENGTH = 4,
+	/* Of sockets whose users write the IP header: IPPROTO_RAW. */
+	PROTOCOL_RAW = 255,
 };
 
 /* Set before loading. The namespace of the uplinks, and these; 0 behind the last one. */
@@ -103,7 +105,7 @@ static __always_inline void translate_back(const struct sk_buff *skb, struct flo
 	int is_ipv4 = flow->source[10] == 0xff && flow->source[11] == 0xff && !flow->source[0];
 	__u8 address[16];
 
-	if (!bpf_core_field_exists(struct sk_buff___more, _nfct) || !bpf_core_type_exists(struct nf_conn))
+	if (!bpf_core_field_exists(struct sk_buff___more, _nfct) || !bpf_core_field_exists(struct nf_conn, tuplehash))
 		return;
 	connection = (const void *)(more(skb)->_nfct & ~(unsigned long)CONNTRACK_STATE_BITS);
 	if (!connection)
@@ -125,9 +127,19 @@ static __always_inline void translate_back(const struct sk_buff *skb, struct flo
 	bpf_core_read(flow->number, 2, &tuple->src.u.all);
 }
 
-static __always_inline __u32 process(void)
+static __always_inline __u32 running(void)
 {
 	return bpf_get_current_pid_tgid() >> 32;
+}
+
+/* Whose a request is. One that waited for the address of its next hop leaves while another process runs. */
+static __always_inline __u32 process_of(const struct sk_buff *skb)
+{
+	const struct sock *sk = skb->sk;
+	__u64 cookie = sk ? sk->__sk_common.skc_cookie.counter : 0;
+	const __u32 *process = cookie ? bpf_map_lookup_elem(&PROCESSES, &cookie) : 0;
+
+	return process ? *process : running();
 }
 
 /* A request that its sender's namespace hands to its device. */
@@ -144,7 +156,7 @@ static __always_inline void sent(const struct sk_buff *skb, const struct passing
 		passing.observed.cookie = place.cookie;
 		passing.observed.namespace = place.namespace;
 		passing.observed.sender_ifindex = place.ifindex;
-		passing.observed.process = process();
+		passing.observed.process = process_of(skb);
 	}
 	passing.packet = (__u64)skb;
 	passing.payload = payload;
@@ -169,7 +181,7 @@ static __always_inline void left(const struct sk_buff *skb, struct passing_key *
 		if (!observed->sender_ifindex) {
 			observed->cookie = place.cookie;
 			observed->namespace = place.namespace;
-			observed->process = process();
+			observed->process = process_of(skb);
 		}
 	}
 	if (IS_SELECTIVE && !bpf_map_lookup_elem(&SELECTED, &observed->namespace))
@@ -322,6 +334,26 @@ SEC("tp_btf/netif_receive_skb")
 int BPF_PROG(watch_receive, const struct sk_buff *skb)
 {
 	return incoming(skb);
+}
+
+/*
+ * TP_PROTO of include/trace/events/sock.h, from Linux 6.3 on: a process has sent something by a socket. It may have left by then; what
+ * waits has not.
+ */
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(watch_sockets, struct sock *sk)
+{
+	__u32 process = running();
+	const __u32 *known;
+	__u64 cookie;
+
+	if (sk->sk_protocol != PROTOCOL_ICMP && sk->sk_protocol != PROTOCOL_ICMPV6 && sk->sk_protocol != PROTOCOL_RAW)
+		return 0;
+	cookie = bpf_get_socket_cookie(sk);
+	known = bpf_map_lookup_elem(&PROCESSES, &cookie);
+	if (!known || *known != process)
+		bpf_map_update_elem(&PROCESSES, &cookie, &process, BPF_ANY);
+	return 0;
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

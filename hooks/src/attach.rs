@@ -386,8 +386,7 @@ impl Build<'_> {
         let Some(offer) = offer else { return NicRx::Nowhere };
         match offer.nic_rx() {
             Ok(NicRxSource::XdpMetadata) if ingress == Ingress::Xdp(XdpMode::Native) => NicRx::Handed,
-            Ok(NicRxSource::XdpMetadata) => self.without_handing(offer, "only native XDP is told earlier"),
-            Ok(NicRxSource::SocketBuffer) => self.without_handing(offer, "the driver does not tell XDP programs"),
+            Ok(_) => self.without_handing(offer, offer.not_handed()),
             Err(words) => {
                 (self.announce)(Notice::NoNicRx { device: self.device(), words: format!("none: {words}") });
                 NicRx::Nowhere

@@ -22,8 +22,32 @@ pub(crate) struct Offer {
     pub(crate) tx: bool,
     /// It stamps all packets that are received.
     pub(crate) rx: bool,
-    /// Its driver tells XDP programs when packets were received, and what these put in front of a packet comes to TC.
-    pub(crate) xdp_rx: bool,
+    /// What comes of its receive times by way of XDP programs.
+    pub(crate) xdp_rx: XdpRx,
+}
+
+/// Whether XDP programs can hand on to TC when packets were received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum XdpRx {
+    /// The driver tells them, and what they put in front of a packet comes to TC.
+    Handed,
+    /// The driver tells them, and forgets what they put there.
+    Dropped,
+    Untold,
+}
+
+impl XdpRx {
+    /// For a driver with these features of `NETDEV_A_DEV_XDP_RX_METADATA_FEATURES`.
+    fn of(metadata: u64, driver: Option<&str>) -> Self {
+        match (metadata & RX_METADATA_TIMESTAMP != 0, driver) {
+            (false, _) => Self::Untold,
+            // mlx4's receive path has no `skb_metadata_set` ([en_rx.c]).
+            //
+            // [en_rx.c]: https://git.kernel.org/pub/scm/linux/kernel/git/stable/linux.git/tree/drivers/net/ethernet/mellanox/mlx4/en_rx.c?h=v6.12.117
+            (true, Some("mlx4_core")) => Self::Dropped,
+            (true, _) => Self::Handed,
+        }
+    }
 }
 
 impl Offer {
@@ -38,7 +62,7 @@ impl Offer {
             phc: timestamping.and_then(|timestamping| timestamping.phc),
             tx: timestamping.is_some_and(|timestamping| timestamping.tx_modes.contains(TxMode::ON)),
             rx: timestamping.is_some_and(|timestamping| timestamping.rx_filters.contains(RxFilter::ALL)),
-            xdp_rx: metadata & RX_METADATA_TIMESTAMP != 0 && !drops_metadata(link),
+            xdp_rx: XdpRx::of(metadata, link.driver().as_deref()),
         })
     }
 
@@ -46,9 +70,18 @@ impl Offer {
     /// from telling.
     pub(crate) fn nic_rx(self) -> Result<NicRxSource, String> {
         match self {
-            Self { xdp_rx: true, rx, phc, .. } if rx || phc.is_none() => Ok(NicRxSource::XdpMetadata),
+            Self { xdp_rx: XdpRx::Handed, rx, phc, .. } if rx || phc.is_none() => Ok(NicRxSource::XdpMetadata),
             Self { rx: true, .. } => Ok(NicRxSource::SocketBuffer),
             Self { rx: false, .. } => Err("the card does not stamp all that it receives".to_owned()),
+        }
+    }
+
+    /// Why XDP programs do not hand them on, where they do not.
+    pub(crate) fn not_handed(self) -> &'static str {
+        match self.xdp_rx {
+            XdpRx::Handed => "only native XDP is told earlier",
+            XdpRx::Dropped => "the driver forgets what XDP programs hand on",
+            XdpRx::Untold => "the driver does not tell XDP programs",
         }
     }
 
@@ -58,14 +91,6 @@ impl Offer {
             rx: if self.rx { RxFilter::ALL } else { RxFilter::NONE },
         }
     }
-}
-
-/// Whether the driver is known to forget what an XDP program has put in front of a packet: mlx4's receive path has no
-/// `skb_metadata_set` ([en_rx.c]).
-///
-/// [en_rx.c]: https://git.kernel.org/pub/scm/linux/kernel/git/stable/linux.git/tree/drivers/net/ethernet/mellanox/mlx4/en_rx.c?h=v6.12.117
-fn drops_metadata(link: &Link) -> bool {
-    link.driver().as_deref() == Some("mlx4_core")
 }
 
 fn interface(link: &Link) -> Result<Interface, Error> {
@@ -134,4 +159,27 @@ pub(crate) fn restore(here: &Here, directory: &Directory, announce: &dyn Fn(Noti
         Err(error) => return Err(error).context("restore the timestamps of", &link.name),
     }
     directory.forget_setting()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_that_tells_and_forgets_is_not_called_one_that_does_not_tell() {
+        let mut said = Vec::new();
+        for (metadata, driver) in [(1, "mlx5_core"), (1, "mlx4_core"), (0, "igb"), (2, "mlx4_core")] {
+            let xdp_rx = XdpRx::of(metadata, Some(driver));
+            let offer = Offer { phc: Some(0), tx: true, rx: true, xdp_rx };
+            said.push((driver, offer.nic_rx(), offer.not_handed()));
+        }
+        let untold = "the driver does not tell XDP programs";
+        let expected = [
+            ("mlx5_core", Ok(NicRxSource::XdpMetadata), "only native XDP is told earlier"),
+            ("mlx4_core", Ok(NicRxSource::SocketBuffer), "the driver forgets what XDP programs hand on"),
+            ("igb", Ok(NicRxSource::SocketBuffer), untold),
+            ("mlx4_core", Ok(NicRxSource::SocketBuffer), untold),
+        ];
+        assert_eq!(said, expected);
+    }
 }

@@ -8,11 +8,16 @@ use std::{
     fmt,
     mem::{self, MaybeUninit},
     net::{IpAddr, Ipv6Addr},
+    path::Path,
     rc::Rc,
 };
 
 use libbpf_rs::{
     MapCore as _, MapFlags, MapHandle, RingBuffer, RingBufferBuilder,
+    btf::{
+        Btf,
+        types::{Struct, Typedef},
+    },
     skel::{OpenSkel as _, SkelBuilder as _},
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -39,12 +44,15 @@ pub struct WatchRequest {
     pub uplinks: Vec<String>,
     /// The network namespaces whose probes are told of, by their inodes; of all where there are none.
     pub namespaces: Vec<u64>,
+    /// Whether processes are known by their sockets where this kernel tells (Linux 6.3): of a request that waits for the address of its
+    /// next hop, too, which leaves while another process is running. That looks at all that is sent by any socket.
+    pub by_socket: bool,
 }
 
 impl WatchRequest {
     /// The probes of all network namespaces that leave by one device.
     pub fn new(uplink: impl Into<String>) -> Self {
-        Self { uplinks: vec![uplink.into()], namespaces: Vec::new() }
+        Self { uplinks: vec![uplink.into()], ..Self::default() }
     }
 }
 
@@ -70,8 +78,8 @@ pub struct Observed {
     pub origin: Origin,
     /// The number of the device by which the reply came.
     pub uplink_rx: u32,
-    /// The process that was running when the sender's namespace handed it on, in the machine's own numbers: its sender, but where a
-    /// queue lay before that. 0 where it was forwarded.
+    /// The process that has sent by its socket ([`WatchRequest::by_socket`]), or else that was running when the sender's namespace handed
+    /// it on, in the machine's own numbers: its sender, but where a queue lay before that. 0 where it was forwarded.
     pub process: u32,
     /// Several requests with the same addresses, identifier, sequence number and payload were under way, and nobody can tell to which of them
     /// this is the reply: the times may be another one's.
@@ -259,6 +267,7 @@ pub struct Watcher {
     failures: MapHandle,
     uplinks: Vec<(u32, String)>,
     namespace: u32,
+    follows_translation: bool,
     _links: Vec<libbpf_rs::Link>,
 }
 
@@ -290,7 +299,7 @@ impl Watcher {
         }
         let namespace = namespace_number(here.namespace);
         let selected: Vec<u32> = request.namespaces.iter().copied().map(namespace_number).collect();
-        attach(namespace, uplinks, &selected).context("attach", "the programs that watch")
+        attach(namespace, uplinks, &selected, request.by_socket).context("attach", "the programs that watch")
     }
 
     /// The devices by which probes leave, with their numbers.
@@ -301,6 +310,11 @@ impl Watcher {
     /// The network namespace of these, by its inode.
     pub fn namespace(&self) -> u32 {
         self.namespace
+    }
+
+    /// Whether the kernel's connection tracking is there to tell what is translated. It can be loaded later, but is not found then.
+    pub fn follows_translation(&self) -> bool {
+        self.follows_translation
     }
 
     /// What was observed since the last call, in the order in which the replies came.
@@ -382,8 +396,34 @@ fn watched<'a>(here: &'a Here, uplink: &'a Link) -> Vec<&'a Link> {
     lower.into_iter().flat_map(|link| watched(here, link)).collect()
 }
 
-fn attach(namespace: u32, uplinks: Vec<(u32, String)>, selected: &[u32]) -> libbpf_rs::Result<Watcher> {
+/// What this kernel has of what the programs can do without.
+#[derive(Clone, Copy)]
+struct Optional {
+    connection_tracking: bool,
+    send_tracepoint: bool,
+}
+
+impl Optional {
+    /// As the loader finds out, by the kernel's types, and those of its module.
+    fn look() -> libbpf_rs::Result<Self> {
+        const MODULE: &str = "/sys/kernel/btf/nf_conntrack";
+        let kernel = Btf::from_vmlinux()?;
+        Ok(Self {
+            connection_tracking: kernel.type_by_name::<Struct<'_>>("nf_conn").is_some() || Path::new(MODULE).exists(),
+            send_tracepoint: kernel.type_by_name::<Typedef<'_>>("btf_trace_sock_send_length").is_some(),
+        })
+    }
+}
+
+fn attach(
+    namespace: u32,
+    uplinks: Vec<(u32, String)>,
+    selected: &[u32],
+    by_socket: bool,
+) -> libbpf_rs::Result<Watcher> {
     quiet();
+    let there_is = Optional::look()?;
+    let by_socket = by_socket && there_is.send_tracepoint;
     let mut storage = MaybeUninit::uninit();
     let mut open = WatchSkelBuilder::default().open(&mut storage)?;
     let Some(constants) = open.maps.rodata_data.as_deref_mut() else {
@@ -394,6 +434,7 @@ fn attach(namespace: u32, uplinks: Vec<(u32, String)>, selected: &[u32]) -> libb
     for (constant, (ifindex, _)) in constants.UPLINKS.iter_mut().zip(&uplinks) {
         *constant = *ifindex;
     }
+    open.progs.watch_sockets.set_autoload(by_socket);
     let loaded = open.load()?;
     for namespace in selected {
         loaded.maps.SELECTED.update(&namespace.to_ne_bytes(), &1_u32.to_ne_bytes(), MapFlags::ANY)?;
@@ -412,7 +453,8 @@ fn attach(namespace: u32, uplinks: Vec<(u32, String)>, selected: &[u32]) -> libb
     let progs = &loaded.progs;
     // Those of the way back first: what is seen to leave is seen to come back.
     let links = [&progs.watch_backlog, &progs.watch_gro, &progs.watch_receive, &progs.watch_driver, &progs.watch_queue];
-    let links = links.into_iter().map(|program| program.attach()).collect::<libbpf_rs::Result<_>>()?;
+    let links = by_socket.then_some(&progs.watch_sockets).into_iter().chain(links);
+    let links = links.map(|program| program.attach()).collect::<libbpf_rs::Result<_>>()?;
     Ok(Watcher {
         ring,
         read,
@@ -420,6 +462,7 @@ fn attach(namespace: u32, uplinks: Vec<(u32, String)>, selected: &[u32]) -> libb
         failures: MapHandle::try_from(&loaded.maps.FAILURES)?,
         uplinks,
         namespace,
+        follows_translation: there_is.connection_tracking,
         _links: links,
     })
 }

@@ -9,12 +9,12 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    commands,
+    commands, installed,
     lab::Lab,
     privilege::{root, tool},
 };
 
-/// The image with a static busybox, and with `instamp` where that was asked for.
+/// The image with a static busybox, and what was asked for besides.
 pub const IMAGE: &str = "instamp-test";
 
 /// What makes the networks of containers.
@@ -24,6 +24,17 @@ pub enum Backend<'a> {
     Netavark,
     /// Plugins after the CNI specification, in this order behind `bridge`: as JSON objects.
     Cni(&'a [serde_json::Value]),
+}
+
+/// What the image has besides busybox.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// Nothing.
+    Busybox,
+    /// A static `instamp`.
+    Instamp,
+    /// This machine's `ping`, of iputils, and `fping`, with their libraries.
+    Pings,
 }
 
 /// Podman on the host of a lab. Dropping it removes its containers and what it has stored.
@@ -43,19 +54,19 @@ pub fn podman() -> Option<()> {
 }
 
 impl<'a> Podman<'a> {
-    /// Sets it up, with an image that has `instamp` if `with_instamp`. The lab's host gets a default route, and lets containers out.
+    /// Sets it up, with an image of this content. The lab's host gets a default route, and lets containers out.
     ///
     /// # Panics
     ///
     /// It cannot be set up.
-    pub fn new(lab: &'a Lab, backend: Backend<'_>, with_instamp: bool) -> Self {
+    pub fn new(lab: &'a Lab, backend: Backend<'_>, content: Content) -> Self {
         let podman = Self { lab, folder: tempfile::tempdir().expect("a folder") };
         podman.configure(backend);
         lab.run("host", "ip", &["route", "replace", "default", "via", Lab::REMOTE]);
         for bridge in ["podman0", "cni0"] {
             lab.run("host", "nft", &["insert", "rule", "inet", "lab", "forward", "iifname", bridge, "accept"]);
         }
-        podman.import(with_instamp);
+        podman.import(content);
         podman
     }
 
@@ -114,19 +125,34 @@ impl<'a> Podman<'a> {
     }
 
     /// Makes the image of a folder.
-    fn import(&self, with_instamp: bool) {
-        let content = self.path("image");
-        fs::create_dir_all(content.join("bin")).expect("a folder");
-        fs::create_dir_all(content.join("tmp")).expect("a folder");
-        let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
-        fs::copy(busybox.expect("busybox"), content.join("bin/busybox")).expect("a file");
-        if with_instamp {
-            let stripped = content.join("bin/instamp");
-            let status = Command::new("strip").arg("-o").arg(stripped).arg(commands::static_instamp()).status();
-            assert!(status.expect("strip").success());
+    fn import(&self, content: Content) {
+        let folder = self.path("image");
+        let put = |from: &Path, to: &str| {
+            let to = folder.join(to.trim_start_matches('/'));
+            fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+            fs::copy(from, to).expect("a file");
+        };
+        put(&installed::path("busybox"), "bin/busybox");
+        fs::create_dir(folder.join("tmp")).expect("a folder");
+        match content {
+            Content::Busybox => {}
+            Content::Instamp => {
+                let stripped = folder.join("bin/instamp");
+                let status = Command::new("strip").arg("-o").arg(stripped).arg(commands::static_instamp()).status();
+                assert!(status.expect("strip").success());
+            }
+            Content::Pings => {
+                // fping looks up there what ICMP is.
+                put(Path::new("/etc/protocols"), "etc/protocols");
+                for program in ["ping", "fping"] {
+                    let path = installed::path(program);
+                    put(&path, &format!("bin/{program}"));
+                    installed::libraries(&path).iter().for_each(|library| put(library, &library.to_string_lossy()));
+                }
+            }
         }
         let archive = self.path("image.tar");
-        let status = Command::new("tar").arg("-C").arg(&content).arg("-cf").arg(&archive).arg(".").status();
+        let status = Command::new("tar").arg("-C").arg(&folder).arg("-cf").arg(&archive).arg(".").status();
         assert!(status.expect("tar").success());
         self.run(&["import", &archive.display().to_string(), IMAGE]);
     }

@@ -1,7 +1,7 @@
 //! The plugin, as container runtimes call it.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{fs, process::Output};
+use std::process::Output;
 
 use instamp_tests::{
     bpffs::Bpffs,
@@ -44,11 +44,6 @@ fn attached(lab: &Lab, bpffs: &Bpffs) -> (Vec<String>, usize) {
     (names.collect(), lines.len())
 }
 
-fn pins(bpffs: &Bpffs) -> usize {
-    let names = fs::read_dir(bpffs.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| !name.ends_with(".debug")).count()
-}
-
 #[test]
 fn a_container_is_added_checked_and_deleted() {
     let Some((lab, bpffs)) = lab() else { return };
@@ -71,7 +66,7 @@ fn a_container_is_added_checked_and_deleted() {
     // Any number of times.
     for _ in 0..2 {
         assert_eq!(answer(&sandbox.call("DEL", &options)), "");
-        assert_eq!(pins(&bpffs), 0);
+        assert_eq!(bpffs.pins().len(), 0);
     }
 }
 
@@ -83,7 +78,7 @@ fn what_is_gone_is_deleted_as_well() {
     answer(&sandbox.call("ADD", &options));
     sandbox.unplug();
     assert_eq!(answer(&sandbox.call("DEL", &options)), "");
-    assert_eq!(pins(&bpffs), 0);
+    assert_eq!(bpffs.pins().len(), 0);
     // Where no pins can be, nothing is attached; and nothing can be.
     let nowhere = json!({ "bpffs": "/proc" });
     assert_eq!(answer(&sandbox.call("DEL", &nowhere)), "");
@@ -113,7 +108,7 @@ fn what_the_runtime_does_not_know_any_more_is_collected() {
     answer(&gc(NETWORK, json!([valid(two), other_device])));
     assert_eq!(attached(&lab, &bpffs), (vec![two.id.clone()], 2));
     answer(&gc(NETWORK, json!([])));
-    assert_eq!(pins(&bpffs), 0);
+    assert_eq!(bpffs.pins().len(), 0);
     let unsaid = json!({ "cniVersion": "1.1.0", "name": NETWORK });
     assert_eq!(code(&call(&lab, &[("CNI_COMMAND", "GC")], &unsaid)), 7);
 }
@@ -131,7 +126,7 @@ fn failures_are_told_or_passed_over() {
     let output = sandbox.call("ADD", &with(unusable.clone()));
     assert_eq!(code(&output), 100);
     assert!(String::from_utf8_lossy(&output.stdout).contains("no device nowhere"), "{output:?}");
-    assert_eq!(pins(&bpffs), 0);
+    assert_eq!(bpffs.pins().len(), 0);
     // Alone it has nothing to attach to, nor to pass on.
     assert_eq!(code(&sandbox.call("ADD", &with(json!({ "prevResult": null })))), 7);
     assert_eq!(code(&sandbox.call("CHECK", &with(json!({ "prevResult": null })))), 7);
@@ -142,7 +137,7 @@ fn failures_are_told_or_passed_over() {
     assert_eq!(serde_json::from_str::<Value>(&answer(&output)).unwrap(), sandbox.result());
     assert!(String::from_utf8_lossy(&output.stderr).contains("no device nowhere"), "{output:?}");
     assert_eq!(answer(&sandbox.call("CHECK", &tolerant)), "");
-    assert_eq!(pins(&bpffs), 0);
+    assert_eq!(bpffs.pins().len(), 0);
 }
 
 #[test]

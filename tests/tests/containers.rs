@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{
-    collections::HashMap,
-    fs,
+    collections::{HashMap, HashSet},
+    io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
@@ -14,11 +14,12 @@ use std::{
 use instamp_tests::{
     bpffs::Bpffs,
     capture::{Capture, ECHOES, echoes},
+    coming::come_and_go,
     lab::Lab,
     ping::{Run, net_at_capture, number},
-    podman::{Backend, IMAGE, Podman, podman},
+    podman::{Backend, Content, IMAGE, Podman, podman},
     privilege::{root, tool},
-    watching::Watching,
+    watching::{Watching, median},
 };
 use nix::{
     sched::{CloneFlags, unshare},
@@ -30,6 +31,12 @@ use serde_json::{Value, json};
 const PROBES: u64 = 500;
 /// How many containers come and go: more in `cargo xtask bench`.
 const TIMES: usize = 20;
+
+/// What is needed to ping by other people's tools.
+fn pings() -> Option<()> {
+    podman()?;
+    ["ping", "fping"].iter().try_for_each(|name| tool(name))
+}
 
 #[track_caller]
 fn text(command: &mut Command) -> String {
@@ -43,11 +50,6 @@ fn text(command: &mut Command) -> String {
 fn status(mut instamp: Command) -> Vec<Value> {
     let lines = text(instamp.args(["status", "--json"]));
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn median(mut numbers: Vec<i64>) -> i64 {
-    let middle = numbers.len() / 2;
-    *numbers.select_nth_unstable(middle).1
 }
 
 /// Medians of a run, in nanoseconds: `net`, the RTT, and the differences of both from what a capture on the card saw.
@@ -89,7 +91,7 @@ fn beside_a_capture(lab: &Lab, pinger: &mut Command) -> Medians {
 fn a_container_with_default_privileges_measures_what_a_capture_sees() {
     let (Some(()), Some(())) = (podman(), tool("tcpdump")) else { return };
     let lab = Lab::up(&[]);
-    let podman = Podman::new(&lab, Backend::Netavark, true);
+    let podman = Podman::new(&lab, Backend::Netavark, Content::Instamp);
     podman.start("web");
     let said = text(podman.instamp().args(["attach", "--container", "web", "--ingress", "xdp"]));
     assert!(said.contains(", for eth0 of web (podman ") && said.contains("nic0: point 0"), "{said}");
@@ -138,7 +140,7 @@ fn the_pings_of_an_unmodified_tool_are_told_by_the_name_of_its_container() {
     const PINGS: u64 = 3;
     let Some(()) = podman() else { return };
     let lab = Lab::up(&[]);
-    let podman = Podman::new(&lab, Backend::Netavark, false);
+    let podman = Podman::new(&lab, Backend::Netavark, Content::Busybox);
     let names = ["web", "db"];
     for name in names {
         // As Docker's defaults are: without, busybox cannot ping.
@@ -169,11 +171,98 @@ fn the_pings_of_an_unmodified_tool_are_told_by_the_name_of_its_container() {
     }
 }
 
+/// Six containers at once, two with each tool, which is in all of them the same process: the same identifiers behind one address.
+#[test]
+fn unmodified_tools_in_containers_are_told_apart() {
+    const PINGS: u16 = 100;
+    const PROCESS: i64 = 40;
+    const LENGTHS: [usize; 6] = [40, 42, 44, 46, 48, 50];
+    let (Some(()), Some(())) = (pings(), tool("tcpdump")) else { return };
+    let lab = Lab::up(&[]);
+    let podman = Podman::new(&lab, Backend::Netavark, Content::Pings);
+    let target = Lab::REMOTE;
+    let containers: Vec<(String, &str)> = LENGTHS
+        .into_iter()
+        .zip(["ping", "busybox", "fping"].repeat(2))
+        .map(|(length, tool)| {
+            let ping = match tool {
+                "ping" => format!("/bin/ping -n -q -e 77 -i 0.01 -c {PINGS} -s {length} {target}"),
+                "busybox" => format!("/bin/busybox ping -q -i 0.01 -c {PINGS} -s {length} {target}"),
+                _ => format!("/bin/fping -q -p 10 -c {PINGS} -b {length} {target}"),
+            };
+            // Busybox and fping send under the number of their process. The runtime has had some of them before.
+            let wait = format!("until [ $(exec /bin/busybox sh -c 'echo $$') -ge {} ]; do :; done", PROCESS - 1);
+            // With the end of a container podman takes away some of the others' packets, too.
+            let script = format!("{wait}; {ping}; echo exit $?; exec /bin/busybox sleep 1000");
+            // As Docker's defaults are: with podman's, only iputils' can send, and the kernel has the others' identifiers differ.
+            let capability: &[&str] = if tool == "ping" { &[] } else { &["--cap-add", "NET_RAW"] };
+            let name = format!("{tool}{length}");
+            let words = [IMAGE, "/bin/busybox", "sh", "-c", &script];
+            podman.run(&[&["create", "--name", &name], capability, &words].concat());
+            (name, tool)
+        })
+        .collect();
+    let watching = Watching::of(podman.instamp(), &[]);
+    let capture = Capture::start(&lab, "host", Lab::NIC, ECHOES);
+    let start =
+        |name| podman.command(&["start", "--attach", name]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut running: Vec<(&str, Child)> = containers.iter().map(|(name, _)| (&**name, start(name).unwrap())).collect();
+    for (name, attached) in &mut running {
+        let lines = BufReader::new(attached.stdout.take().unwrap()).lines();
+        let end = lines.map(Result::unwrap).find(|line| line.starts_with("exit "));
+        assert_eq!(end.as_deref(), Some("exit 0"), "{name}");
+    }
+    let frames = capture.stop();
+    let watched = watching.stop();
+
+    // Nobody has named a container: they are known by the short forms of their numbers.
+    let ids: Vec<String> = running.iter().map(|(name, _)| podman.inspect(name, "{{.Id}}")[..12].to_owned()).collect();
+    let senders: Vec<(&str, usize)> = ids.iter().map(String::as_str).zip(LENGTHS).collect();
+    let told = watched.each_is_its_sender_s(&senders, PINGS, &echoes(&frames));
+    for ((name, tool), told) in containers.iter().zip(&told) {
+        assert_eq!(told.identifier, if *tool == "ping" { 77 } else { PROCESS }, "{name}: {told:?}");
+    }
+    let translated: HashSet<i64> = told.iter().map(|told| told.network_identifier).collect();
+    assert_eq!(translated.len(), 6, "each container under its own: {translated:?}");
+    for (name, mut attached) in running {
+        podman.remove(name);
+        attached.wait().unwrap();
+    }
+}
+
+/// The tools of the host in the network of a container, all at once.
+#[test]
+fn tools_are_run_in_the_network_of_a_container() {
+    const PINGS: usize = 20;
+    let Some(()) = pings() else { return };
+    let lab = Lab::up(&[]);
+    let podman = Podman::new(&lab, Backend::Netavark, Content::Busybox);
+    podman.start("web");
+    let count = PINGS.to_string();
+    let iputils: &[&str] = &["ping", "-n", "-i", "0.01", "-c", &count, Lab::REMOTE];
+    let busybox: &[&str] = &["busybox", "ping", "-i", "0.01", "-c", &count, Lab::REMOTE];
+    let fping: &[&str] = &["fping", "-p", "10", "-c", &count, Lab::REMOTE];
+    let running = [iputils, busybox, fping].map(|words| {
+        let mut command = podman.instamp();
+        command.args(["run", "--dev", Lab::NIC, "--container", "web", "--"]).args(words);
+        (words, command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    });
+    for (words, child) in running {
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {text}");
+        let whole =
+            text.lines().filter(|line| [" net=", " host=", " tx=", " rx="].iter().all(|part| line.contains(part)));
+        assert_eq!((whole.count(), text.contains("net=?")), (PINGS, false), "{words:?}: {text}");
+        assert!(text.contains(&format!("told in {PINGS} of {PINGS} lines")), "{words:?}: {text}");
+    }
+}
+
 #[test]
 fn engines_are_asked_at_their_sockets() {
     let Some(()) = podman() else { return };
     let lab = Lab::up(&[]);
-    let podman = Podman::new(&lab, Backend::Netavark, false);
+    let podman = Podman::new(&lab, Backend::Netavark, Content::Busybox);
     podman.start("web");
     let id = podman.inspect("web", "{{.Id}}");
     let service = podman.service();
@@ -211,7 +300,7 @@ fn containers_come_and_go_with_the_plugin() {
     let lab = Lab::up(&[]);
     let bpffs = Bpffs::mount();
     let plugin = json!({ "type": "instamp-cni", "ingress": "xdp", "bpffs": bpffs.path() });
-    let podman = Podman::new(&lab, Backend::Cni(&[plugin]), true);
+    let podman = Podman::new(&lab, Backend::Cni(&[plugin]), Content::Instamp);
     let instamp = || {
         let mut command = podman.instamp();
         command.env("INSTAMP_BPFFS", bpffs.path());
@@ -235,16 +324,20 @@ fn containers_come_and_go_with_the_plugin() {
         }
         podman.remove(&name);
         // Nobody has to run a command for that.
-        assert_eq!(pins(&bpffs), Vec::<String>::new(), "after {name}");
+        assert_eq!(bpffs.pins(), Vec::<String>::new(), "after {name}");
     }
     assert!(namespaces.iter().all(|path| !path.is_empty() && !Path::new(path).exists()), "{namespaces:?}");
     assert_eq!(lab.run("host", "ip", &["-d", "link", "show", Lab::NIC]).matches("xdp").count(), 0);
 }
 
-/// What is pinned, but for the two files that the kernel keeps there.
-fn pins(bpffs: &Bpffs) -> Vec<String> {
-    let names = fs::read_dir(bpffs.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| !name.ends_with(".debug")).collect()
+/// Attached to by a command, a container leaves nothing either. How long it takes, `cargo xtask bench` measures over more of them.
+#[test]
+fn containers_come_and_go_with_the_command() {
+    let Some(()) = podman() else { return };
+    let lab = Lab::up(&[]);
+    let bpffs = Bpffs::mount();
+    let podman = Podman::new(&lab, Backend::Netavark, Content::Busybox);
+    assert_eq!(come_and_go(&podman, &bpffs, TIMES).len(), TIMES);
 }
 
 /// A process with a network of its own, behind a veth of the lab's host. Dropping it ends it.
@@ -325,7 +418,7 @@ fn a_container_that_dies_while_it_is_attached_to_leaves_nothing() {
     };
     let nothing_is_left = || {
         assert_eq!(status(instamp()), Vec::<Value>::new());
-        assert_eq!(pins(&bpffs), Vec::<String>::new());
+        assert_eq!(bpffs.pins(), Vec::<String>::new());
     };
     let mut contained = Contained::start(&lab);
     let begin = Instant::now();

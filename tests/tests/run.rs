@@ -16,6 +16,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::Value;
 
 const PROBES: usize = 30;
 
@@ -131,6 +132,67 @@ fn lines_of_ipv6_and_by_names() {
         assert_eq!(told(text).len(), 2, "{words:?}: {text}");
         assert!(!text.contains("net=?"), "{words:?}: {text}");
     }
+}
+
+/// fping says nothing of a reply that is too late, nor of one that never comes. Its other lines keep their own.
+#[test]
+fn replies_that_fping_does_not_print_shift_nothing() {
+    const LATE: u16 = 3;
+    const LOST: u16 = 7;
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    let of = |sequence| if sequence == LATE { Duration::from_millis(400) } else { delay(sequence) };
+    let answer = move |sequence| Answer { delay: of(sequence), ..Answer::PLAIN };
+    let lose = "add table ip silence; add chain ip silence forward { type filter hook forward priority -500; }; \
+        add rule ip silence forward icmp type echo-request icmp sequence 7 drop";
+    lab.run("host", "nft", &[lose]);
+    let responder = Responder::start(&lab, Lab::REMOTE, answer);
+    let output = run(&lab, "c1", &["fping", "-p", "100", "-t", "200", "-c", "12", Lab::REMOTE]).output().unwrap();
+    drop(responder);
+    let text = text(&output.stdout);
+    let told = told(text);
+    let mut numbers: Vec<u16> = Vec::new();
+    for (line, added) in told {
+        let sequence = behind(line, "[").split_once(']').unwrap().0.parse().unwrap();
+        let (net, rtt) = (nanoseconds(added), nanoseconds(behind(line, "bytes, ")));
+        assert!((of(sequence).as_secs_f64() * 1e9..=rtt * 1.01).contains(&net), "{line} net={added}");
+        numbers.push(sequence);
+    }
+    let expected: Vec<u16> = (0..12).filter(|sequence| ![LATE, LOST].contains(sequence)).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, expected, "{text}");
+}
+
+/// Of several targets, one of which does not answer.
+#[test]
+fn fping_s_lines_of_several_targets() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    let targets = [Lab::REMOTE, "10.99.0.9", Lab::REMOTE6];
+    let output = run(&lab, "c1", &[&["fping", "-p", "50", "-c", "5"], &targets[..]].concat()).output().unwrap();
+    let text = text(&output.stdout);
+    assert!(told(text).len() == 10 && !text.contains("net=?"), "{text}");
+}
+
+/// A first request that waits for the address of its next hop leaves while another process is running: the one that tells the address.
+#[test]
+fn a_request_that_waited_for_its_next_hop_is_the_tool_s() {
+    const GATEWAY: &str = "172.29.0.1";
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    // The gateway tells nobody its address.
+    lab.enter("host", || std::fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "8").unwrap());
+    let bridge: Value = serde_json::from_str(&lab.run("host", "ip", &["-j", "link", "show", "br0"])).unwrap();
+    lab.run("c1", "ip", &["neigh", "flush", "all"]);
+    let mut child = run(&lab, "c1", &["ping", "-n", "-c", "1", Lab::REMOTE]).spawn().unwrap();
+    while !lab.run("c1", "ip", &["neigh", "show", GATEWAY]).contains("INCOMPLETE") {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended before");
+    }
+    let address = bridge[0]["address"].as_str().unwrap();
+    lab.run("c1", "ip", &["neigh", "replace", GATEWAY, "lladdr", address, "dev", "eth0", "nud", "reachable"]);
+    let output = child.wait_with_output().unwrap();
+    let text = text(&output.stdout);
+    assert!(told(text).len() == 1 && !text.contains("net=?"), "{text}");
 }
 
 /// Lines of replies that never were on the network say so, and all others are as they were.

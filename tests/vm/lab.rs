@@ -17,6 +17,24 @@ pub(crate) fn check() {
         attached(&lab, "clsact", "clsact");
     }
     watched(&lab);
+    attached_for_a_container(&lab);
+}
+
+/// Both devices that a container's probes pass are found and hooked by its network namespace, and let go.
+fn attached_for_a_container(lab: &Lab) {
+    let namespace = format!("/run/netns/{}", lab.namespace("c1"));
+    lab.run("host", "ip", &["route", "add", "default", "via", Lab::REMOTE]);
+    lab.attach("host", &["--netns", &namespace, "--ingress", "xdp"]);
+    let options = ["-c", &PROBES.to_string(), "-i", "10ms", "--cap", "6", "-s", "88", Lab::REMOTE];
+    Run::new(lab, "c1", &options).all_corrected(PROBES);
+    for device in [Lab::NIC, "veth-c1"] {
+        let counters = lab.counters("host", device);
+        assert!(counters.len() == 2 && counters.iter().all(|hook| hook.stamped == PROBES), "{device}: {counters:?}");
+    }
+    lab.run("host", "instamp", &["detach", "--netns", &namespace]);
+    assert_eq!(lab.run("host", "instamp", &["status", "--json"]), "");
+    assert_eq!(fs::read_dir(instamp_hooks::BPFFS).expect("a folder").count(), 0, "pins are left");
+    println!("guest: both devices of a container are attached to by its network namespace, and let go");
 }
 
 /// Whoever pings from a container is seen at both ends of the host, through the translation of its address.

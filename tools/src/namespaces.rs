@@ -121,7 +121,9 @@ impl Names {
         if let Some(name) = self.given.get(&inode).or_else(|| self.known.get(&cookie)) {
             return name.clone();
         }
-        let name = self.places.name_of(inode).or_else(|| {
+        // What was seen before it had a process would give it the name of its file, which engines choose by chance.
+        let is_lived_in = self.places.process(inode).is_some();
+        let name = is_lived_in.then(|| self.places.name_of(inode)).flatten().or_else(|| {
             let is_due = self.missed.insert(cookie) || self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_AGAIN);
             if is_due {
                 self.looked = Some(Instant::now());
@@ -164,17 +166,24 @@ impl Places {
         places
     }
 
+    /// A process that is in it now.
+    fn process(&self, inode: u64) -> Option<u32> {
+        self.processes.get(&inode).copied().filter(|pid| is_at(&path_of_process(*pid), inode))
+    }
+
     /// What to call the one that has this inode now.
     fn name_of(&self, inode: u64) -> Option<String> {
-        let is_there = |path: &Path| fs::metadata(path).is_ok_and(|file| file.ino() == inode);
-        let pid = self.processes.get(&inode).copied().filter(|pid| is_there(&path_of_process(*pid)));
-        let file = self.files.get(&inode).filter(|path| is_there(path));
+        let file = self.files.get(&inode).filter(|path| is_at(path, inode));
         let described = |pid| [read(pid, "cgroup"), read(pid, "comm")];
-        let process = pid.map(|pid| (pid, described(pid)));
+        let process = self.process(inode).map(|pid| (pid, described(pid)));
         let process = process.as_ref().map(|(pid, [cgroup, comm])| Process { pid: *pid, cgroup, comm });
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         name(process, file.map(PathBuf::as_path), container(&own))
     }
+}
+
+fn is_at(path: &Path, inode: u64) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.ino() == inode)
 }
 
 fn no_network_namespace(path: &Path) -> String {

@@ -2,13 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use super::{Kernel, modules};
+use crate::installed;
 
 /// Files by their paths.
 #[derive(Default)]
@@ -36,11 +36,7 @@ impl Initramfs {
     /// It cannot be read, or a library is missing.
     pub fn program(&mut self, from: &Path, to: &str) {
         self.file(from, to);
-        let output = Command::new("ldd").arg(from).env_remove("LD_LIBRARY_PATH").output().expect("ldd");
-        let text = String::from_utf8(output.stdout).expect("text");
-        assert!(output.status.success() && !text.contains("not found"), "ldd {}: {text}", from.display());
-        // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, or the path of the loader alone.
-        for library in text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from) {
+        for library in installed::libraries(from) {
             self.files.entry(library).or_insert_with_key(|library| read(library));
         }
     }
@@ -51,9 +47,7 @@ impl Initramfs {
     ///
     /// There is none of this name.
     pub fn tool(&mut self, name: &str) {
-        let folders = env::var_os("PATH").unwrap_or_default();
-        let path = env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
-        let path = path.unwrap_or_else(|| panic!("no {name}, which `cargo xtask setup` installs"));
+        let path = installed::path(name);
         self.program(&path, &format!("/bin/{name}"));
     }
 

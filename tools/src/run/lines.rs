@@ -36,9 +36,18 @@ impl Format {
 pub(super) struct ReplyLine<'a> {
     /// Who has answered: an address or a name.
     pub(super) from: &'a str,
-    /// The sequence number, where the line has the one of the packet. fping's lines have a number of their own.
-    pub(super) sequence: Option<u16>,
+    pub(super) number: Number,
     pub(super) rtt: Rtt,
+}
+
+/// What number a line has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Number {
+    /// The sequence number of the packet.
+    Sequence(u16),
+    /// How many requests the tool had sent to this target before.
+    Before(u32),
+    Missing,
 }
 
 impl ReplyLine<'_> {
@@ -116,21 +125,21 @@ fn ping(line: &str) -> Option<ReplyLine<'_>> {
     if rest.ends_with("(DUP!)") {
         return None;
     }
-    Some(ReplyLine { from, sequence: Some(sequence.parse().ok()?), rtt: Rtt::of_milliseconds(time)? })
+    Some(ReplyLine { from, number: Number::Sequence(sequence.parse().ok()?), rtt: Rtt::of_milliseconds(time)? })
 }
 
 fn fping(line: &str) -> Option<ReplyLine<'_>> {
     let line = without_time(line);
     if let Some((from, rest)) = line.split_once(" is alive (") {
         let (time, _) = rest.split_once(" ms")?;
-        return Some(ReplyLine { from: from.trim_end(), sequence: None, rtt: Rtt::of_milliseconds(time)? });
+        return Some(ReplyLine { from: from.trim_end(), number: Number::Missing, rtt: Rtt::of_milliseconds(time)? });
     }
     let (from, rest) = line.split_once(" : [")?;
     let mut parts = rest.split(", ");
-    parts.next()?.strip_suffix(']')?.parse::<u32>().ok()?;
+    let before = parts.next()?.strip_suffix(']')?.parse().ok()?;
     parts.next()?.strip_suffix(" bytes")?.parse::<u32>().ok()?;
     let (time, _) = parts.next()?.split_once(" ms")?;
-    Some(ReplyLine { from: from.trim_end(), sequence: None, rtt: Rtt::of_milliseconds(time)? })
+    Some(ReplyLine { from: from.trim_end(), number: Number::Before(before), rtt: Rtt::of_milliseconds(time)? })
 }
 
 #[cfg(test)]
@@ -139,13 +148,13 @@ mod tests {
 
     use super::*;
 
-    fn line(from: &str, sequence: Option<u16>, ns: i64, unit_ns: i64) -> Option<ReplyLine<'_>> {
-        Some(ReplyLine { from, sequence, rtt: Rtt { ns, unit_ns } })
+    fn line(from: &str, number: Number, ns: i64, unit_ns: i64) -> Option<ReplyLine<'_>> {
+        Some(ReplyLine { from, number, rtt: Rtt { ns, unit_ns } })
     }
 
     #[test]
     fn lines_of_ping() {
-        let expected = line("10.99.0.2", Some(1), 123_000, 1_000);
+        let expected = line("10.99.0.2", Number::Sequence(1), 123_000, 1_000);
         for text in [
             "64 bytes from 10.99.0.2: icmp_seq=1 ttl=63 time=0.123 ms",
             "64 bytes from remote.example (10.99.0.2): icmp_seq=1 ttl=63 time=0.123 ms",
@@ -157,7 +166,7 @@ mod tests {
         }
         let text = "64 bytes from fe80::2%eth0: icmp_seq=65535 ttl=64 time=12.3 ms";
         let read = Format::Ping.read(text);
-        assert_eq!(read, line("fe80::2%eth0", Some(65_535), 12_300_000, 100_000));
+        assert_eq!(read, line("fe80::2%eth0", Number::Sequence(65_535), 12_300_000, 100_000));
         assert_eq!(read.and_then(|read| read.address()), "fe80::2".parse().ok());
         for text in [
             "",
@@ -177,14 +186,13 @@ mod tests {
 
     #[test]
     fn lines_of_fping() {
-        let expected = line("10.99.0.2", None, 45_000, 1_000);
-        for text in [
-            "10.99.0.2 : [0], 64 bytes, 0.045 ms (0.040 avg, 0% loss)",
-            "10.99.0.2      : [17], 64 bytes, 0.045 ms (0.040 avg, 0% loss)",
-            "[1795739213.97864] 10.99.0.2 : [0], 64 bytes, 0.045 ms (0.034 avg, 0% loss)",
-            "10.99.0.2 is alive (0.045 ms)",
+        for (text, number) in [
+            ("10.99.0.2 : [0], 64 bytes, 0.045 ms (0.040 avg, 0% loss)", Number::Before(0)),
+            ("10.99.0.2      : [17], 64 bytes, 0.045 ms (0.040 avg, 0% loss)", Number::Before(17)),
+            ("[1795739213.97864] 10.99.0.2 : [0], 64 bytes, 0.045 ms (0.034 avg, 0% loss)", Number::Before(0)),
+            ("10.99.0.2 is alive (0.045 ms)", Number::Missing),
         ] {
-            assert_eq!(Format::Fping.read(text), expected, "{text}");
+            assert_eq!(Format::Fping.read(text), line("10.99.0.2", number, 45_000, 1_000), "{text}");
         }
         for text in [
             "",

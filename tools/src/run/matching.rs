@@ -8,7 +8,10 @@ use std::{
 
 use instamp_hooks::Observed;
 
-use super::lines::{ReplyLine, Rtt};
+use super::{
+    lines::{Number, ReplyLine, Rtt},
+    rounds::Rounds,
+};
 
 /// As many replies are kept that no line has told of: as those of others, or of a tool that prints none.
 const KEPT: usize = 4_096;
@@ -22,6 +25,8 @@ pub(super) struct Matching<F> {
     known: HashMap<u32, bool>,
     /// The identifiers under which the tool sends.
     identifiers: HashSet<u16>,
+    /// Of a tool that sends to several targets in turn.
+    rounds: Rounds,
 }
 
 /// Why a line has no times.
@@ -35,7 +40,13 @@ pub(super) enum Unmatched {
 
 impl<F: FnMut(u32) -> bool> Matching<F> {
     pub(super) fn new(is_tool: F) -> Self {
-        Self { waiting: VecDeque::new(), is_tool, known: HashMap::new(), identifiers: HashSet::new() }
+        Self {
+            waiting: VecDeque::new(),
+            is_tool,
+            known: HashMap::new(),
+            identifiers: HashSet::new(),
+            rounds: Rounds::default(),
+        }
     }
 
     /// Adds a reply, and says whether it is the tool's: by the process that was running when the request was sent, or by an identifier
@@ -51,6 +62,7 @@ impl<F: FnMut(u32) -> bool> Matching<F> {
             if self.waiting.len() == KEPT {
                 self.waiting.pop_front();
             }
+            self.rounds.add(observed.sender.destination, observed.sender.sequence);
             self.waiting.push_back(observed);
         }
         is_own
@@ -58,20 +70,26 @@ impl<F: FnMut(u32) -> bool> Matching<F> {
 
     /// Takes the reply that a line tells of, from one of these addresses.
     ///
-    /// With a sequence number there is one; of several that which took no longer than the tool has seen. A single one can seem to have
-    /// taken longer, as whoever reads a clock can be interrupted before. Without a number, lines come in the order of their replies, as
-    /// the tool prints each when it comes.
+    /// With a number there is one; of several that which took no longer than the tool has seen. A single one can seem to have taken
+    /// longer, as whoever reads a clock can be interrupted before. Without a number, lines come in the order of their replies, as the
+    /// tool prints each when it comes.
     pub(super) fn claim(&mut self, line: &ReplyLine<'_>, from: &[IpAddr]) -> Result<Observed, Unmatched> {
         let fits = |observed: &Observed| {
+            let sequence = observed.sender.sequence;
             from.contains(&observed.sender.destination)
-                && line.sequence.is_none_or(|sequence| sequence == observed.sender.sequence)
+                && match line.number {
+                    Number::Sequence(number) => number == sequence,
+                    Number::Before(round) => self.rounds.can_be_of(round, sequence),
+                    Number::Missing => true,
+                }
         };
         let mut places: Vec<usize> = (0..self.waiting.len()).filter(|&place| fits(&self.waiting[place])).collect();
-        if line.sequence.is_none() || places.len() > 1 {
+        let is_numbered = line.number != Number::Missing;
+        if !is_numbered || places.len() > 1 {
             places.retain(|&place| is_within(&self.waiting[place], line.rtt));
         }
         let &place = places.first().ok_or(Unmatched::Missing)?;
-        if line.sequence.is_some() && places.len() > 1 {
+        if is_numbered && places.len() > 1 {
             // The other one's line comes, too, and is as ambiguous.
             return Err(Unmatched::Ambiguous);
         }
@@ -142,16 +160,32 @@ mod tests {
         assert_eq!(claim(&mut matching, Format::Ping, &ping(3)), Err(Unmatched::Missing));
     }
 
+    fn fping(round: u16) -> String {
+        format!("10.99.0.2 : [{round}], 64 bytes, 0.060 ms (0.060 avg, 0% loss)")
+    }
+
     #[test]
-    fn lines_without_a_number_of_the_packet_are_in_the_order_of_replies() {
+    fn lines_without_a_number_are_in_the_order_of_replies() {
         let mut matching = matching();
         for sequence in [4, 6, 8] {
             matching.add(observed(sequence));
         }
-        for (number, sequence) in [(0, 4), (1, 6), (2, 8)] {
-            let line = format!("10.99.0.2 : [{number}], 64 bytes, 0.060 ms (0.060 avg, 0% loss)");
-            assert_eq!(claim(&mut matching, Format::Fping, &line), Ok(sequence));
+        for sequence in [4, 6, 8] {
+            assert_eq!(claim(&mut matching, Format::Fping, "10.99.0.2 is alive (0.060 ms)"), Ok(sequence));
         }
+    }
+
+    #[test]
+    fn lines_that_count_the_requests_of_a_target_are_matched_by_that() {
+        let mut matching = matching();
+        for sequence in [0, 2, 3, 1, 5] {
+            matching.add(observed(sequence));
+        }
+        // The second reply was too late for the tool, which prints nothing of it.
+        for round in [0, 2, 3, 5] {
+            assert_eq!(claim(&mut matching, Format::Fping, &fping(round)), Ok(round));
+        }
+        assert_eq!(claim(&mut matching, Format::Fping, &fping(4)), Err(Unmatched::Missing));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod lines;
 mod matching;
 mod options;
 mod output;
+mod rounds;
 
 use std::process::ExitCode;
 
@@ -18,7 +19,7 @@ use self::{
     matching::{Matching, descends},
     output::Output,
 };
-use crate::{is_broken_pipe, namespaces::Namespace};
+use crate::{is_broken_pipe, namespaces::Namespace, watch::tell_limits};
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let signals = child::hold_signals()?;
@@ -28,7 +29,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let inode =
         namespace.as_ref().map_or_else(|| Namespace::own().map(|own| own.inode()), |other| Ok(other.inode()))?;
     request.namespaces = vec![inode];
+    request.by_socket = true;
     let watcher = Watcher::start(&request)?;
+    if namespace.is_some() {
+        tell_limits(&watcher);
+    }
 
     let format = Format::of(&options.command);
     if format.is_none() {

@@ -6,6 +6,7 @@ mod options;
 #[cfg(test)]
 pub(crate) mod samples;
 mod screen;
+mod table;
 mod tally;
 mod text;
 
@@ -25,6 +26,7 @@ pub(crate) use self::{
 };
 use self::{
     screen::Screen,
+    table::Room,
     tally::{Group, Groups},
     text::ReplyLine,
 };
@@ -52,6 +54,7 @@ async fn watch(options: &Options) -> anyhow::Result<ExitCode> {
     request.namespaces = namespaces.iter().map(Namespace::inode).collect();
     let mut signals = Signals::new().context("cannot listen to signals")?;
     let watcher = Watcher::start(&request)?;
+    tell_limits(&watcher);
     let mut output = Output::new(options, &watcher, &namespaces);
     output.begin(&namespaces)?;
     let ended = output.follow(&mut signals).await;
@@ -60,6 +63,16 @@ async fn watch(options: &Options) -> anyhow::Result<ExitCode> {
     ended?;
     told?;
     Ok(ExitCode::from(u8::from(output.answered == 0)))
+}
+
+/// Says what will be missing, where containers may be watched.
+pub(crate) fn tell_limits(watcher: &Watcher) {
+    if !watcher.follows_translation() {
+        eprintln!(
+            "instamp: nf_conntrack is not loaded: what this host translates is not followed, and containers behind that are told of as \
+             forwarded; load it before: `modprobe nf_conntrack`"
+        );
+    }
 }
 
 /// How replies are told.
@@ -124,7 +137,7 @@ impl<'a> Output<'a> {
             tokio::select! {
                 wish = signals.next() => match wish {
                     Wish::End => return self.take(),
-                    Wish::Status => eprintln!("{}", self.table(usize::MAX)?.join("\n")),
+                    Wish::Status => eprintln!("{}", self.table(Room::UNBOUNDED)?.join("\n")),
                 },
                 _ = look.tick() => {
                     self.take()?;
@@ -133,7 +146,7 @@ impl<'a> Output<'a> {
                         return Ok(());
                     }
                     if self.style == Style::Table && self.screen.is_due(REDRAW) {
-                        let table = self.table(Screen::rows())?;
+                        let table = self.table(Screen::room())?;
                         self.screen.show(&table)?;
                     }
                 }
@@ -174,9 +187,9 @@ impl<'a> Output<'a> {
         self.watcher.uplinks().iter().find(|(ifindex, _)| *ifindex == observed.uplink_rx).map(|(_, name)| &**name)
     }
 
-    fn table(&mut self, rows: usize) -> anyhow::Result<Vec<String>> {
+    fn table(&mut self, room: Room) -> anyhow::Result<Vec<String>> {
         self.groups.set_counts(self.watcher.counts()?);
-        Ok(text::table(&self.groups, &mut |group| self.names.of_group(group), rows))
+        Ok(table::table(&self.groups, &mut |group| self.names.of_group(group), room))
     }
 
     fn end(&mut self) -> anyhow::Result<()> {

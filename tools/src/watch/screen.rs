@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// As many lines, where the terminal does not tell how many it has.
+use super::table::Room;
+
+/// As many lines there are, where the terminal does not tell its size.
 const ROWS: usize = 20;
 
 #[derive(Default)]
@@ -15,10 +17,11 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// How many rows a table may have besides its head and its end.
-    pub(super) fn rows() -> usize {
-        let told = std::env::var("LINES").ok().and_then(|lines| lines.parse::<usize>().ok());
-        told.unwrap_or(ROWS).saturating_sub(4).max(1)
+    /// How much room there is for a table now, besides its head, its end, and the line of the cursor.
+    pub(super) fn room() -> Room {
+        let size = terminal_size::terminal_size_of(io::stdout());
+        let (columns, rows) = size.map_or((usize::MAX, ROWS), |(columns, rows)| (columns.0.into(), rows.0.into()));
+        Room { columns, rows: rows.saturating_sub(4).max(1) }
     }
 
     pub(super) fn is_due(&self, interval: Duration) -> bool {

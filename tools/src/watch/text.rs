@@ -126,38 +126,6 @@ impl fmt::Display for Failures {
     }
 }
 
-/// The table that is shown on a terminal while it goes on.
-pub(super) fn table(groups: &Groups, names: &mut impl FnMut(Group) -> String, rows: usize) -> Vec<String> {
-    let mut lines = vec![format!(
-        "{:<24} {:>9} {:>9} {:>9} {:>11} {:>11} {:>11} {:>11}",
-        "SENDER", "REQUESTS", "ANSWERED", "LOST", "NET p50", "NET p99", "TX p50", "RX p50"
-    )];
-    let mut all: Vec<_> = groups.iter().collect();
-    all.sort_by_key(|(group, sent, _)| (std::cmp::Reverse(*sent), *group));
-    let left_out = all.len().saturating_sub(rows);
-    for (group, sent, tally) in all.into_iter().take(rows) {
-        let answered = tally.map_or(0, |tally| tally.answered);
-        let lost = loss(sent, answered).map_or_else(String::new, |loss| Percent(loss).to_string());
-        let of =
-            |part: fn(&Tally) -> &crate::distribution::Distribution| tally.and_then(|tally| part(tally).statistics());
-        let shown = |time: Option<i64>| time.map_or_else(|| "-".to_owned(), |ns| Nanoseconds(ns).to_string());
-        let net = of(|tally| &tally.net);
-        let (tx, rx) = (of(|tally| &tally.tx_host), of(|tally| &tally.rx_host));
-        lines.push(format!(
-            "{:<24} {sent:>9} {answered:>9} {lost:>9} {:>11} {:>11} {:>11} {:>11}",
-            names(group),
-            shown(net.map(|net| net.p50)),
-            shown(net.map(|net| net.p99)),
-            shown(tx.map(|tx| tx.p50)),
-            shown(rx.map(|rx| rx.p50)),
-        ));
-    }
-    if left_out > 0 {
-        lines.push(format!("... and {left_out} more"));
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,15 +181,5 @@ mod tests {
         let mut failures = WatchFailures::default();
         (failures.evicted, failures.untold) = (3, 7);
         assert_eq!(Failures(failures).to_string(), "3 evicted, 7 untold");
-    }
-
-    #[test]
-    fn the_table_has_the_busiest_first() {
-        insta::assert_snapshot!(table(&samples::groups(), &mut group_name, 9).join("\n"), @"
-        SENDER                    REQUESTS  ANSWERED      LOST     NET p50     NET p99      TX p50      RX p50
-        c1                               3         3        0%    11.342us    11.342us    20.100us    10.707us
-        host                             2         1       50%    11.342us    11.342us           -           -
-        ");
-        assert_eq!(table(&samples::groups(), &mut group_name, 1).last().map(String::as_str), Some("... and 1 more"));
     }
 }

@@ -1,14 +1,19 @@
 //! Containers: what a prober in a real one tells beside one of the host's own, how much of that flooding neighbours change, and what it
 //! takes to attach to them as they come and go.
 
-use std::{process::Command, time::Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use instamp_tests::{
     bpffs::Bpffs,
     capture::{Capture, ECHOES, echoes},
     cni::Sandbox,
+    coming::{self, Took},
+    kernel_objects::Objects,
     lab::Lab,
-    podman::{Backend, Podman, podman},
+    podman::{Backend, Content, Podman, podman},
 };
 use serde_json::{Value, json};
 
@@ -30,14 +35,18 @@ const SHOWN: usize = 20;
 pub(crate) fn measure() {
     real();
     flooded();
-    come_and_go();
+}
+
+pub(crate) fn come_and_go() {
+    with_the_plugin();
+    with_podman();
 }
 
 /// Prints a line for a prober in a container of podman, and one for a prober of the host, whose runs take turns.
 fn real() {
     let Some(()) = podman() else { return };
     let lab = Lab::up(&[]);
-    let podman = Podman::new(&lab, Backend::Netavark, true);
+    let podman = Podman::new(&lab, Backend::Netavark, Content::Instamp);
     podman.start("web");
     succeed(podman.instamp().args(["attach", "--container", "web", "--ingress", "xdp"]));
     let options = ["ping", "--json", "-c", "1000", "-i", "2ms", "--cap", "6", "-s", "88", Lab::REMOTE];
@@ -104,7 +113,7 @@ fn flooded() {
 }
 
 /// Prints the time that the plugin takes to add and to delete a container, at the beginning and at the end of many.
-fn come_and_go() {
+fn with_the_plugin() {
     let lab = Lab::up(&[]);
     lab.run("host", "ip", &["route", "add", "default", "via", Lab::REMOTE]);
     let bpffs = Bpffs::mount();
@@ -119,19 +128,44 @@ fn come_and_go() {
             assert!(output.status.success(), "{output:?}");
         }
     }
-    let left = std::fs::read_dir(bpffs.path()).expect("a folder").flatten();
-    let left = left.filter(|entry| entry.path().extension().is_none()).count();
-    let medians = |times: &[u128]| {
-        let [first, last] = [&times[..SHOWN], &times[times.len() - SHOWN..]].map(median);
-        json!({ "first": u64::try_from(first).ok(), "last": u64::try_from(last).ok() })
-    };
     println!(
         "{}",
         json!({
             "type": "come-and-go", "times": TIMES, "add_us": medians(&adding), "delete_us": medians(&deleting),
-            "pins_left": left,
+            "pins_left": bpffs.pins().len(),
         })
     );
+}
+
+/// Prints likewise the times of podman's containers that are attached to by the command, and what the kernel has afterwards that it had
+/// not before, whosever: after each container nothing of its own is left, or this fails.
+fn with_podman() {
+    let Some(()) = podman() else { return };
+    let lab = Lab::up(&[]);
+    let bpffs = Bpffs::mount();
+    let podman = Podman::new(&lab, Backend::Netavark, Content::Busybox);
+    let before = Objects::all();
+    let took = coming::come_and_go(&podman, &bpffs, TIMES);
+    let after = Objects::all();
+    let of = |part: fn(&Took) -> Duration| medians(&took.iter().map(|took| part(took).as_micros()).collect::<Vec<_>>());
+    println!(
+        "{}",
+        json!({
+            "type": "come-and-go-podman", "times": TIMES,
+            "start_us": of(|took| took.start), "attach_us": of(|took| took.attach),
+            "remove_us": of(|took| took.remove), "sweep_us": of(|took| took.sweep),
+            "links": { "before": before.links.len(), "after": after.links.len() },
+            "programs": { "before": before.programs.len(), "after": after.programs.len() },
+            "maps": { "before": before.maps.len(), "after": after.maps.len() },
+            "pins_left": bpffs.pins().len(),
+        })
+    );
+}
+
+/// Of the first ones, and of the last.
+fn medians(times: &[u128]) -> Value {
+    let [first, last] = [&times[..SHOWN], &times[times.len() - SHOWN..]].map(median);
+    json!({ "first": u64::try_from(first).ok(), "last": u64::try_from(last).ok() })
 }
 
 /// Quantiles of a number of replies.

@@ -43,8 +43,10 @@ enum Part {
     Afxdp,
     /// The same for ten million probes: a minute or two
     Endurance,
-    /// A prober in a container of podman beside one of the host, beside flooding containers, and containers that come and go
+    /// A prober in a container of podman beside one of the host, and beside flooding containers
     Containers,
+    /// Containers that come and go, 200 times: some minutes
+    ComeAndGo,
     /// `instamp watch` at 50,000 probes a second: its share of a processor, and what it adds to the RTT
     Watch,
     /// Time to convert a hardware time, to publish the model that it is done with, and to make it
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
             Part::Afxdp => afxdp::measure(),
             Part::Endurance => afxdp::endure(),
             Part::Containers => containers::measure(),
+            Part::ComeAndGo => containers::come_and_go(),
             Part::Watch => watch::measure(),
             Part::Clock => {
                 clock::measure();
