@@ -10,6 +10,7 @@ pub mod cni;
 pub mod coming;
 pub mod commands;
 pub mod conversion;
+pub mod corpus;
 pub mod exporter;
 pub mod http;
 pub mod installed;
