@@ -7,11 +7,11 @@ error of `strip`, or `LEN FULL RECORDS OUTCOME`. Sections in comments are those 
 """
 
 import sys
-from typing import List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, List, NamedTuple, Optional, Tuple, Union
 
 FOOTER, RECORD = 16, 12
 DRIVER_TX, NIC_TX, NIC_RX = 4, 5, 6
-HOOKS, CLOCKS = range(1, 9), range(1, 4)
+HOOKS = range(1, 9)
 MONOTONIC, TAI, PHC = 1, 2, 3
 BOUND_UNKNOWN = 31
 
@@ -26,8 +26,12 @@ class Record(NamedTuple):
     time: int
 
     def known(self) -> bool:
-        """2.1: nothing is computed from other hooks and clocks."""
-        return self.hook in HOOKS and self.clock in CLOCKS
+        """2.1: nothing is computed from other hooks."""
+        return self.hook in HOOKS
+
+    def timed(self) -> bool:
+        """2.1 and 6: its time is one of a host's clock."""
+        return self.clock in (MONOTONIC, TAI)
 
     def late(self) -> bool:
         """1: the time of a request; a late stamp has P = 0."""
@@ -35,10 +39,6 @@ class Record(NamedTuple):
 
     def card(self) -> bool:
         return self.hook in (NIC_TX, NIC_RX)
-
-    def void(self) -> bool:
-        """6: a request-phase nic-rx and a reply-phase nic-tx count for nothing."""
-        return (self.hook, self.phase) in ((NIC_RX, 0), (NIC_TX, 1))
 
 
 class Trailer(NamedTuple):
@@ -114,12 +114,18 @@ def local_node(records: List[Record]) -> Optional[int]:
     return of[0].node if of else None
 
 
-def in_order(records: List[Record], node: Optional[int]) -> bool:
+def in_order(records: List[Record], node: int) -> bool:
     """6: the local stamps of the request, the remote ones, the remote ones of the reply, the local ones."""
     places = [
         (3 if r.node == node else 2) if r.phase else (0 if r.node == node else 1) for r in records if not r.late()
     ]
     return places == sorted(places)
+
+
+def difference(later: int, earlier: int) -> Optional[int]:
+    """6: one that has no place in 64 bits with a sign is none."""
+    result = later - earlier
+    return result if -(1 << 63) <= result < 1 << 63 else None
 
 
 def outside(r: Record, sent: int, received: int) -> bool:
@@ -132,16 +138,19 @@ def remote_of(records: List[Record], node: int) -> Tuple[Optional[int], List[Rec
     others = [r for r in records if r.node != node]
     if not others:
         return 0, []
-    of = [r for r in others if r.node == others[0].node]
+    of = [r for r in others if r.node == others[0].node and r.timed()]
     arrivals, departures = [r for r in of if r.phase == 0], [r for r in of if r.phase == 1]
-    if not arrivals or not departures or len({r.clock for r in of}) > 1 or of[0].clock == PHC:
+    if not arrivals or not departures or len({r.clock for r in of}) > 1:
         return None, []
     stamps = [first(arrivals), last(departures)]
-    return stamps[1].time - stamps[0].time, stamps
+    residence = difference(stamps[1].time, stamps[0].time)
+    return (None, []) if residence is None else (residence, stamps)
 
 
-def chosen(software: List[Record], cards: List[Record], pick) -> Optional[Record]:
+def chosen(local: List[Record], phase: int, card: int, pick: Callable[[List[Record]], Record]) -> Optional[Record]:
     """Software's stamp, or the card's in its place."""
+    software = [r for r in local if r.phase == phase and not r.card()]
+    cards = [r for r in local if r.phase == phase and r.hook == card]
     if not software:
         return pick(cards) if cards else None
     stamp = pick(software)
@@ -150,54 +159,61 @@ def chosen(software: List[Record], cards: List[Record], pick) -> Optional[Record
 
 
 def nic_net(local: List[Record], rtt: int, remote: int, spanned: List[Record]) -> Tuple[Optional[int], Optional[int]]:
-    for tx in (r for r in local if r.hook == NIC_TX):
-        for rx in (r for r in local if r.hook == NIC_RX):
-            if tx.point != rx.point or tx.clock != rx.clock or tx.clock not in (MONOTONIC, PHC):
-                continue
-            time = rx.time - tx.time
-            own = bound_of([tx, rx]) if tx.clock == MONOTONIC else None
-            slack = (own or 0) + rtt // 1024
-            if time < -slack or time > rtt + slack:
-                return None, None
-            return time - remote, bound_of([tx, rx] + spanned) if tx.clock == MONOTONIC else None
+    """What the card alone tells, and its bound."""
+    pairs = (
+        (tx, rx)
+        for tx in local
+        for rx in local
+        if (tx.hook, tx.phase, rx.hook, rx.phase) == (NIC_TX, 0, NIC_RX, 1)
+        and (tx.point, tx.clock) == (rx.point, rx.clock)
+        and tx.clock in (MONOTONIC, PHC)
+    )
+    for tx, rx in pairs:
+        time = difference(rx.time, tx.time)
+        slack = bound_of([tx, rx]) or 0
+        if time is None or time < -slack or time > rtt + slack + rtt // 1024:
+            break
+        net = difference(time, remote)
+        return net, None if net is None else bound_of([tx, rx] + spanned)
     return None, None
 
 
 def correct(records: List[Record], sent: int, received: int) -> Union[str, Outcome]:
-    """Section 6."""
-    records = [r for r in records if r.known() and not r.void()]
+    """Section 6, with the reasons in the order of its table."""
+    records = [r for r in records if r.known()]
     if not records:
         return "no-stamps"
     node = local_node(records)
-    if not in_order(records, node) or any(r.late() and r.node != node for r in records):
-        return "node-conflict"
+    if node is None:
+        return "no-request-stamp"
     local = [r for r in records if r.node == node]
-    clocks = {r.clock for r in local}
-    if MONOTONIC in clocks and TAI in clocks:
+    clocks = {r.clock for r in local if r.timed()}
+    if not in_order(records, node) or any(r.late() and r.node != node for r in records) or len(clocks) > 1:
         return "node-conflict"
-    own = [r for r in local if r.clock == MONOTONIC]
-    if local and not own or any(outside(r, sent, received) for r in own):
-        return "clock-mismatch"
-
-    request = chosen(
-        [r for r in own if r.phase == 0 and not r.card()], [r for r in own if r.hook == NIC_TX], last
-    )
-    reply = chosen([r for r in own if r.phase == 1 and not r.card()], [r for r in own if r.hook == NIC_RX], first)
+    own = [r for r in local if r.timed()]
+    request, reply = chosen(own, 0, NIC_TX, last), chosen(own, 1, NIC_RX, first)
     if request is None:
         return "no-request-stamp"
     if reply is None:
         return "no-reply-stamp"
+    if clocks != {MONOTONIC} or any(outside(r, sent, received) for r in own):
+        return "clock-mismatch"
+    rtt, between = difference(received, sent), difference(reply.time, request.time)
+    tx_stack, rx_stack = difference(request.time, sent), difference(received, reply.time)
+    if rtt is None or between is None or tx_stack is None or rx_stack is None:
+        return "clock-mismatch"
 
-    rtt = received - sent
     remote, spanned = remote_of(records, node)
-    net = reply.time - request.time - (remote or 0)
+    net = difference(between, remote or 0)
+    if net is None:
+        remote, spanned, net = None, [], between
     card, card_bound = nic_net(local, rtt, remote or 0, spanned)
     return Outcome(
         rtt=rtt,
         net=net,
         remote=remote,
-        tx_stack=request.time - sent,
-        rx_stack=received - reply.time,
+        tx_stack=tx_stack,
+        rx_stack=rx_stack,
         bound=bound_of([request, reply] + spanned),
         source_request=request.hook,
         source_request_point=request.point,
@@ -206,7 +222,7 @@ def correct(records: List[Record], sent: int, received: int) -> Union[str, Outco
         nic_net=card,
         nic_net_bound=card_bound,
         nic_left_out=any(r.card() and r.clock == PHC for r in local),
-        negative=net < 0,
+        negative=min(net, remote or 0, tx_stack, rx_stack, card or 0) < 0,
     )
 
 

@@ -25,7 +25,8 @@ const HOSTILE: usize = 2_500;
 /// The replies of the generator.
 pub fn generated() -> Vec<Reply> {
     let mut random = StdRng::seed_from_u64(SEED);
-    let kinds: [(usize, fn(&mut StdRng) -> Reply); 5] =
+    type Make = fn(&mut StdRng) -> Reply;
+    let kinds: [(usize, Make); 5] =
         [(GENUINE, genuine), (LIKELY, likely), (BORDER, border), (ARBITRARY, arbitrary), (HOSTILE, hostile)];
     kinds.into_iter().flat_map(|(count, make)| std::iter::repeat_n(make, count)).map(|make| make(&mut random)).collect()
 }

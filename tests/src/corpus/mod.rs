@@ -13,6 +13,7 @@
 //! LEN is the length of the application's part, RECORDS are `phase:point:hook:node:clock:bound:time` in numbers as on the wire, joined
 //! by commas. What there is not is `-`, booleans are 0 and 1, times are in ns.
 
+pub mod driver;
 mod generate;
 pub mod recording;
 mod reference;
