@@ -63,7 +63,9 @@ impl Exam {
         let mut report = format!("{} of {} answers differ", different.len(), lines.len());
         for (index, ((reply, answer), line)) in different.into_iter().take(SHOWN) {
             let records = strip(&reply.payload, reply.nonce).map(|stripped| stripped.records);
-            report += &format!("\n\nline {}: {reply}", index + 1);
+            let Reply { nonce, sent_ns, received_ns, payload } = reply;
+            report += &format!("\n\nline {}: {} bytes of probe {nonce:016x}", index + 1, payload.len());
+            report += &format!(", sent {sent_ns}, received {received_ns}");
             match records {
                 Ok(records) => records.iter().for_each(|record| report += &format!("\n    {record:?}")),
                 Err(error) => report += &format!("\n    {error}"),

@@ -251,17 +251,25 @@ fn likely_record(random: &mut StdRng, strange: f64) -> Record {
     zerocopy::transmute!(bytes)
 }
 
+/// The first time that a signed number cannot hold.
+const EDGE: u64 = 1 << 63;
+
+/// A time, or one a nanosecond beside it.
+fn beside(random: &mut StdRng, time_ns: u64) -> u64 {
+    time_ns.saturating_add(random.random_range(0..3)).saturating_sub(1)
+}
+
 /// A prober's two stamps and its card's, of which one lies at a border or a nanosecond beside it.
 fn border(random: &mut StdRng) -> Reply {
     let sent_ns = random.random_range(1 << 33..1 << 40);
-    let rtt_ns = random.random_range(1_000..10_000_000);
+    let rtt_ns =
+        if random.random_bool(0.1) { beside(random, EDGE - 1) } else { random.random_range(1_000..10_000_000) };
     let received_ns = sent_ns + rtt_ns;
-    let beside = |random: &mut StdRng, time_ns: u64| (time_ns + random.random_range(0..3)).saturating_sub(1);
     let within = |random: &mut StdRng| random.random_range(sent_ns..=received_ns);
-    let exponent = random.random_range(0..=31);
-    let bound = Bound::from_exponent(exponent);
+    let bound = Bound::from_exponent(random.random_range(0..=31));
     let slack_ns = bound.nanoseconds().unwrap_or(0);
-    let clock = *[Clock::MONOTONIC, Clock::PHC].choose(random).expect("a clock");
+    let clock =
+        *[Clock::MONOTONIC, Clock::MONOTONIC, Clock::PHC, Clock::from_number(5)].choose(random).expect("a clock");
     let stamp = |phase, hook, clock| Stamp { phase, point: 0, hook, node: 7, clock, bound };
     let sent = stamp(Phase::Request, Hook::TC_EGRESS, Clock::MONOTONIC);
     let received = stamp(Phase::Reply, Hook::XDP_INGRESS, Clock::MONOTONIC);
@@ -275,27 +283,51 @@ fn border(random: &mut StdRng) -> Reply {
         3 => times[3] = beside(random, received_ns + slack_ns),
         // The pair's time: as long as can be, or as negative.
         4 => {
-            let both_ns = if slack_ns == 0 { 0 } else { 2 * slack_ns };
             times[2] = sent_ns.saturating_sub(slack_ns);
-            times[3] = beside(random, times[2] + rtt_ns + rtt_ns / 1024 + both_ns);
+            times[3] = beside(random, times[2] + rtt_ns + rtt_ns / 1024 + 2 * slack_ns);
         }
         _ => {
             times[2] = received_ns + slack_ns;
             times[3] = beside(random, times[2].saturating_sub(2 * slack_ns));
         }
     }
-    let mut records = vec![sent.at(times[0]), received.at(times[1]), nic_tx.at(times[2]), nic_rx.at(times[3])];
-    // The far end's share may be larger than all.
-    if random.random_bool(0.2) {
-        let far = |phase, hook| Stamp { node: 9, clock: Clock::TAI, ..stamp(phase, hook, clock) };
-        let arrived_ns = within(random);
-        records.insert(1, far(Phase::Request, Hook::TC_INGRESS).at(arrived_ns));
-        records.insert(
-            2,
-            far(Phase::Reply, Hook::TC_EGRESS).at(beside(random, arrived_ns + times[1] - times[0].min(times[1]))),
-        );
+    let mut records = vec![sent.at(times[0]), received.at(times[1])];
+    if random.random_bool(0.8) {
+        records.extend([nic_tx.at(times[2]), nic_rx.at(times[3])]);
+        // A second card, whose times fit.
+        if random.random_bool(0.3) {
+            let second = |stamp: Stamp| Stamp { point: 1, ..stamp };
+            records.extend([second(nic_tx).at(within(random)), second(nic_rx).at(received_ns)]);
+        }
+    }
+    // The same times with another bound, point and hook: which of them counts shows.
+    if random.random_bool(0.3) {
+        let twin =
+            |phase, hook| Stamp { bound: Bound::from_exponent(3), point: 1, ..stamp(phase, hook, Clock::MONOTONIC) };
+        records.insert(random.random_range(0..=1), twin(Phase::Request, Hook::XDP_TX).at(times[0]));
+        records.push(twin(Phase::Reply, Hook::TC_INGRESS).at(times[1]));
+    }
+    if random.random_bool(0.3) {
+        far_end_at_border(random, times[1].abs_diff(times[0]), &mut records);
     }
     reply(random, &records, sent_ns, received_ns)
+}
+
+/// The far end's share is as large as the time between the local stamps, or as what 64 bits hold; its stamps may be twins.
+fn far_end_at_border(random: &mut StdRng, between_ns: u64, records: &mut Vec<Record>) {
+    let base_ns = random.random_range(0..1 << 40);
+    let share_ns = *[between_ns, EDGE, EDGE - 1, EDGE - between_ns.min(EDGE)].choose(random).expect("a share");
+    let (mut arrived_ns, mut left_ns) = (base_ns, base_ns + beside(random, share_ns));
+    if random.random_bool(0.3) {
+        std::mem::swap(&mut arrived_ns, &mut left_ns);
+    }
+    let stamp = |phase, hook, bound| Stamp { phase, point: 0, hook, node: 9, clock: Clock::TAI, bound };
+    let bounds = [0, 5].map(Bound::from_exponent);
+    let twins = &bounds[..random.random_range(1..=2)];
+    let at = records.iter().position(|record| record.phase() == Phase::Reply).unwrap_or(records.len());
+    let arrivals = twins.iter().map(|bound| stamp(Phase::Request, Hook::TC_INGRESS, *bound).at(arrived_ns));
+    let departures = twins.iter().map(|bound| stamp(Phase::Reply, Hook::TC_EGRESS, *bound).at(left_ns));
+    records.splice(at..at, arrivals.chain(departures));
 }
 
 fn arbitrary(random: &mut StdRng) -> Reply {
