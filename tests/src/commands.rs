@@ -54,29 +54,56 @@ pub fn static_instamp() -> &'static Path {
     })
 }
 
+/// An example of the crate `instamp`, by its path.
+///
+/// # Panics
+///
+/// It cannot be built.
+pub fn example(name: &str) -> PathBuf {
+    // With the features that a test of the workspace gives the crate: those are built already.
+    run(cargo().args(["--workspace", "--example", name]));
+    folder().join("examples").join(name)
+}
+
 /// Builds a package, for a named target statically, and returns the folder of what was built.
 fn build(package: &str, target: Option<&str>) -> PathBuf {
+    let mut cargo = cargo();
+    cargo.args(["--package", package]);
+    let Some(target) = target else {
+        run(&mut cargo);
+        return folder();
+    };
+    let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
+    run(cargo.args(["--target", target]).env(flags, "-C target-feature=+crt-static"));
+    let folder = folder();
+    let targets = folder.parent().expect("the target folder");
+    targets.join(target).join(folder.file_name().expect("a name"))
+}
+
+/// Where this test's profile is built.
+fn folder() -> PathBuf {
     let test = env::current_exe().expect("the path of this test");
     // <target>/<profile>/deps/<test>
-    let folder = test.ancestors().nth(2).expect("the folder of the profile");
+    test.ancestors().nth(2).expect("the folder of the profile").to_owned()
+}
+
+/// A build into the folders that these tests are in.
+fn cargo() -> Command {
+    let folder = folder();
     let profile = match folder.file_name().and_then(OsStr::to_str) {
         Some("debug") => "dev",
         Some(profile) => profile,
-        None => panic!("no profile in {}", test.display()),
+        None => panic!("no profile in {}", folder.display()),
     };
-    let targets = folder.parent().expect("the target folder");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--quiet", "--package", package, "--profile", profile, "--target-dir"])
-        .arg(targets)
+        .args(["build", "--quiet", "--profile", profile, "--target-dir"])
+        .arg(folder.parent().expect("the target folder"))
         .current_dir(env!("CARGO_MANIFEST_DIR"));
-    let mut built = folder.to_owned();
-    if let Some(target) = target {
-        let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
-        cargo.args(["--target", target]).env(flags, "-C target-feature=+crt-static");
-        built = targets.join(target).join(folder.file_name().expect("a name"));
-    }
+    cargo
+}
+
+fn run(cargo: &mut Command) {
     let status = cargo.status().expect("cargo");
-    assert!(status.success(), "cannot build {package}: {status}");
-    built
+    assert!(status.success(), "{cargo:?}: {status}");
 }
