@@ -33,14 +33,14 @@ pub(crate) fn run_task(options: &Options) -> Result<()> {
     install(&Layout { root: Path::new("/"), prefix: &prefix, libdir: &options.libdir }, &options.profile)
 }
 
-/// Installs the library as the tests take it, and tells where.
+/// Installs the library as tests and benchmarks take it, built with a profile of cargo's, and tells where.
 ///
 /// # Errors
 ///
 /// It cannot be built or installed.
-pub(crate) fn for_tests() -> Result<PathBuf> {
-    let prefix = std::path::absolute(target().join("capi")).context("the target folder")?;
-    install(&Layout { root: Path::new("/"), prefix: &prefix, libdir: Path::new("lib") }, "dev")?;
+pub(crate) fn installed(profile: &str) -> Result<PathBuf> {
+    let prefix = std::path::absolute(target().join(format!("capi-{profile}"))).context("the target folder")?;
+    install(&Layout { root: Path::new("/"), prefix: &prefix, libdir: Path::new("lib") }, profile)?;
     Ok(prefix)
 }
 

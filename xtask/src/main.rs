@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::demo(),
         Task::Test(options) => test::test(&options),
         Task::Bench(options) => bench::bench(&options),
-        Task::Python => python::environment().map(|interpreter| println!("{}", interpreter.display())),
+        Task::Python => python::environment("dev").map(|interpreter| println!("{}", interpreter.display())),
         Task::Bpf(options) => bpf::run_task(&options),
         Task::Capi(options) => capi::run_task(&options),
     };

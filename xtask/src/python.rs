@@ -13,13 +13,13 @@ use crate::process::{root, run, target};
 /// Debian's, of which `setup` sees to it that it can make environments; elsewhere the one that is found first.
 const DEBIAN: &str = "/usr/bin/python3";
 
-/// The interpreter of an environment in the target folder, in which the package is installed as it is now, not optimized.
+/// The interpreter of an environment in the target folder, in which the package is installed as it is now, built with a profile of cargo's.
 ///
 /// # Errors
 ///
 /// The environment cannot be made, or the package not be built.
-pub(crate) fn environment() -> Result<PathBuf> {
-    let wheel = wheel("dev")?;
+pub(crate) fn environment(profile: &str) -> Result<PathBuf> {
+    let wheel = wheel(profile)?;
     run(pip().args(["install", "--no-index", "--no-deps", "--force-reinstall"]).arg(wheel))?;
     Ok(interpreter())
 }

@@ -43,7 +43,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     }
     tests.envs(in_containers.map(|path| ("INSTAMP_STATIC_BIN", path)));
     if !options.vm {
-        tests.env("INSTAMP_CAPI", capi::for_tests()?).env("INSTAMP_PYTHON", python::environment()?);
+        tests.env("INSTAMP_CAPI", capi::installed("dev")?).env("INSTAMP_PYTHON", python::environment("dev")?);
     }
     run(tests.env("INSTAMP_BIN", target().join("debug/instamp")).env("INSTAMP_BPF_OBJECTS", bpf::fresh()))
 }

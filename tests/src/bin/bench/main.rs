@@ -5,6 +5,7 @@
 mod accuracy;
 mod added;
 mod afxdp;
+mod bindings;
 mod clock;
 mod containers;
 mod cost;
@@ -25,7 +26,7 @@ use instamp_tests::privilege;
 #[derive(Parser)]
 struct Cli {
     /// What to measure
-    #[arg(value_enum, default_values_t = [Part::Cost, Part::Accuracy, Part::Added, Part::Flood, Part::Clock, Part::Afxdp, Part::Watch])]
+    #[arg(value_enum, default_values_t = [Part::Cost, Part::Accuracy, Part::Added, Part::Flood, Part::Clock, Part::Afxdp, Part::Watch, Part::Bindings])]
     parts: Vec<Part>,
 }
 
@@ -49,6 +50,8 @@ enum Part {
     ComeAndGo,
     /// `instamp watch` at 50,000 probes a second: its share of a processor, and what it adds to the RTT
     Watch,
+    /// Time to strip and correct a reply in Rust, C and Python
+    Bindings,
     /// Time to convert a hardware time, to publish the model that it is done with, and to make it
     Clock,
 }
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
             Part::Containers => containers::measure(),
             Part::ComeAndGo => containers::come_and_go(),
             Part::Watch => watch::measure(),
+            Part::Bindings => bindings::measure(),
             Part::Clock => {
                 clock::measure();
                 sync::measure();
