@@ -69,6 +69,11 @@
 //! and flagged.
 #![forbid(unsafe_code)]
 
+/// Its examples in Rust are tested here.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/integrate.md")]
+struct Integrate;
+
 #[cfg(feature = "afxdp")]
 pub mod afxdp;
 mod correct;
