@@ -12,7 +12,7 @@ use std::{
 use instamp_tests::{
     capi::{Library, Linkage},
     lab::Lab,
-    podman::{Backend, Podman, podman},
+    podman::{Backend, Content, Podman, podman},
     privilege::{root, tool},
 };
 
@@ -165,7 +165,7 @@ fn the_example_is_corrected_behind_podmans_address_translation() {
     let (Some(()), Some(library)) = (podman(), Library::find()) else { return };
     let ping = library.compile("examples/ping.c", Linkage::Static);
     let lab = Lab::up(&[]);
-    let podman = Podman::new(&lab, Backend::Netavark, false);
+    let podman = Podman::new(&lab, Backend::Netavark, Content::Busybox);
     podman.start("web");
     podman.run(&["cp", ping.to_str().unwrap(), "web:/bin/ping"]);
     text(podman.instamp().args(["attach", "--container", "web", "--ingress", "xdp"]));

@@ -10,7 +10,7 @@ use std::{
 use instamp_tests::{
     capture::{Capture, ECHOES},
     lab::{Lab, instamp},
-    podman::{Backend, Podman, podman},
+    podman::{Backend, Content, Podman, podman},
     privilege::{root, skip, tool},
 };
 use serde_json::Value;
@@ -148,7 +148,7 @@ fn the_example_prober_is_corrected_throughout_behind_podman_s_translation() {
     let (Some(()), Some(())) = (podman(), tool("nsenter")) else { return };
     let Some(python) = python() else { return };
     let lab = Lab::up(&[]);
-    let podman = Podman::new(&lab, Backend::Netavark, false);
+    let podman = Podman::new(&lab, Backend::Netavark, Content::Busybox);
     podman.start("web");
     text(podman.instamp().args(["attach", "--container", "web"]));
     // The network is the container's; its image has no Python.
