@@ -8,6 +8,7 @@ pub mod capture;
 pub mod cni;
 pub mod commands;
 pub mod conversion;
+pub mod debian;
 pub mod exporter;
 pub mod http;
 pub mod lab;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{
     bpf_toolchain::bpf_toolchain,
-    machines,
+    deb, debian, machines,
     packages::{self, Package},
     prometheus,
 };
@@ -26,6 +26,8 @@ pub(crate) fn runtime() -> Result<()> {
 /// What the tests run, the BPF toolchain aside. Without other kernels and Prometheus there are tests left.
 pub(crate) fn testing() -> Result<()> {
     programs()?;
+    distributing()?;
+    packages()?;
     if let Err(error) = machines::fetch() {
         eprintln!("setup: NO OTHER KERNELS: {error:#}; the tests on them are skipped, which fails where CI=true");
     }
@@ -33,6 +35,16 @@ pub(crate) fn testing() -> Result<()> {
         eprintln!("setup: NO PROMETHEUS: {error:#}; the tests with it are skipped, which fails where CI=true");
     }
     Ok(())
+}
+
+/// What `dist` makes packages with.
+pub(crate) fn distributing() -> Result<()> {
+    runtime()?;
+    packages::install(&[
+        Package::new("dpkg-dev", "finds the packages that ours depend on"),
+        Package::new("binutils", "makes what is in packages smaller"),
+    ])?;
+    deb::cargo_deb().map(|_| ())
 }
 
 /// What the benchmarks run, and compare with.
@@ -45,6 +57,21 @@ pub(crate) fn measuring() -> Result<()> {
 pub(crate) fn testing_in_machines() -> Result<()> {
     programs()?;
     machines::fetch()
+}
+
+/// What the packages are tested with.
+fn packages() -> Result<()> {
+    packages::install(&[
+        Package::new("debootstrap", "makes the Debian in which the tests install the packages"),
+        Package::new("systemd-container", "boots it, so that the units run"),
+        Package::new("lintian", "reads packages strictly"),
+        Package::new("zsh", "reads its completions"),
+        Package::new("fish", "reads its completions"),
+    ])?;
+    if let Err(error) = debian::make() {
+        eprintln!("setup: NO CLEAN DEBIAN: {error:#}; the tests in it are skipped, which fails where CI=true");
+    }
+    Ok(())
 }
 
 fn programs() -> Result<()> {
