@@ -161,9 +161,25 @@ impl Debian {
             .arg(self.folder.path())
             .arg("systemd.unit=script.service");
         let output = nspawn.output().expect("systemd-nspawn");
+        remove_control_groups();
         let text = fs::read_to_string(self.path("script.log")).unwrap_or_default();
         assert!(output.status.success(), "{}: {text}\n{}", output.status, String::from_utf8_lossy(&output.stdout));
         text
+    }
+}
+
+/// Removes what systemd-nspawn has left in this process' control groups: both kinds of groups of systemd have it.
+fn remove_control_groups() {
+    let groups = fs::read_to_string("/proc/self/cgroup").expect("control groups");
+    for group in
+        groups.lines().filter_map(|line| line.strip_prefix("0::").or(line.split_once(":name=systemd:").map(|it| it.1)))
+    {
+        for mount in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"] {
+            for left in ["payload/init.scope", "payload", "supervisor"] {
+                // Most are not there.
+                let _ = fs::remove_dir(Path::new(mount).join(group.trim_start_matches('/')).join(left));
+            }
+        }
     }
 }
 

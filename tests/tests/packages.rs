@@ -80,6 +80,8 @@ fn they_install_and_leave_nothing() {
     assert!(debian.run("instamp ping --help").contains("--stages"));
     assert!(debian.run("env -u CNI_COMMAND /usr/lib/cni/instamp-cni || true").starts_with("instamp-cni "));
     assert_eq!(debian.run("man --where instamp-ping"), "/usr/share/man/man1/instamp-ping.1.gz\n");
+    let python = "import importlib.metadata as m, instamp; print(m.version(instamp.__name__), instamp.Run.__name__)";
+    assert_eq!(debian.run(&format!("python3 -c '{python}'")), concat!(env!("CARGO_PKG_VERSION"), " Run\n"));
     assert_eq!(debian.run(&format!("systemd-analyze verify {UNITS}")), "");
     // 3 is `OK`, of 10; chronyd's of the same release has 3.7.
     debian.run("cd /usr/lib/systemd/system; for unit in instamp*; do systemd-analyze security --offline=true --threshold=30 $PWD/$unit; done");
@@ -98,7 +100,6 @@ fn the_units_attach_and_model_with_what_they_are_allowed() {
     let (Some(debian), Some(())) = (Debian::new(), tool("systemd-nspawn")) else { return };
     let lab = Lab::up(&[]);
     debian.install();
-    debian.run("apt-get install --yes --no-install-recommends python3");
     let script = format!(
         r#"
         {WITHOUT_UDEV}

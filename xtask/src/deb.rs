@@ -26,7 +26,7 @@ struct Deb {
     shlibs: Option<&'static str>,
 }
 
-const ALL: [Deb; 3] = [
+const ALL: [Deb; 4] = [
     Deb { package: "instamp-tools", options: &[], shlibs: None },
     Deb { package: "instamp-capi", options: &["--multiarch=same"], shlibs: None },
     Deb {
@@ -34,6 +34,7 @@ const ALL: [Deb; 3] = [
         options: &["--multiarch=same", "--variant=shared"],
         shlibs: Some("deploy/debian/libinstamp0/shlibs"),
     },
+    Deb { package: "instamp-python", options: &[], shlibs: None },
 ];
 
 /// Makes all packages in a folder, of what is built with a profile and staged, as of a time in seconds since 1970.

@@ -12,7 +12,7 @@ use crate::{
     capi::{self, Layout},
     deb,
     process::{cargo, output, root, run, target},
-    setup,
+    python, setup,
 };
 
 /// The profile whose builds are meant for users.
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     profile: String,
 }
 
-/// Makes packages, an archive and their checksums, and says where.
+/// Makes packages, a wheel, an archive and their checksums, and says where.
 ///
 /// # Errors
 ///
@@ -40,7 +40,7 @@ pub(crate) fn run_task(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Makes it all with a profile, and returns the folder: packages, an archive, and their SHA256SUMS.
+/// Makes it all with a profile, and returns the folder: packages, a wheel, an archive, and their SHA256SUMS.
 ///
 /// # Errors
 ///
@@ -48,7 +48,7 @@ pub(crate) fn run_task(options: &Options) -> Result<()> {
 pub(crate) fn dist(profile: &str) -> Result<PathBuf> {
     let folder = target().join(if profile == RELEASE { "dist".to_owned() } else { format!("dist-{profile}") });
     empty(&folder)?;
-    let staged = Staged::make(profile)?;
+    let staged = Staged::make(profile, &folder)?;
     deb::build(profile, staged.epoch, &folder)?;
     archive(&staged, &folder)?;
     let names = files(&folder)?;
@@ -67,12 +67,13 @@ struct Staged {
 }
 
 impl Staged {
-    fn make(profile: &str) -> Result<Self> {
+    fn make(profile: &str, folder: &Path) -> Result<Self> {
         let built = target().join(if profile == "dev" { "debug" } else { profile });
         let staged = Self { folder: built.join("dist"), epoch: epoch()? };
         empty(&staged.folder)?;
         staged.programs(&built, profile)?;
         staged.library(profile)?;
+        staged.python(profile, folder)?;
         let changelog = staged.folder.join("changelog.Debian");
         write(&changelog, &staged.changelog()?)?;
         gzip(&[changelog])?;
@@ -105,6 +106,19 @@ impl Staged {
             .args(["--strip-debug", "--enable-deterministic-archives"])
             .arg(libraries.join("libinstamp.a")))?;
         gzip(&files(&root.join("usr/share/man/man3"))?)
+    }
+
+    /// The Python package: its wheel, which is for users, too, and what is in it.
+    fn python(&self, profile: &str, folder: &Path) -> Result<()> {
+        let wheel = python::wheel(profile)?;
+        let name = wheel.file_name().context("a wheel without a name")?;
+        fs::copy(&wheel, folder.join(name)).with_context(|| format!("copy {}", wheel.display()))?;
+        let modules = self.folder.join("python");
+        create(&modules)?;
+        run(Command::new("python3").args(["-m", "zipfile", "--extract"]).args([&wheel, &modules]))?;
+        let extensions = files(&modules.join("instamp"))?;
+        let extensions = extensions.iter().filter(|path| path.extension().is_some_and(|extension| extension == "so"));
+        run(Command::new("strip").arg("--strip-unneeded").args(extensions))
     }
 
     /// The time in a format of date(1), in UTC.

@@ -43,6 +43,7 @@ pub(crate) fn distributing() -> Result<()> {
     packages::install(&[
         Package::new("dpkg-dev", "finds the packages that ours depend on"),
         Package::new("binutils", "makes what is in packages smaller"),
+        Package::new("python3-venv", "holds what the Python package is built with"),
     ])?;
     deb::cargo_deb().map(|_| ())
 }
