@@ -11,6 +11,7 @@ pub mod coming;
 pub mod commands;
 pub mod conversion;
 pub mod corpus;
+pub mod debian;
 pub mod exporter;
 pub mod http;
 pub mod installed;

@@ -35,7 +35,7 @@ mod watch;
 
 use std::{io, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use instamp_hooks::Hooks;
 
 pub use decode::decode_to;
@@ -84,6 +84,11 @@ enum Command {
     Decode(decode::Options),
     Report(report::Options),
     Lab(lab::Options),
+}
+
+/// The command line as it is defined, for what is made of it: manual pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command with this process' arguments.

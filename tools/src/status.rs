@@ -63,11 +63,11 @@ the reply had come, or has skipped it: some cards time one packet at once.
 
 A reflector answers probes in the place of the stack. Of requests to this host
 it has stamped the answer, or left the request to the stack:
-  full        answered without stamps, as there were no free records for both
-  not-allowed its sender is in none of the networks that are allowed
-  limited     its source had sent more than it may
-  unfit       it takes more than to swap addresses: IP options, addresses of
-              groups, packets in several buffers";
+  full         answered without stamps, as there were no free records for both
+  not-allowed  its sender is in none of the networks that are allowed
+  limited      its source had sent more than it may
+  unfit        it takes more than to swap addresses: IP options, addresses of
+               groups, packets in several buffers";
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let hooks = crate::hooks()?;

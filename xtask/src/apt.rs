@@ -15,7 +15,8 @@ use crate::process::{output, run};
 pub(crate) const OLD: &str = "bookworm";
 /// The suite with a longterm kernel that has TCX (6.6), and with an emulator (8.0) that has a network card with a hardware clock.
 pub(crate) const NEW: &str = "bookworm-backports";
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The keys of Debian's archive.
+pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The package that depends on the kernel of its suite.
 const KERNEL: &str = "linux-image-amd64";
 
@@ -127,7 +128,11 @@ impl Apt {
 }
 
 /// Debian's mirror among the sources of this machine.
-fn mirror() -> Result<String> {
+///
+/// # Errors
+///
+/// There is none.
+pub(crate) fn mirror() -> Result<String> {
     let sources = output(Command::new("apt-get").args([
         "indextargets",
         "--format",

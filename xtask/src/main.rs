@@ -5,7 +5,10 @@ mod bench;
 mod bpf;
 mod bpf_toolchain;
 mod capi;
+mod deb;
+mod debian;
 mod demo;
+mod dist;
 mod machines;
 mod packages;
 mod process;
@@ -43,6 +46,8 @@ enum Task {
     Bpf(bpf::Options),
     /// Builds the library for programs in C and installs it with its header and manual.
     Capi(capi::Options),
+    /// Makes what users install: packages, manual pages, completions.
+    Dist(dist::Options),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
         Task::Python => python::environment("dev").map(|interpreter| println!("{}", interpreter.display())),
         Task::Bpf(options) => bpf::run_task(&options),
         Task::Capi(options) => capi::run_task(&options),
+        Task::Dist(options) => dist::run_task(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

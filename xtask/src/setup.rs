@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{
     bpf_toolchain::bpf_toolchain,
-    machines,
+    deb, debian, machines,
     packages::{self, Package},
     prometheus,
 };
@@ -27,6 +27,8 @@ pub(crate) fn runtime() -> Result<()> {
 pub(crate) fn testing() -> Result<()> {
     programs()?;
     packages::install(&[Package::new("chromium", "is the browser in which the tests look at reports")])?;
+    distributing()?;
+    packages()?;
     if let Err(error) = machines::fetch() {
         eprintln!("setup: NO OTHER KERNELS: {error:#}; the tests on them are skipped, which fails where CI=true");
     }
@@ -34,6 +36,17 @@ pub(crate) fn testing() -> Result<()> {
         eprintln!("setup: NO PROMETHEUS: {error:#}; the tests with it are skipped, which fails where CI=true");
     }
     Ok(())
+}
+
+/// What `dist` makes packages with.
+pub(crate) fn distributing() -> Result<()> {
+    runtime()?;
+    packages::install(&[
+        Package::new("dpkg-dev", "finds the packages that ours depend on"),
+        Package::new("binutils", "makes what is in packages smaller"),
+        Package::new("python3-venv", "holds what the Python package is built with"),
+    ])?;
+    deb::cargo_deb().map(|_| ())
 }
 
 /// What the benchmarks run, and compare with.
@@ -46,6 +59,21 @@ pub(crate) fn measuring() -> Result<()> {
 pub(crate) fn testing_in_machines() -> Result<()> {
     programs()?;
     machines::fetch()
+}
+
+/// What the packages are tested with.
+fn packages() -> Result<()> {
+    packages::install(&[
+        Package::new("debootstrap", "makes the Debian in which the tests install the packages"),
+        Package::new("systemd-container", "boots it, so that the units run"),
+        Package::new("lintian", "reads packages strictly"),
+        Package::new("zsh", "reads its completions"),
+        Package::new("fish", "reads its completions"),
+    ])?;
+    if let Err(error) = debian::make() {
+        eprintln!("setup: NO CLEAN DEBIAN: {error:#}; the tests in it are skipped, which fails where CI=true");
+    }
+    Ok(())
 }
 
 fn programs() -> Result<()> {

@@ -3,14 +3,23 @@
 use anyhow::Result;
 
 use crate::{
-    bpf, capi,
+    bpf, capi, debian, dist,
     process::{cargo, run, target},
     python, setup, static_command,
 };
 
 /// What the tests look for in the environment, which sudo resets.
-const VARIABLES: [&str; 7] =
-    ["CARGO", "CI", "INSTAMP_BIN", "INSTAMP_STATIC_BIN", "INSTAMP_BPF_OBJECTS", "INSTAMP_CAPI", "INSTAMP_PYTHON"];
+const VARIABLES: [&str; 9] = [
+    "CARGO",
+    "CI",
+    "INSTAMP_BIN",
+    "INSTAMP_STATIC_BIN",
+    "INSTAMP_BPF_OBJECTS",
+    "INSTAMP_CAPI",
+    "INSTAMP_PYTHON",
+    "INSTAMP_DIST",
+    "INSTAMP_DEBIAN",
+];
 
 /// What is tested.
 #[derive(clap::Args)]
@@ -44,6 +53,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     tests.envs(in_containers.map(|path| ("INSTAMP_STATIC_BIN", path)));
     if !options.vm {
         tests.env("INSTAMP_CAPI", capi::installed("dev")?).env("INSTAMP_PYTHON", python::environment("dev")?);
+        tests.env("INSTAMP_DIST", dist::dist("dev")?).env("INSTAMP_DEBIAN", debian::folder());
     }
     run(tests.env("INSTAMP_BIN", target().join("debug/instamp")).env("INSTAMP_BPF_OBJECTS", bpf::fresh()))
 }

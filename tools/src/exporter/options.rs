@@ -46,21 +46,21 @@ const HELP: &str = "\
 Times are seconds (0.2), or have a suffix: ns, us, ms, s (200ms).
 
 The file:
-  listen = \"127.0.0.1:10430\"    # like all but the hosts, it can be left out
+    listen = \"127.0.0.1:10430\"    # like all but the hosts, it can be left out
 
-  [defaults]
-  interval = \"1s\"
-  timeout = \"1s\"
-  payload_bytes = 64
-  source = \"eth0\"
+    [defaults]
+    interval = \"1s\"
+    timeout = \"1s\"
+    payload_bytes = 64
+    source = \"eth0\"
 
-  [[target]]
-  host = \"192.0.2.1\"
-  name = \"gateway\"              # the label `target`; the host where there is none
-  interval = \"5s\"               # as above, for this target
-  timeout = \"2s\"
-  payload_bytes = 68
-  source = \"192.0.2.7\"
+    [[target]]
+    host = \"192.0.2.1\"
+    name = \"gateway\"              # the label `target`; the host where there is none
+    interval = \"5s\"               # as above, for this target
+    timeout = \"2s\"
+    payload_bytes = 68
+    source = \"192.0.2.7\"
 
 At http://ADDR:PORT/metrics there are OpenMetrics, Prometheus' text, and its protobuf, which alone
 has native histograms: whoever asks gets what it prefers. Whoever can connect can read, without

@@ -41,6 +41,7 @@ enum LabCommand {
     /// Makes a lab, and returns when all of its addresses are usable.
     Up(UpOptions),
     /// Runs a command in a namespace of a lab; this process becomes the command.
+    #[command(after_help = "Exit status: the command's, or 2 where it could not be started.")]
     Exec(ExecOptions),
     /// Removes a lab with what is attached in it, also one that was left half made.
     Down(LabName),

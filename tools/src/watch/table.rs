@@ -141,7 +141,7 @@ mod tests {
     fn no_line_is_longer_than_there_is_room() {
         let mut names = |group| match group {
             Group::Namespace { inode: 4_026_532_001, .. } => "a-name-that-somebody-has-found-rather-telling".to_owned(),
-            _ => "長い名前のコンテナ長い名前のコンテナ".to_owned(),
+            Group::Namespace { .. } | Group::Forwarded => "長い名前のコンテナ長い名前のコンテナ".to_owned(),
         };
         for columns in 0..140 {
             let lines = table(&samples::groups(), &mut names, Room { columns, rows: 1 });
