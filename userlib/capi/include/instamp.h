@@ -15,13 +15,15 @@
  *
  * Memory. All structures are the caller's, and so are buffers; the library keeps no pointer to them. Only
  * instamp_clock_model_open makes something that has to be closed. Only it, the other functions of the clock model, and
- * instamp_time_namespace_offset_ns allocate memory and make system calls. A pointer may be null only where it says so, or
- * with a length of 0; null is told by INSTAMP_ERROR_NULL_POINTER. Other pointers have to be to what their type says, and
- * results may not lie within what is read. Strings that are returned are constant.
+ * instamp_time_namespace_offset_ns allocate memory and make system calls; and any function that returns
+ * INSTAMP_ERROR_INTERNAL, which allocates and writes to standard error. A pointer may be null only where it says so, or with
+ * a length of 0; null is told by INSTAMP_ERROR_NULL_POINTER. Other pointers have to be to what their type says, aligned and,
+ * where it is read, initialized, and results may not lie within what is read. Strings that are returned are constant.
  *
- * Threads. There is no global state: any function may be called by any number of threads at once. A structure may be read
- * by many threads, or changed by one. An open clock model is changed by all functions that take it. What neither allocates
- * nor makes system calls may be called by signal handlers.
+ * Threads. There is no global state but errno, which INSTAMP_ERROR_SYSTEM leaves, and the environment, which
+ * instamp_clock_model_open reads where its directory is null: any function may be called by any number of threads at once. A
+ * structure may be read by many threads, or changed by one. An open clock model is changed by all functions that take it. What
+ * neither allocates nor makes system calls may be called by signal handlers.
  *
  * Versions. Structures never change their size or layout within libinstamp.so.0. Their reserved space is set to zeros by
  * the library, and has to be kept as it is; later versions may give it meanings, with 0 for: not told. Numbers that come
@@ -573,7 +575,8 @@ int32_t instamp_run_checksum(const struct instamp_run *run,
 
 /**
  * Writes an empty trailer to the end of a payload. The bytes before it are the application's; they stay as they are, and must
- * not change any more before the probe is sent. Where the run's payloads are too short for a trailer nothing is written.
+ * not change any more before the probe is sent. Only they have to be initialized: what is written is not read before. Where the
+ * run's payloads are too short for a trailer nothing is read or written.
  *
  * `length` is that of the run's payloads. `sequence` is the message's sequence number, in the machine's byte order. `nonce`
  * identifies the probe: choose it at random, anew for each, for who can guess it can forge the reply.
@@ -638,7 +641,8 @@ int32_t instamp_strip_correct(const void *payload,
  * Opens the model of a clock: `ptp0` for that of `/dev/ptp0` and so on, or `monotonic_raw`.
  *
  * `directory` is where models are published. Null is the one that the environment variable `INSTAMP_CLOCK_DIR` names, else
- * `/run/instamp/clock`.
+ * `/run/instamp/clock`. A program that runs with more rights than who started it, set-user-ID or with file capabilities, takes the
+ * latter, whatever the variable says. The environment is read by each call: no thread may change it meanwhile.
  *
  * It opens a file, maps 144 bytes of it, and allocates memory for the view, which `*model` points to then. Nobody needs to be
  * publishing.

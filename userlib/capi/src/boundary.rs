@@ -23,7 +23,7 @@ pub(crate) fn guarded(task: impl FnOnce() -> Result<(), Error>) -> i32 {
 ///
 /// # Safety
 ///
-/// It is null, or what is behind it is a `T` that nobody changes as long as the reference is used.
+/// It is null, or what is behind it is a `T`, aligned and initialized, that nobody changes as long as the reference is used.
 pub(crate) unsafe fn read<'a, T>(pointer: *const T) -> Result<&'a T, Error> {
     // SAFETY: as the caller promises.
     unsafe { pointer.as_ref() }.ok_or(Error::NullPointer)
@@ -33,7 +33,7 @@ pub(crate) unsafe fn read<'a, T>(pointer: *const T) -> Result<&'a T, Error> {
 ///
 /// # Safety
 ///
-/// It is null, or what is behind it is a `T` that nobody else looks at as long as the reference is used.
+/// It is null, or what is behind it is a `T`, aligned and initialized, that nobody else looks at as long as the reference is used.
 pub(crate) unsafe fn change<'a, T>(pointer: *mut T) -> Result<&'a mut T, Error> {
     // SAFETY: as the caller promises.
     unsafe { pointer.as_mut() }.ok_or(Error::NullPointer)
@@ -48,7 +48,8 @@ pub(crate) fn place<T>(pointer: *mut T) -> Result<NonNull<T>, Error> {
 ///
 /// # Safety
 ///
-/// It is null, or there are as many values of type `T`, which nobody changes as long as the reference is used.
+/// It is null, or there are as many values of type `T`, aligned and initialized, which nobody changes as long as the reference is
+/// used.
 pub(crate) unsafe fn read_all<'a, T>(pointer: *const T, count: usize) -> Result<&'a [T], Error> {
     if count == 0 {
         return Ok(&[]);
@@ -59,18 +60,28 @@ pub(crate) unsafe fn read_all<'a, T>(pointer: *const T, count: usize) -> Result<
     Ok(unsafe { slice::from_raw_parts(pointer.as_ptr(), count) })
 }
 
-/// Bytes to be changed. No bytes may be anywhere, also at null.
+/// Bytes to be changed, the last of which, `to_write`, may be anything and are set to zeros. No bytes may be anywhere, also at null.
 ///
 /// # Safety
 ///
-/// It is null, or there are as many bytes, which nobody else looks at as long as the reference is used.
-pub(crate) unsafe fn change_bytes<'a>(pointer: *mut c_void, length: usize) -> Result<&'a mut [u8], Error> {
+/// It is null, or there are as many bytes, which nobody else looks at as long as the reference is used. Those before the last
+/// `to_write` are initialized.
+pub(crate) unsafe fn change_bytes<'a>(
+    pointer: *mut c_void,
+    length: usize,
+    to_write: usize,
+) -> Result<&'a mut [u8], Error> {
     if length == 0 {
         return Ok(&mut []);
     }
-    let pointer = NonNull::new(pointer.cast()).ok_or(Error::NullPointer)?;
+    let pointer: NonNull<u8> = NonNull::new(pointer.cast()).ok_or(Error::NullPointer)?;
     check_size::<u8>(length)?;
-    // SAFETY: as the caller promises, and no object is larger than what was checked.
+    let to_keep = length.saturating_sub(to_write);
+    // SAFETY: it is within the bytes of the caller, who promises as many.
+    let rest = unsafe { pointer.add(to_keep) };
+    // SAFETY: the same.
+    unsafe { rest.write_bytes(0, length - to_keep) };
+    // SAFETY: as the caller promises, no object is larger than what was checked, and all bytes are initialized by now.
     Ok(unsafe { slice::from_raw_parts_mut(pointer.as_ptr(), length) })
 }
 

@@ -40,7 +40,8 @@ pub struct Conversion {
 /// Opens the model of a clock: `ptp0` for that of `/dev/ptp0` and so on, or `monotonic_raw`.
 ///
 /// `directory` is where models are published. Null is the one that the environment variable `INSTAMP_CLOCK_DIR` names, else
-/// `/run/instamp/clock`.
+/// `/run/instamp/clock`. A program that runs with more rights than who started it, set-user-ID or with file capabilities, takes the
+/// latter, whatever the variable says. The environment is read by each call: no thread may change it meanwhile.
 ///
 /// It opens a file, maps 144 bytes of it, and allocates memory for the view, which `*model` points to then. Nobody needs to be
 /// publishing.
@@ -59,7 +60,7 @@ pub unsafe extern "C" fn instamp_clock_model_open(
         let device = unsafe { text(clock)? }.to_str().map_err(|_| Error::ClockName)?;
         let device: Device = device.parse().map_err(|_| Error::ClockName)?;
         let directory = if directory.is_null() {
-            Directory::from_environment()
+            default_directory()
         } else {
             // SAFETY: as the header says.
             let directory = unsafe { text(directory)? };
@@ -146,9 +147,16 @@ pub unsafe extern "C" fn instamp_clock_model_close(model: *mut ClockModel) {
     }
 }
 
-/// Leaves the reason in `errno`.
+/// Where models are published. Who starts a program that has more rights than himself does not say what it opens.
+fn default_directory() -> Directory {
+    // SAFETY: it reads what the kernel has told the process at its start.
+    let has_more_rights = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
+    if has_more_rights { Directory::new(Directory::DEFAULT) } else { Directory::from_environment() }
+}
+
+/// Leaves the reason in `errno`: `EIO` where it is not the kernel's.
 pub(crate) fn system(error: &io::Error) -> Error {
-    Errno::set_raw(error.raw_os_error().unwrap_or(0));
+    Errno::set_raw(error.raw_os_error().unwrap_or(libc::EIO));
     Error::System
 }
 

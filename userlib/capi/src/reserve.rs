@@ -2,6 +2,8 @@
 
 use std::ffi::c_void;
 
+use instamp::trailer::wire::trailer_length;
+
 use crate::{
     Error,
     boundary::{change, change_bytes, guarded, place, read},
@@ -135,7 +137,8 @@ pub unsafe extern "C" fn instamp_run_checksum(
 }
 
 /// Writes an empty trailer to the end of a payload. The bytes before it are the application's; they stay as they are, and must
-/// not change any more before the probe is sent. Where the run's payloads are too short for a trailer nothing is written.
+/// not change any more before the probe is sent. Only they have to be initialized: what is written is not read before. Where the
+/// run's payloads are too short for a trailer nothing is read or written.
 ///
 /// `length` is that of the run's payloads. `sequence` is the message's sequence number, in the machine's byte order. `nonce`
 /// identifies the probe: choose it at random, anew for each, for who can guess it can forge the reply.
@@ -152,8 +155,15 @@ pub unsafe extern "C" fn instamp_reserve(
     guarded(|| {
         // SAFETY: as the header says.
         let run = unsafe { read(run)? }.run()?;
-        // SAFETY: as the header says.
-        let payload = unsafe { change_bytes(payload, length)? };
+        if length > 0 {
+            place(payload)?;
+        }
+        if length != run.length() {
+            return Err(Error::BufferLength);
+        }
+        let Some(cap) = run.cap() else { return Ok(()) };
+        // SAFETY: as the header says. The application's bytes are there, those of the trailer need not be.
+        let payload = unsafe { change_bytes(payload, length, trailer_length(cap))? };
         Ok(run.reserve(payload, sequence, nonce)?)
     })
 }
@@ -223,6 +233,24 @@ mod tests {
         // SAFETY: a run and a number of this function.
         let code = unsafe { instamp_run_checksum(&raw const short, 8, 0, 1, &raw mut checksum) };
         assert_eq!((code, checksum), (Error::Room.code(), 7));
+    }
+
+    #[test]
+    fn only_the_bytes_of_the_application_have_to_be_initialized() {
+        for (length, application) in [(64, 0), (68, 4)] {
+            let mut payload = Vec::with_capacity(length);
+            payload.resize(application, 0xa5);
+            let run = run(length).expect("even");
+            // SAFETY: a run and memory of this function.
+            let code = unsafe { instamp_reserve(&raw const run, payload.as_mut_ptr().cast(), length, 1, NONCE) };
+            assert_eq!(code, INSTAMP_OK);
+            // SAFETY: the application's bytes and the trailer, which is written.
+            unsafe { payload.set_len(length) };
+            let mut zeroed = vec![0xa5; application];
+            zeroed.resize(length, 0);
+            assert_eq!(reserve(&run, &mut zeroed), INSTAMP_OK);
+            assert_eq!(payload, zeroed);
+        }
     }
 
     #[test]
