@@ -20,7 +20,6 @@
 
 #define PAYLOAD INSTAMP_DEFAULT_PAYLOAD_LENGTH
 #define INTERVAL_NS 20000000 /* between probes */
-#define WAIT_NS 1000000000   /* for the last replies */
 #define CHECKSUM 0xbeef      /* of all requests: routers keep them on one path */
 
 /* What is sent, and what is known of it besides. */
@@ -108,9 +107,10 @@ static int receive_reply(int fd, struct probe *probes, int sent, int *corrected)
 int main(int argc, char **argv)
 {
     struct sockaddr_in target = {.sin_family = AF_INET};
-    int count = argc == 3 ? atoi(argv[2]) : 5;
-    if (argc < 2 || argc > 3 || inet_pton(AF_INET, argv[1], &target.sin_addr) != 1 || count < 1 || count > 65535)
-        fail("usage", "ping ADDRESS [COUNT]");
+    int count = argc > 2 ? atoi(argv[2]) : 5, seconds = argc > 3 ? atoi(argv[3]) : 1; /* those for the last replies */
+    if (argc < 2 || argc > 4 || inet_pton(AF_INET, argv[1], &target.sin_addr) != 1 || count < 1 || count > 65535 ||
+        seconds < 0)
+        fail("usage", "ping ADDRESS [COUNT [SECONDS]]");
     identifier = (uint16_t)getpid();
     check("time namespace", instamp_time_namespace_offset_ns(&namespace_offset_ns));
     check("run", instamp_run_init(&run, PAYLOAD));
@@ -132,7 +132,7 @@ int main(int argc, char **argv)
                 break;
             send_probe(fd, (uint16_t)(sent + 1), &probes[sent]);
             sent++;
-            due_ns += sent < count ? INTERVAL_NS : WAIT_NS;
+            due_ns += sent < count ? INTERVAL_NS : (uint64_t)seconds * 1000000000;
             continue;
         }
         struct timeval wait = {.tv_sec = (time_t)((due_ns - at_ns) / 1000000000),

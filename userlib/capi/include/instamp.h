@@ -154,22 +154,22 @@
 /**
  * `flags`: `remote_ns` is known. Without it that is 0, and what the remote took is part of `net_ns`.
  */
-#define INSTAMP_CORRECTION_HAS_REMOTE 1
+#define INSTAMP_CORRECTION_REMOTE_KNOWN 1
 
 /**
  * `flags`: `bound_ns` is known.
  */
-#define INSTAMP_CORRECTION_HAS_BOUND 2
+#define INSTAMP_CORRECTION_BOUND_KNOWN 2
 
 /**
  * `flags`: `nic_net_ns` is known.
  */
-#define INSTAMP_CORRECTION_HAS_NIC_NET 4
+#define INSTAMP_CORRECTION_NIC_NET_KNOWN 4
 
 /**
  * `flags`: `nic_net_bound_ns` is known.
  */
-#define INSTAMP_CORRECTION_HAS_NIC_NET_BOUND 8
+#define INSTAMP_CORRECTION_NIC_NET_BOUND_KNOWN 8
 
 /**
  * `flags`: a stamp of this host's network card is in the card's own clock, and so took no part in `net_ns`.
@@ -431,7 +431,7 @@ typedef struct instamp_correction {
    */
   int64_t net_ns;
   /**
-   * The residence on the remote node; 0 where no remote stamped. See `INSTAMP_CORRECTION_HAS_REMOTE`.
+   * The residence on the remote node; 0 where no remote stamped. See `INSTAMP_CORRECTION_REMOTE_KNOWN`.
    */
   int64_t remote_ns;
   /**
@@ -443,16 +443,16 @@ typedef struct instamp_correction {
    */
   int64_t rx_stack_ns;
   /**
-   * The largest error of the clock readings and conversions behind `net_ns`. See `INSTAMP_CORRECTION_HAS_BOUND`.
+   * The largest error of the clock readings and conversions behind `net_ns`. See `INSTAMP_CORRECTION_BOUND_KNOWN`.
    */
   uint64_t bound_ns;
   /**
    * The same as `net_ns` by the network card's own transmit and receive time alone; no part of the sum. See
-   * `INSTAMP_CORRECTION_HAS_NIC_NET`.
+   * `INSTAMP_CORRECTION_NIC_NET_KNOWN`.
    */
   int64_t nic_net_ns;
   /**
-   * The largest error of `nic_net_ns`. See `INSTAMP_CORRECTION_HAS_NIC_NET_BOUND`.
+   * The largest error of `nic_net_ns`. See `INSTAMP_CORRECTION_NIC_NET_BOUND_KNOWN`.
    */
   uint64_t nic_net_bound_ns;
   /**

@@ -10,13 +10,13 @@ use crate::{
 };
 
 /// `flags`: `remote_ns` is known. Without it that is 0, and what the remote took is part of `net_ns`.
-pub const INSTAMP_CORRECTION_HAS_REMOTE: u32 = 1;
+pub const INSTAMP_CORRECTION_REMOTE_KNOWN: u32 = 1;
 /// `flags`: `bound_ns` is known.
-pub const INSTAMP_CORRECTION_HAS_BOUND: u32 = 2;
+pub const INSTAMP_CORRECTION_BOUND_KNOWN: u32 = 2;
 /// `flags`: `nic_net_ns` is known.
-pub const INSTAMP_CORRECTION_HAS_NIC_NET: u32 = 4;
+pub const INSTAMP_CORRECTION_NIC_NET_KNOWN: u32 = 4;
 /// `flags`: `nic_net_bound_ns` is known.
-pub const INSTAMP_CORRECTION_HAS_NIC_NET_BOUND: u32 = 8;
+pub const INSTAMP_CORRECTION_NIC_NET_BOUND_KNOWN: u32 = 8;
 /// `flags`: a stamp of this host's network card is in the card's own clock, and so took no part in `net_ns`.
 pub const INSTAMP_CORRECTION_NIC_LEFT_OUT: u32 = 16;
 /// `flags`: one of the times is negative. Nothing is clamped: a far end that lies can make it so, or the error
@@ -33,18 +33,18 @@ pub struct Correction {
     pub rtt_ns: i64,
     /// First local stamp on the reply minus last local stamp on the request, minus `remote_ns`.
     pub net_ns: i64,
-    /// The residence on the remote node; 0 where no remote stamped. See `INSTAMP_CORRECTION_HAS_REMOTE`.
+    /// The residence on the remote node; 0 where no remote stamped. See `INSTAMP_CORRECTION_REMOTE_KNOWN`.
     pub remote_ns: i64,
     /// Last local stamp on the request minus application send.
     pub tx_stack_ns: i64,
     /// Application receive minus first local stamp on the reply.
     pub rx_stack_ns: i64,
-    /// The largest error of the clock readings and conversions behind `net_ns`. See `INSTAMP_CORRECTION_HAS_BOUND`.
+    /// The largest error of the clock readings and conversions behind `net_ns`. See `INSTAMP_CORRECTION_BOUND_KNOWN`.
     pub bound_ns: u64,
     /// The same as `net_ns` by the network card's own transmit and receive time alone; no part of the sum. See
-    /// `INSTAMP_CORRECTION_HAS_NIC_NET`.
+    /// `INSTAMP_CORRECTION_NIC_NET_KNOWN`.
     pub nic_net_ns: i64,
-    /// The largest error of `nic_net_ns`. See `INSTAMP_CORRECTION_HAS_NIC_NET_BOUND`.
+    /// The largest error of `nic_net_ns`. See `INSTAMP_CORRECTION_NIC_NET_BOUND_KNOWN`.
     pub nic_net_bound_ns: u64,
     /// `INSTAMP_CORRECTION_*`
     pub flags: u32,
@@ -65,10 +65,10 @@ impl From<instamp::Correction> for Correction {
     fn from(correction: instamp::Correction) -> Self {
         let instamp::Correction { rtt_ns, net_ns, tx_stack_ns, rx_stack_ns, net_source, .. } = correction;
         let flags = [
-            (correction.remote_ns.is_some(), INSTAMP_CORRECTION_HAS_REMOTE),
-            (correction.bound_ns.is_some(), INSTAMP_CORRECTION_HAS_BOUND),
-            (correction.nic_net_ns.is_some(), INSTAMP_CORRECTION_HAS_NIC_NET),
-            (correction.nic_net_bound_ns.is_some(), INSTAMP_CORRECTION_HAS_NIC_NET_BOUND),
+            (correction.remote_ns.is_some(), INSTAMP_CORRECTION_REMOTE_KNOWN),
+            (correction.bound_ns.is_some(), INSTAMP_CORRECTION_BOUND_KNOWN),
+            (correction.nic_net_ns.is_some(), INSTAMP_CORRECTION_NIC_NET_KNOWN),
+            (correction.nic_net_bound_ns.is_some(), INSTAMP_CORRECTION_NIC_NET_BOUND_KNOWN),
             (correction.nic_left_out, INSTAMP_CORRECTION_NIC_LEFT_OUT),
             (correction.negative, INSTAMP_CORRECTION_NEGATIVE),
         ];

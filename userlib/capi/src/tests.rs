@@ -108,7 +108,7 @@ fn a_probe_comes_back_with_its_stamps() {
         tx_stack_ns: 20,
         rx_stack_ns: 10,
         bound_ns: 128,
-        flags: INSTAMP_CORRECTION_HAS_REMOTE | INSTAMP_CORRECTION_HAS_BOUND,
+        flags: INSTAMP_CORRECTION_REMOTE_KNOWN | INSTAMP_CORRECTION_BOUND_KNOWN,
         request_hook: INSTAMP_HOOK_TC_EGRESS,
         reply_hook: INSTAMP_HOOK_XDP_INGRESS,
         ..Correction::default()

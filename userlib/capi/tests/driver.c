@@ -21,13 +21,13 @@ static void print_known(int is_known, int64_t value)
 static void print_correction(const instamp_correction *of)
 {
     printf(" %" PRId64 " %" PRId64, of->rtt_ns, of->net_ns);
-    print_known((of->flags & INSTAMP_CORRECTION_HAS_REMOTE) != 0, of->remote_ns);
+    print_known((of->flags & INSTAMP_CORRECTION_REMOTE_KNOWN) != 0, of->remote_ns);
     printf(" %" PRId64 " %" PRId64, of->tx_stack_ns, of->rx_stack_ns);
     /* Bounds are sums of a few powers of two below 2^31. */
-    print_known((of->flags & INSTAMP_CORRECTION_HAS_BOUND) != 0, (int64_t)of->bound_ns);
+    print_known((of->flags & INSTAMP_CORRECTION_BOUND_KNOWN) != 0, (int64_t)of->bound_ns);
     printf(" %d %d %d %d", of->request_hook, of->request_point, of->reply_hook, of->reply_point);
-    print_known((of->flags & INSTAMP_CORRECTION_HAS_NIC_NET) != 0, of->nic_net_ns);
-    print_known((of->flags & INSTAMP_CORRECTION_HAS_NIC_NET_BOUND) != 0, (int64_t)of->nic_net_bound_ns);
+    print_known((of->flags & INSTAMP_CORRECTION_NIC_NET_KNOWN) != 0, of->nic_net_ns);
+    print_known((of->flags & INSTAMP_CORRECTION_NIC_NET_BOUND_KNOWN) != 0, (int64_t)of->nic_net_bound_ns);
     printf(" %d %d\n", (of->flags & INSTAMP_CORRECTION_NIC_LEFT_OUT) != 0,
            (of->flags & INSTAMP_CORRECTION_NEGATIVE) != 0);
 }
