@@ -19,7 +19,7 @@ pub(crate) struct Options {
     /// The folder to install into, which is made
     #[arg(long, default_value_os_t = target().join("capi"))]
     prefix: PathBuf,
-    /// The folder of the libraries below it
+    /// The folder of the libraries, below the prefix unless it is absolute
     #[arg(long, default_value = "lib")]
     libdir: PathBuf,
     /// The profile that the library is built with
@@ -39,7 +39,7 @@ pub(crate) fn run_task(options: &Options) -> Result<()> {
 ///
 /// It cannot be built or installed.
 pub(crate) fn installed(profile: &str) -> Result<PathBuf> {
-    let prefix = std::path::absolute(target().join(format!("capi-{profile}"))).context("the target folder")?;
+    let prefix = target().join(format!("capi-{profile}"));
     install(&Layout { root: Path::new("/"), prefix: &prefix, libdir: Path::new("lib") }, profile)?;
     Ok(prefix)
 }
@@ -50,25 +50,22 @@ pub(crate) struct Layout<'a> {
     pub(crate) root: &'a Path,
     /// Where it is in there: `/usr`.
     pub(crate) prefix: &'a Path,
-    /// Where libraries are below the prefix: `lib`, or `lib/x86_64-linux-gnu`.
+    /// Where libraries are: `lib` or `lib/x86_64-linux-gnu` below the prefix, or an absolute path in `root`, as autotools have it.
     pub(crate) libdir: &'a Path,
 }
 
 impl Layout<'_> {
-    /// A folder below the prefix, which is made.
+    /// A folder below the prefix, or one with an absolute path, which is made.
     fn folder(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
-        let prefix = self.prefix.strip_prefix("/").unwrap_or(self.prefix);
-        let folder = self.root.join(prefix).join(path);
+        let used = self.prefix.join(path);
+        let folder = self.root.join(used.strip_prefix("/").unwrap_or(&used));
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         Ok(folder)
     }
 }
 
-/// The name by which programs find the shared library at run time.
-pub(crate) fn soname() -> String {
-    let major = VERSION.split('.').next().unwrap_or(VERSION);
-    format!("libinstamp.so.{major}")
-}
+/// The name by which programs find the shared library at run time: by the workspace's major version, as its build.rs has it.
+pub(crate) const SONAME: &str = concat!("libinstamp.so.", env!("CARGO_PKG_VERSION_MAJOR"));
 
 /// Builds the library with a profile of cargo, and installs it: below `libdir` `libinstamp.so` (which links to `libinstamp.so.0`, which
 /// links to `libinstamp.so.0.1.0`), `libinstamp.a` and `pkgconfig/instamp.pc`; and `include/instamp.h` and `share/man/man3/*`.
@@ -83,10 +80,10 @@ pub(crate) fn install(layout: &Layout<'_>, profile: &str) -> Result<()> {
     let source = root().join("userlib/capi");
 
     let libraries = layout.folder(layout.libdir)?;
-    let (soname, file) = (soname(), format!("libinstamp.so.{VERSION}"));
+    let file = format!("libinstamp.so.{VERSION}");
     copy(&built.join("libinstamp_capi.so"), &libraries.join(&file))?;
-    link(&file, &libraries.join(&soname))?;
-    link(&soname, &libraries.join("libinstamp.so"))?;
+    link(&file, &libraries.join(SONAME))?;
+    link(SONAME, &libraries.join("libinstamp.so"))?;
     copy(&built.join("libinstamp_capi.a"), &libraries.join("libinstamp.a"))?;
     copy(&source.join("include/instamp.h"), &layout.folder("include")?.join("instamp.h"))?;
     let description = layout.folder(layout.libdir.join("pkgconfig"))?.join("instamp.pc");
@@ -107,7 +104,7 @@ fn pkg_config(layout: &Layout<'_>, source: &Path) -> Result<String> {
     let template = fs::read_to_string(&template).with_context(|| format!("read {}", template.display()))?;
     Ok(template
         .replace("@prefix@", &layout.prefix.display().to_string())
-        .replace("@libdir@", &layout.libdir.display().to_string())
+        .replace("@libdir@", &Path::new("${prefix}").join(layout.libdir).display().to_string())
         .replace("@version@", VERSION))
 }
 

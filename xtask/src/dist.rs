@@ -101,7 +101,7 @@ impl Staged {
         capi::install(&Layout { root: &root, prefix: Path::new("/usr"), libdir: &libraries }, profile)?;
         let (named, libraries) = (root.join("usr").join(libraries), root.join("usr/lib/architecture"));
         fs::rename(&named, &libraries).with_context(|| format!("rename {}", named.display()))?;
-        run(Command::new("strip").arg("--strip-unneeded").arg(libraries.join(capi::soname())))?;
+        run(Command::new("strip").arg("--strip-unneeded").arg(libraries.join(capi::SONAME)))?;
         run(Command::new("strip")
             .args(["--strip-debug", "--enable-deterministic-archives"])
             .arg(libraries.join("libinstamp.a")))?;

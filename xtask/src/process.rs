@@ -8,6 +8,9 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+/// The environment variable that names another target folder to cargo.
+const TARGET: &str = "CARGO_TARGET_DIR";
+
 /// The command line, as a person would type it.
 pub(crate) fn line(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy()];
@@ -54,14 +57,19 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// Where cargo puts what it builds.
+/// Where cargo puts what it builds: an absolute path, for programs run in many folders.
 pub(crate) fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    let folder = std::env::var_os(TARGET).map_or_else(|| root().join("target"), PathBuf::from);
+    std::path::absolute(&folder).unwrap_or(folder)
 }
 
 /// The cargo that runs this task, started in the root of the source tree.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    // A relative one is relative to where this task runs.
+    if std::env::var_os(TARGET).is_some() {
+        command.env(TARGET, target());
+    }
     command
 }
