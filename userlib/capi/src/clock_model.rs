@@ -219,6 +219,17 @@ mod tests {
     }
 
     #[test]
+    fn errors_of_the_system_always_have_a_reason() {
+        for (error, reason) in [
+            (io::Error::from_raw_os_error(libc::EACCES), Errno::EACCES),
+            (io::Error::from(io::ErrorKind::UnexpectedEof), Errno::EIO),
+        ] {
+            assert_eq!(system(&error), Error::System);
+            assert_eq!(Errno::last(), reason);
+        }
+    }
+
+    #[test]
     fn what_is_no_model_is_not_opened() {
         let folder = tempfile::tempdir().expect("a folder");
         for name in ["", "eth0", "ptp", "ptp01", "../ptp0"] {
