@@ -138,7 +138,7 @@ def test_buffers_of_any_kind_are_written_in_place() -> None:
     assert bytes(whole) == bytes(16) + expected + bytes(16)
     longer = bytearray(b"kept" + bytes(64))
     instamp.Run(68).reserve(longer, 1, probes.NONCE)
-    assert instamp.strip(longer, probes.NONCE).application == b"kept"
+    assert bytes(instamp.strip(longer, probes.NONCE).application) == b"kept"
     empty = bytearray(20)  # too short for a trailer
     instamp.Run(20).reserve(empty, 1, probes.NONCE)
     assert empty == bytes(20)
