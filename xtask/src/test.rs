@@ -53,7 +53,7 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     tests.envs(in_containers.map(|path| ("INSTAMP_STATIC_BIN", path)));
     if !options.vm {
         tests.env("INSTAMP_CAPI", capi::installed("dev")?).env("INSTAMP_DEBIAN", debian::folder());
-        if python::is_ready()? {
+        if python::is_ready() {
             tests.env("INSTAMP_PYTHON", python::environment("dev")?).env("INSTAMP_DIST", dist::dist("dev")?);
         } else {
             // What is distributed has the wheel in it. `setup` has told what is missing.
