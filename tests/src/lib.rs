@@ -24,6 +24,7 @@ pub mod privilege;
 pub mod prober;
 pub mod programs;
 pub mod prometheus;
+pub mod python;
 pub mod responder;
 pub mod unprivileged;
 pub mod vm;

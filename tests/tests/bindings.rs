@@ -1,7 +1,6 @@
 //! Strip and correct are the same in every language: on the whole corpus, line by line.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -9,7 +8,8 @@ use std::{
 use instamp_tests::{
     capi::{Library, Linkage},
     corpus::driver::Exam,
-    privilege::{skip, tool},
+    privilege::tool,
+    python,
 };
 
 /// The driver in C.
@@ -24,8 +24,8 @@ fn source(path: &str) -> PathBuf {
 
 #[test]
 fn a_decoder_from_the_specification_agrees() {
-    let Some(()) = tool("python3") else { return };
-    Exam::new().examine(Command::new("python3").arg(source("tests/decoder/decode.py")));
+    let Some(python) = python::system() else { return };
+    Exam::new().examine(Command::new(python).arg(source("tests/decoder/decode.py")));
 }
 
 #[test]
@@ -48,10 +48,7 @@ fn valgrind_finds_nothing_in_the_c_library() {
 
 #[test]
 fn the_python_package_agrees_in_both_forms() {
-    const VARIABLE: &str = "INSTAMP_PYTHON";
-    let Some(python) = env::var_os(VARIABLE) else {
-        return skip(&format!("needs {VARIABLE}, which `cargo xtask test` installs and sets"));
-    };
+    let Some(python) = python::interpreter() else { return };
     let exam = Exam::new();
     for form in ["--scalar", "--vectorized"] {
         exam.examine(Command::new(&python).arg(source("userlib/python/tests/driver.py")).arg(form));

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{
-    env, fs,
+    fs,
     io::Write as _,
     path::Path,
     process::{Command, Stdio},
@@ -12,8 +12,9 @@ use instamp::Uncorrected;
 use instamp_tests::{
     capi::{Library, Linkage},
     lab::Lab,
-    privilege::{root, skip},
+    privilege::root,
     prober::{Prober, now_ns},
+    python::interpreter,
 };
 
 /// The only snippet in a language.
@@ -68,10 +69,7 @@ except instamp.Uncorrected as error:
 else:
     raise AssertionError
 ";
-    const VARIABLE: &str = "INSTAMP_PYTHON";
-    let Some(python) = env::var_os(VARIABLE) else {
-        return skip(&format!("needs {VARIABLE}, which `cargo xtask test` installs and sets"));
-    };
+    let Some(python) = interpreter() else { return };
     feed(Command::new(python).arg("-"), &(snippet("python") + MAIN));
 }
 

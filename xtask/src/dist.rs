@@ -115,7 +115,7 @@ impl Staged {
         fs::copy(&wheel, folder.join(name)).with_context(|| format!("copy {}", wheel.display()))?;
         let modules = self.folder.join("python");
         create(&modules)?;
-        run(Command::new("python3").args(["-m", "zipfile", "--extract"]).args([&wheel, &modules]))?;
+        run(Command::new(python::system()).args(["-m", "zipfile", "--extract"]).args([&wheel, &modules]))?;
         let extensions = files(&modules.join("instamp"))?;
         let extensions = extensions.iter().filter(|path| path.extension().is_some_and(|extension| extension == "so"));
         run(Command::new("strip").arg("--strip-unneeded").args(extensions))

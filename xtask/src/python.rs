@@ -8,10 +8,15 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{root, run, target};
+use crate::process::{output, root, run, target};
 
-/// Debian's, of which `setup` sees to it that it can make environments; elsewhere the one that is found first.
+/// Debian's interpreter.
 const DEBIAN: &str = "/usr/bin/python3";
+/// Files of requirements: what the wheel is built with, and what else its tests take.
+const BUILDING: &str = "requirements-build.txt";
+const TESTING: &str = "requirements-test.txt";
+/// The file in the environment that tells the version of its interpreter.
+const MADE_BY: &str = "made-by.txt";
 
 /// The interpreter of an environment in the target folder, in which the package is installed as it is now, built with a profile of cargo's.
 ///
@@ -20,6 +25,7 @@ const DEBIAN: &str = "/usr/bin/python3";
 /// The environment cannot be made, or the package not be built.
 pub(crate) fn environment(profile: &str) -> Result<PathBuf> {
     let wheel = wheel(profile)?;
+    install(TESTING)?;
     run(pip().args(["install", "--no-index", "--no-deps", "--force-reinstall"]).arg(wheel))?;
     Ok(interpreter())
 }
@@ -30,7 +36,7 @@ pub(crate) fn environment(profile: &str) -> Result<PathBuf> {
 ///
 /// It cannot be built.
 pub(crate) fn wheel(profile: &str) -> Result<PathBuf> {
-    fetch()?;
+    install(BUILDING)?;
     let wheels = folder().join(profile);
     if wheels.exists() {
         fs::remove_dir_all(&wheels).with_context(|| format!("cannot remove {}", wheels.display()))?;
@@ -52,24 +58,63 @@ pub(crate) fn wheel(profile: &str) -> Result<PathBuf> {
     }
 }
 
-/// Makes the environment, and installs the tools and what the tests compare with. Quick where they are there.
+/// Makes the environment, and installs what the package is built and tested with. Quick where it is there.
 ///
 /// # Errors
 ///
 /// No environment can be made, or a package is neither here nor on the network.
 pub(crate) fn fetch() -> Result<()> {
-    let requirements = package().join("requirements.txt");
-    let wanted = fs::read_to_string(&requirements).with_context(|| requirements.display().to_string())?;
-    let note = folder().join("installed.txt");
-    if fs::read_to_string(&note).is_ok_and(|installed| installed == wanted) {
+    [BUILDING, TESTING].into_iter().try_for_each(install)
+}
+
+/// Whether all that `fetch` installs is there.
+pub(crate) fn is_ready() -> bool {
+    is_made().unwrap_or(false) && [BUILDING, TESTING].into_iter().all(|file| is_installed(file).unwrap_or(false))
+}
+
+/// Installs what a file of requirements lists.
+fn install(requirements: &str) -> Result<()> {
+    if !is_made()? {
+        run(Command::new(system()).args(["-m", "venv", "--clear"]).arg(venv()))
+            .context("install python3-venv, which `cargo xtask setup` does on Debian")?;
+        write(&venv().join(MADE_BY), &version()?)?;
+    }
+    if is_installed(requirements)? {
         return Ok(());
     }
-    eprintln!("setup: installing what the Python package is built and tested with into {}", folder().display());
-    let python = if Path::new(DEBIAN).exists() { DEBIAN } else { "python3" };
-    run(Command::new(python).args(["-m", "venv", "--clear"]).arg(folder().join("venv")))
-        .context("install python3-venv, which `cargo xtask setup` does on Debian")?;
-    run(pip().args(["install", "--requirement"]).arg(&requirements))?;
-    fs::write(&note, wanted).with_context(|| note.display().to_string())
+    eprintln!("setup: installing what is in userlib/python/{requirements} into {}", folder().display());
+    let file = package().join(requirements);
+    run(pip().args(["install", "--requirement"]).arg(&file))?;
+    write(&venv().join(requirements), &read(&file)?)
+}
+
+/// Whether the environment is there, and of the interpreter as it is now.
+fn is_made() -> Result<bool> {
+    let version = version()?;
+    Ok(fs::read_to_string(venv().join(MADE_BY)).is_ok_and(|made_by| made_by == version))
+}
+
+/// Whether the environment has what a file of requirements lists: a copy is left where it does.
+fn is_installed(requirements: &str) -> Result<bool> {
+    let wanted = read(&package().join(requirements))?;
+    Ok(fs::read_to_string(venv().join(requirements)).is_ok_and(|installed| installed == wanted))
+}
+
+/// The interpreter that environments are made by: Debian's, of which `setup` sees to it that it can; elsewhere the one that is found first.
+pub(crate) fn system() -> &'static str {
+    if Path::new(DEBIAN).exists() { DEBIAN } else { "python3" }
+}
+
+fn version() -> Result<String> {
+    output(Command::new(system()).arg("--version"))
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| path.display().to_string())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| path.display().to_string())
 }
 
 /// pip, which keeps nothing outside of the environment.
@@ -83,8 +128,12 @@ fn folder() -> PathBuf {
     target().join("python")
 }
 
+fn venv() -> PathBuf {
+    folder().join("venv")
+}
+
 fn interpreter() -> PathBuf {
-    folder().join("venv/bin/python")
+    venv().join("bin/python")
 }
 
 /// The package's sources.

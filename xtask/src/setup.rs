@@ -6,7 +6,7 @@ use crate::{
     bpf_toolchain::bpf_toolchain,
     deb, debian, machines,
     packages::{self, Package},
-    prometheus,
+    prometheus, python,
 };
 
 /// What building takes besides cargo, and what the demo runs.
@@ -23,12 +23,17 @@ pub(crate) fn runtime() -> Result<()> {
     packages::mount_bpffs()
 }
 
-/// What the tests run, the BPF toolchain aside. Without other kernels and Prometheus there are tests left.
+/// What the tests run, the BPF toolchain aside. Without other kernels, Prometheus and the Python package there are tests left.
 pub(crate) fn testing() -> Result<()> {
     programs()?;
     packages::install(&[Package::new("chromium", "is the browser in which the tests look at reports")])?;
     distributing()?;
     packages()?;
+    if let Err(error) = python::fetch() {
+        eprintln!(
+            "setup: NO PYTHON PACKAGE: {error:#}; its tests, and those of all packages, are skipped, which fails where CI=true"
+        );
+    }
     if let Err(error) = machines::fetch() {
         eprintln!("setup: NO OTHER KERNELS: {error:#}; the tests on them are skipped, which fails where CI=true");
     }

@@ -52,8 +52,13 @@ pub(crate) fn test(options: &Options) -> Result<()> {
     }
     tests.envs(in_containers.map(|path| ("INSTAMP_STATIC_BIN", path)));
     if !options.vm {
-        tests.env("INSTAMP_CAPI", capi::installed("dev")?).env("INSTAMP_PYTHON", python::environment("dev")?);
-        tests.env("INSTAMP_DIST", dist::dist("dev")?).env("INSTAMP_DEBIAN", debian::folder());
+        tests.env("INSTAMP_CAPI", capi::installed("dev")?).env("INSTAMP_DEBIAN", debian::folder());
+        if python::is_ready() {
+            tests.env("INSTAMP_PYTHON", python::environment("dev")?).env("INSTAMP_DIST", dist::dist("dev")?);
+        } else {
+            // What is distributed has the wheel in it. `setup` has told what is missing.
+            tests.env_remove("INSTAMP_PYTHON").env_remove("INSTAMP_DIST");
+        }
     }
     run(tests.env("INSTAMP_BIN", target().join("debug/instamp")).env("INSTAMP_BPF_OBJECTS", bpf::fresh()))
 }

@@ -88,8 +88,11 @@ while sent < options.count or under_way:
         message = struct.pack("!BBHHH", ECHO_REQUEST, 0, checksum(header + payload), identifier, sequence) + payload
         due += options.interval if sent < options.count else options.timeout
         sent_ns = now_ns()  # nothing between the clock and the call
-        sock.send(message)
-        under_way[sequence] = (nonce, sent_ns)
+        try:
+            sock.send(message)
+            under_way[sequence] = (nonce, sent_ns)
+        except OSError as error:  # as of a network that cannot be reached, or what was answered to an earlier one
+            print(f"send: {error.strerror}")
     readable, _, _ = select.select([sock], [], [], max(0.0, due - time.monotonic()))
     if not readable:
         if sent == options.count:

@@ -2,13 +2,17 @@
 //!
 //! Python's buffer protocol is part of its stable interface since 3.11 only, and so pyo3 does not offer it to a module for 3.9. The
 //! two functions and the structure that it takes are the same in 3.9 and 3.10, though, and are declared here.
-#![expect(unsafe_code, reason = "calls the buffer protocol, and reads and writes memory that belongs to Python")]
+//!
+//! Others may write to the memory meanwhile: threads while the interpreter is not held, or where Python has no such lock, and
+//! processes that share it. So it is read and written by atomics alone, byte for byte, and never referred to as plain bytes.
+#![expect(unsafe_code, reason = "calls the buffer protocol, and refers to memory that belongs to Python")]
 
 use std::{
     ffi::{c_char, c_int, c_void},
     io::{self, Read},
     marker::PhantomData,
-    ptr,
+    ptr, slice,
+    sync::atomic::{AtomicU8, Ordering},
 };
 
 use pyo3::{PyErr, ffi, prelude::*};
@@ -87,20 +91,32 @@ impl<'py> Buffer<'py> {
 
     /// The bytes for reading, also while the interpreter is not held.
     pub(crate) fn bytes(&self) -> Bytes<'_> {
-        let len = usize::try_from(self.view.len).unwrap_or(0);
-        Bytes { start: self.view.buf.cast_const().cast(), len, buffer: PhantomData }
+        Bytes(self.atomics())
     }
 
-    /// Has `write` write to the bytes. Of a buffer that was asked for to write to, or there are none.
-    pub(crate) fn with_mut<T>(&mut self, write: impl FnOnce(&mut [u8]) -> T) -> T {
-        let len = usize::try_from(self.view.len).unwrap_or(0);
-        if len == 0 || self.view.readonly != 0 {
-            return write(&mut []);
+    /// Writes all of `source` to the bytes from `offset` on, or returns `None` where there are not so many, or the buffer cannot be
+    /// written to.
+    pub(crate) fn write(&mut self, offset: usize, source: &[u8]) -> Option<()> {
+        if self.view.readonly != 0 {
+            return None;
         }
-        // SAFETY: the view is writable, and these are its bytes. The interpreter is held, as `'py` says, so nobody else gets at them
-        // until this returns, unless it is foreign code that writes to objects without holding it, against Python's rules.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(self.view.buf.cast(), len) };
-        write(bytes)
+        let target = self.atomics().get(offset..offset.checked_add(source.len())?)?;
+        for (to, from) in target.iter().zip(source) {
+            to.store(*from, Ordering::Relaxed);
+        }
+        Some(())
+    }
+
+    fn atomics(&self) -> &[AtomicU8] {
+        let len = usize::try_from(self.view.len).unwrap_or(0);
+        if len == 0 || self.view.buf.is_null() {
+            return &[];
+        }
+        // SAFETY: the view has as many bytes at this place, and they stay there until it is released, which takes the view. Any byte is an
+        // `AtomicU8`, which may change while it is referred to; memory that cannot be written to is only loaded from, which relaxed
+        // loads of a byte may. All accesses from here are atomic. Those of others need not be: what they write at the same time is
+        // then as undefined as it is to Python itself, which copies such memory plainly; the processor gives the old byte or the new.
+        unsafe { slice::from_raw_parts(self.view.buf.cast_const().cast(), len) }
     }
 }
 
@@ -111,35 +127,21 @@ impl Drop for Buffer<'_> {
     }
 }
 
-/// Bytes that belong to Python. They are copied out, a few at a time, and never referred to: while the interpreter is not held,
-/// another thread may write to them.
+/// Bytes that belong to Python. They are copied out, a few at a time.
 #[derive(Clone, Copy)]
-pub(crate) struct Bytes<'a> {
-    start: *const u8,
-    len: usize,
-    buffer: PhantomData<&'a View>,
-}
-
-// SAFETY: the memory stays for `'a`, whichever thread reads it.
-unsafe impl Send for Bytes<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for Bytes<'_> {}
+pub(crate) struct Bytes<'a>(&'a [AtomicU8]);
 
 impl Bytes<'_> {
     pub(crate) const fn len(self) -> usize {
-        self.len
+        self.0.len()
     }
 
     /// Copies the bytes from `offset` on into all of `target`, or returns `None` where there are not so many.
     pub(crate) fn copy(self, offset: usize, target: &mut [u8]) -> Option<()> {
-        let end = offset.checked_add(target.len())?;
-        if end > self.len {
-            return None;
+        let source = self.0.get(offset..offset.checked_add(target.len())?)?;
+        for (to, from) in target.iter_mut().zip(source) {
+            *to = from.load(Ordering::Relaxed);
         }
-        // SAFETY: there are as many bytes.
-        let from = unsafe { self.start.add(offset) };
-        // SAFETY: `from` has the bytes, and the target, which Rust owns, cannot be part of them.
-        unsafe { ptr::copy_nonoverlapping(from, target.as_mut_ptr(), target.len()) };
         Some(())
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{BufReader, Read},
+    io::{self, BufReader, Read},
     net::IpAddr,
     path::PathBuf,
 };
@@ -124,24 +124,26 @@ type Parts<'py> = (Bound<'py, PyDict>, Bound<'py, PyDict>, Bound<'py, PyDict>, V
 
 #[pyfunction]
 pub(crate) fn read_file(py: Python<'_>, path: PathBuf) -> PyResult<Parts<'_>> {
-    let file = py.detach(|| File::open(&path)).map_err(|error| match error.raw_os_error() {
+    let named = |error: io::Error| match error.raw_os_error() {
         // In Python's own words, and with the file's name.
         Some(number) => match py.import("os").and_then(|os| os.call_method1("strerror", (number,))) {
-            Ok(text) => PyOSError::new_err((number, text.unbind(), path)),
+            Ok(text) => PyOSError::new_err((number, text.unbind(), path.as_os_str().to_owned())),
             Err(error) => error,
         },
         None => error.into(),
-    })?;
-    read_from(py, BufReader::new(file))
+    };
+    let file = py.detach(|| File::open(&path)).map_err(named)?;
+    read_from(py, BufReader::new(file), named)
 }
 
 #[pyfunction]
 pub(crate) fn read_bytes<'py>(py: Python<'py>, bytes: &Bound<'py, PyAny>) -> PyResult<Parts<'py>> {
     let buffer = Buffer::of(bytes)?;
-    read_from(py, Reader::new(buffer.bytes()))
+    read_from(py, Reader::new(buffer.bytes()), PyErr::from)
 }
 
-fn read_from(py: Python<'_>, input: impl Read + Send) -> PyResult<Parts<'_>> {
+/// `failed` makes Python's error of one while reading.
+fn read_from(py: Python<'_>, input: impl Read + Send, failed: impl FnOnce(io::Error) -> PyErr) -> PyResult<Parts<'_>> {
     let (found, error) = py.detach(|| {
         let mut found = Found::default();
         let result = read(input, |frame| {
@@ -154,7 +156,7 @@ fn read_from(py: Python<'_>, input: impl Read + Send) -> PyResult<Parts<'_>> {
     });
     let Found { probes, outcomes, records, addresses, requests: _ } = found;
     let error = match error {
-        Some(Error::Read(error)) => return Err(error.into()),
+        Some(Error::Read(error)) => return Err(failed(error)),
         error => error.map(|error| error.to_string()),
     };
     Ok((probes.into_python(py)?, outcomes.into_python(py)?, records.into_python(py)?, addresses.texts, error))

@@ -18,7 +18,8 @@ mod outcomes;
 mod reason;
 mod scalar;
 
-#[pyo3::pymodule]
+// Without the interpreter's lock, too: nothing here is shared but Python's memory, and `buffer` takes it to be.
+#[pyo3::pymodule(gil_used = false)]
 mod _instamp {
     use pyo3::{prelude::*, types::PyTuple};
 

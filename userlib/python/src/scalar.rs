@@ -7,7 +7,7 @@ use instamp::{
 use instamp_trailer::wire::{MAX_CAP, trailer_length};
 use pyo3::{
     conversion::FromPyObjectOwned,
-    exceptions::{PyOSError, PyOverflowError, PyValueError},
+    exceptions::{PyBufferError, PyOSError, PyOverflowError, PyValueError},
     prelude::*,
     types::PyBytes,
 };
@@ -64,7 +64,13 @@ impl Run {
     /// Writes an empty trailer to the end of `buffer`, a writable bytes-like object of the run's length, in place. What is before
     /// it stays as it is, and must not change afterwards.
     fn reserve(&self, buffer: &Bound<'_, PyAny>, sequence: u16, nonce: u64) -> PyResult<()> {
-        Buffer::writable(buffer)?.with_mut(|payload| self.0.reserve(payload, sequence, nonce)).map_err(refused)
+        let mut buffer = Buffer::writable(buffer)?;
+        let mut payload = vec![0; buffer.bytes().len()];
+        buffer.bytes().copy(0, &mut payload);
+        self.0.reserve(&mut payload, sequence, nonce).map_err(refused)?;
+        let before = payload.len() - self.trailer_length();
+        let trailer = payload.get(before..).unwrap_or_default();
+        buffer.write(before, trailer).ok_or_else(|| PyBufferError::new_err("the buffer cannot be written to"))
     }
 
     /// A payload with an empty trailer at its end, behind `application` and zeros.
@@ -80,7 +86,7 @@ impl Run {
         PyBytes::new_with(py, self.0.length(), |payload| {
             if let Some(application) = application {
                 let application = application.bytes();
-                let room = payload.len() - self.0.cap().map_or(0, trailer_length);
+                let room = payload.len() - self.trailer_length();
                 let Some(before) = payload.get_mut(..room).and_then(|before| before.get_mut(..application.len()))
                 else {
                     let length = application.len();
@@ -98,6 +104,13 @@ impl Run {
             Some(cap) => format!("Run({}, cap={cap})", self.0.length()),
             None => format!("Run({})", self.0.length()),
         }
+    }
+}
+
+impl Run {
+    /// In bytes: 0 where the payloads are too short for a trailer.
+    fn trailer_length(&self) -> usize {
+        self.0.cap().map_or(0, trailer_length)
     }
 }
 
@@ -210,6 +223,10 @@ pub(crate) fn correct(
     sent_ns: u64,
     received_ns: u64,
 ) -> PyResult<Either<CorrectionParts>> {
+    if records.len() > usize::from(MAX_CAP) {
+        let error = format!("{} records, and a trailer holds {MAX_CAP} at most", records.len());
+        return Err(PyValueError::new_err(error));
+    }
     let records: Vec<Record> = records.iter().map(record).collect::<PyResult<_>>()?;
     let correction = instamp::correct(&records, sent_ns, received_ns).map_err(Reason::from);
     Ok(correction.map(|correction| parts_of_correction(&correction)).into())

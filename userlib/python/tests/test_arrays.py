@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_refused(change: Any, error: "type[Exception]") -> 
         strip_correct(**arguments)
 
 
-def test_payloads_are_not_copied() -> None:
+def test_no_more_than_the_end_of_a_payload_is_copied() -> None:
     rows = np.zeros((1000, 60_000), np.uint8)
     numbers = [np.zeros(1000, np.uint64)] * 3
     data = bytearray(60_000_000)
@@ -192,8 +192,10 @@ def test_payloads_may_change_meanwhile() -> None:
 
     scribbler = threading.Thread(target=scribble)
     scribbler.start()
-    for _ in range(20):
-        results = strip_correct(rows, *numbers, records=True)
-        assert len(results) == len(rows) and results.used.max() <= 15
-    done.set()
-    scribbler.join()
+    try:
+        for _ in range(20):
+            results = strip_correct(rows, *numbers, records=True)
+            assert len(results) == len(rows) and results.used.max() <= 15
+    finally:
+        done.set()
+        scribbler.join()

@@ -1,5 +1,7 @@
 """Whole captures. That each form of them is read is the business of the tests of `instamp decode`, which reads by the same code."""
 
+import errno
+import faulthandler
 import os
 import struct
 import threading
@@ -17,6 +19,8 @@ from instamp.arrays import Capture, CaptureError, read_capture
 
 NEAR, FAR = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))
 SECOND = 1_700_000_000
+#: How long a reader that must not hold the interpreter may take before the tests end with what each thread does.
+PATIENCE_SECONDS = 60
 
 
 def ipv4(kind: int, sequence: int, payload: bytes, source: bytes, destination: bytes) -> bytes:
@@ -92,6 +96,12 @@ def test_a_file_that_is_not_there_is_told_by_its_name() -> None:
         read_capture("/no/such/file")
 
 
+def test_a_file_that_cannot_be_read_is_told_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as caught:  # it can be opened
+        read_capture(tmp_path)
+    assert (caught.value.errno, caught.value.filename) == (errno.EISDIR, str(tmp_path))
+
+
 def test_damage_anywhere_is_survived() -> None:
     noise = np.random.default_rng(1)
     seen = set()
@@ -111,10 +121,15 @@ def test_other_threads_run_while_a_capture_comes(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     captures: List[Capture] = []
-    reader = threading.Thread(target=lambda: captures.append(read_capture(pipe)))
-    reader.start()
-    with pipe.open("wb", buffering=0) as writer:
-        for start in range(0, len(FILE), 7):
-            writer.write(FILE[start : start + 7])
-    reader.join()
+    # A daemon, which the process does not wait for at its end: a reader that holds the interpreter is one that never ends.
+    reader = threading.Thread(target=lambda: captures.append(read_capture(pipe)), daemon=True)
+    faulthandler.dump_traceback_later(PATIENCE_SECONDS, exit=True)
+    try:
+        reader.start()
+        with pipe.open("wb", buffering=0) as writer:
+            for start in range(0, len(FILE), 7):
+                writer.write(FILE[start : start + 7])
+        reader.join()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     check(captures[0])

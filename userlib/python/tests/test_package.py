@@ -1,6 +1,7 @@
 """The package itself."""
 
 import doctest
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,13 @@ else:
 def test_the_example_in_the_documentation() -> None:
     assert doctest.testmod(instamp).failed == 0
     assert doctest.testmod(instamp).attempted > 3
+
+
+def test_the_licences_are_in_the_wheel() -> None:
+    folder = Path(__file__).parents[3]
+    for name in ("LICENSE-APACHE", "LICENSE-MIT"):
+        text = importlib.metadata.distribution("instamp").read_text(f"licenses/{name}")
+        assert text == (folder / name).read_text(encoding="utf-8"), name
 
 
 def test_it_is_typed() -> None:

@@ -5,6 +5,7 @@ import mmap
 import struct
 import sys
 from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
 from pickle import dumps, loads
 from typing import List
 
@@ -135,6 +136,12 @@ def test_buffers_of_any_kind_are_written_in_place() -> None:
     whole = bytearray(96)
     run.reserve(memoryview(whole)[16:80], 1, probes.NONCE)
     assert bytes(whole) == bytes(16) + expected + bytes(16)
+    longer = bytearray(b"kept" + bytes(64))
+    instamp.Run(68).reserve(longer, 1, probes.NONCE)
+    assert bytes(instamp.strip(longer, probes.NONCE).application) == b"kept"
+    empty = bytearray(20)  # too short for a trailer
+    instamp.Run(20).reserve(empty, 1, probes.NONCE)
+    assert empty == bytes(20)
     for buffer in (bytearray(64), array.array("B", bytes(64)), array.array("Q", bytes(64)), mmap.mmap(-1, 64)):
         run.reserve(buffer, 1, probes.NONCE)
         assert bytes(buffer) == expected
@@ -212,11 +219,24 @@ def test_records_that_no_trailer_can_hold_are_refused(record: Record) -> None:
         instamp.correct([record], 1000, 1100)
 
 
+def test_more_records_than_a_trailer_holds_are_refused() -> None:
+    request, reply = probes.RECORDS
+    assert instamp.correct([request] * 14 + [reply], 1000, 1100).net_ns == 70
+    with pytest.raises(ValueError, match="16 records, and a trailer holds 15") as caught:
+        instamp.correct([request] * 15 + [reply], 1000, 1100)
+    assert not isinstance(caught.value, instamp.Uncorrected)
+
+
 def test_a_bound_is_taken_for_the_power_of_two_that_holds_it() -> None:
     request, reply = probes.RECORDS
     assert instamp.correct([replace(request, bound_ns=33), reply], 1000, 1100).bound_ns == 128
     assert instamp.correct([replace(request, bound_ns=1 << 31), reply], 1000, 1100).bound_ns is None
 
 
-def test_outside_of_time_namespaces_clocks_agree() -> None:
-    assert instamp.monotonic_offset_ns() == 0
+def test_the_clock_s_offset_is_that_of_the_time_namespace() -> None:
+    offsets, path = {"monotonic": 0}, Path("/proc/self/timens_offsets")
+    if path.exists():  # a kernel without time namespaces has none
+        for line in path.read_text(encoding="ascii").splitlines():
+            clock, seconds, nanoseconds = line.split()
+            offsets[clock] = int(seconds) * 10**9 + int(nanoseconds)
+    assert instamp.monotonic_offset_ns() == offsets["monotonic"]

@@ -6,7 +6,7 @@ use instamp::{Correction, correct, strip};
 use instamp_tests::{
     capi::{Library, Linkage},
     corpus::{self, Reply},
-    privilege::skip,
+    python,
 };
 use serde_json::{Value, json};
 
@@ -18,9 +18,7 @@ const ROUNDS: usize = 301;
 /// Prints a line for each kind of replies: the least of many rounds by language, and what it is of the time in Rust.
 pub(crate) fn measure() {
     let Some(library) = Library::find() else { return };
-    let Some(python) = std::env::var_os("INSTAMP_PYTHON") else {
-        return skip("needs INSTAMP_PYTHON, which `cargo xtask bench` installs and sets");
-    };
+    let Some(python) = python::interpreter() else { return };
     let in_c = library.compile("bench/strip_correct.c", Linkage::Shared);
     let folder = tempfile::tempdir().expect("a folder");
     let corrected = |replies: Vec<Reply>| replies.into_iter().filter(|reply| split(reply).is_some()).collect();

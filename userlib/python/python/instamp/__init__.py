@@ -19,8 +19,8 @@ Traceback (most recent call last):
     ...
 instamp.Uncorrected: no stamps; is `instamp attach` active on the egress device?
 
-Times are integers in nanoseconds. Payloads are any contiguous bytes-like objects, and are not copied. For millions of replies, or a
-whole capture, there is :mod:`instamp.arrays`, which needs NumPy.
+Times are integers in nanoseconds. Payloads are any contiguous bytes-like objects, of which :func:`strip` copies no more than the end, 197
+bytes at most. For millions of replies, or a whole capture, there is :mod:`instamp.arrays`, which needs NumPy.
 
 Bytes from the network are hostile: a reply is corrected only with its probe's nonce, and only if all stamps of this host lie between
 send and receive. The stamps are not authenticated, though: a far end that wants to can misstate every figure but the RTT.

@@ -37,7 +37,8 @@ def correct(records: Iterable[Record], sent_ns: int, received_ns: int) -> Correc
     ``sent_ns`` and ``received_ns`` are the application's ``time.clock_gettime_ns(time.CLOCK_MONOTONIC)`` beside its send and receive
     calls; in a time namespace, less :func:`monotonic_offset_ns`.
 
-    Raises :class:`Uncorrected` where the stamps do not tell. Of several reasons it is the first of: no stamps, no request stamp at all,
+    Raises ValueError where there are more than 15 records, OverflowError where one is such as no trailer can hold, and
+    :class:`Uncorrected` where the stamps do not tell. Of several reasons it is the first of: no stamps, no request stamp at all,
     node conflict, no comparable stamp of this host on the request, none on the reply, clock mismatch.
     """
     parts = _instamp.correct(list(records), sent_ns, received_ns)

@@ -1,4 +1,4 @@
-"""Many replies at once, and whole captures, as arrays of NumPy: ``pip install instamp[numpy]``.
+"""Many replies at once, and whole captures, as arrays of NumPy, with which ``pip install './userlib/python[numpy]'`` installs the package.
 
 >>> import numpy, instamp.arrays
 >>> results = instamp.arrays.strip_correct(payloads, nonces, sent_ns, received_ns)      # doctest: +SKIP
@@ -181,9 +181,9 @@ def strip_correct(
     """Does for many replies what :func:`instamp.strip` and :func:`instamp.correct` do for one, without holding the interpreter.
 
     ``payloads`` is a two-dimensional array of bytes with a payload in each row; or one bytes-like object, with the ``offsets`` and
-    ``lengths`` of the payloads in it, in bytes; or a sequence of bytes-like objects. Neither of the first two is copied where it is
-    contiguous, and neither are ``nonces``, ``sent_ns`` and ``received_ns`` where they are arrays of ``uint64``. With ``records`` the
-    stamps are told, too.
+    ``lengths`` of the payloads in it, in bytes; or a sequence of bytes-like objects, which is joined first. Of the first two, where they
+    are contiguous, no more is copied than the end of one payload at a time, 197 bytes at most; ``nonces``, ``sent_ns`` and
+    ``received_ns`` are read where they are if they are contiguous arrays of ``uint64``. With ``records`` the stamps are told, too.
 
     Raises ValueError where the numbers of payloads, nonces and times differ, a payload lies outside of its buffer, or a number is negative
     or too large; TypeError where one is no integer.
