@@ -21,7 +21,7 @@ const BINDINGS: &str = "bindings";
 /// What is measured.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Of cost, accuracy, added, flood, clock, afxdp, watch and bindings: all of these by default; and containers, endurance
+    /// Of cost, accuracy, added, flood, clock, afxdp, watch and bindings: all of these by default; and containers, come-and-go, endurance
     parts: Vec<String>,
 }
 
