@@ -241,7 +241,7 @@ fn tools_are_run_in_the_network_of_a_container() {
     let count = PINGS.to_string();
     let iputils: &[&str] = &["ping", "-n", "-i", "0.01", "-c", &count, Lab::REMOTE];
     let busybox: &[&str] = &["busybox", "ping", "-i", "0.01", "-c", &count, Lab::REMOTE];
-    let fping: &[&str] = &["fping", "-p", "10", "-c", &count, Lab::REMOTE];
+    let fping: &[&str] = &["fping", "-p", "10", "-t", "2000", "-c", &count, Lab::REMOTE];
     let running = [iputils, busybox, fping].map(|words| {
         let mut command = podman.instamp();
         command.args(["run", "--dev", Lab::NIC, "--container", "web", "--"]).args(words);

@@ -123,7 +123,7 @@ fn lines_of_ipv6_and_by_names() {
     for words in [
         &["ping", "-6", "-c", "2", "-i", "0.01", Lab::REMOTE6][..],
         &["busybox", "ping6", "-c", "2", "-i", "0.01", Lab::REMOTE6],
-        &["fping", "-6", "-c", "2", "-p", "10", Lab::REMOTE6],
+        &["fping", "-6", "-c", "2", "-p", "10", "-t", "2000", Lab::REMOTE6],
         &["fping", "-e", Lab::REMOTE, Lab::REMOTE6],
         &["ping", "-D", "-c", "2", "-i", "0.01", Lab::REMOTE],
     ] {
@@ -134,20 +134,20 @@ fn lines_of_ipv6_and_by_names() {
     }
 }
 
-/// fping says nothing of a reply that is too late, nor of one that never comes. Its other lines keep their own.
+/// fping has no line with a time of a reply that is too late, nor of one that never comes. Its other lines keep their own.
 #[test]
 fn replies_that_fping_does_not_print_shift_nothing() {
     const LATE: u16 = 3;
     const LOST: u16 = 7;
     let Some(()) = tools() else { return };
     let lab = Lab::up(&[]);
-    let of = |sequence| if sequence == LATE { Duration::from_millis(400) } else { delay(sequence) };
+    let of = |sequence| if sequence == LATE { Duration::from_millis(2_500) } else { delay(sequence) };
     let answer = move |sequence| Answer { delay: of(sequence), ..Answer::PLAIN };
     let lose = "add table ip silence; add chain ip silence forward { type filter hook forward priority -500; }; \
         add rule ip silence forward icmp type echo-request icmp sequence 7 drop";
     lab.run("host", "nft", &[lose]);
     let responder = Responder::start(&lab, Lab::REMOTE, answer);
-    let output = run(&lab, "c1", &["fping", "-p", "100", "-t", "200", "-c", "12", Lab::REMOTE]).output().unwrap();
+    let output = run(&lab, "c1", &["fping", "-p", "100", "-t", "2000", "-c", "40", Lab::REMOTE]).output().unwrap();
     drop(responder);
     let text = text(&output.stdout);
     let told = told(text);
@@ -158,7 +158,7 @@ fn replies_that_fping_does_not_print_shift_nothing() {
         assert!((of(sequence).as_secs_f64() * 1e9..=rtt * 1.01).contains(&net), "{line} net={added}");
         numbers.push(sequence);
     }
-    let expected: Vec<u16> = (0..12).filter(|sequence| ![LATE, LOST].contains(sequence)).collect();
+    let expected: Vec<u16> = (0..40).filter(|sequence| ![LATE, LOST].contains(sequence)).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, expected, "{text}");
 }
@@ -169,7 +169,8 @@ fn fping_s_lines_of_several_targets() {
     let Some(()) = tools() else { return };
     let lab = Lab::up(&[]);
     let targets = [Lab::REMOTE, "10.99.0.9", Lab::REMOTE6];
-    let output = run(&lab, "c1", &[&["fping", "-p", "50", "-c", "5"], &targets[..]].concat()).output().unwrap();
+    let output =
+        run(&lab, "c1", &[&["fping", "-p", "50", "-t", "2000", "-c", "5"], &targets[..]].concat()).output().unwrap();
     let text = text(&output.stdout);
     assert!(told(text).len() == 10 && !text.contains("net=?"), "{text}");
 }
@@ -178,6 +179,7 @@ fn fping_s_lines_of_several_targets() {
 #[test]
 fn a_request_that_waited_for_its_next_hop_is_the_tool_s() {
     const GATEWAY: &str = "172.29.0.1";
+    const TRACEPOINT: &[u8] = b"\0btf_trace_sock_send_length\0";
     let Some(()) = tools() else { return };
     let lab = Lab::up(&[]);
     // The gateway tells nobody its address.
@@ -192,7 +194,10 @@ fn a_request_that_waited_for_its_next_hop_is_the_tool_s() {
     lab.run("c1", "ip", &["neigh", "replace", GATEWAY, "lladdr", address, "dev", "eth0", "nud", "reachable"]);
     let output = child.wait_with_output().unwrap();
     let text = text(&output.stdout);
-    assert!(told(text).len() == 1 && !text.contains("net=?"), "{text}");
+    // Linux 6.3: before, nobody tells whose the socket is.
+    let types = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
+    let is_known = types.windows(TRACEPOINT.len()).any(|bytes| bytes == TRACEPOINT);
+    assert_eq!((told(text).len(), text.contains("net=?")), (1, !is_known), "{text}");
 }
 
 /// Lines of replies that never were on the network say so, and all others are as they were.

@@ -62,7 +62,9 @@ impl<F: FnMut(u32) -> bool> Matching<F> {
             if self.waiting.len() == KEPT {
                 self.waiting.pop_front();
             }
-            self.rounds.add(observed.sender.destination, observed.sender.sequence);
+            if by_process {
+                self.rounds.add(observed.sender.destination, observed.sender.sequence);
+            }
             self.waiting.push_back(observed);
         }
         is_own
@@ -74,6 +76,11 @@ impl<F: FnMut(u32) -> bool> Matching<F> {
     /// longer, as whoever reads a clock can be interrupted before. Without a number, lines come in the order of their replies, as the
     /// tool prints each when it comes.
     pub(super) fn claim(&mut self, line: &ReplyLine<'_>, from: &[IpAddr]) -> Result<Observed, Unmatched> {
+        if let Number::Before(round) = line.number
+            && from.iter().filter(|&&target| self.rounds.is_repeated(target, round)).count() > 0
+        {
+            return Err(Unmatched::Ambiguous);
+        }
         let fits = |observed: &Observed| {
             let sequence = observed.sender.sequence;
             from.contains(&observed.sender.destination)
@@ -186,6 +193,16 @@ mod tests {
             assert_eq!(claim(&mut matching, Format::Fping, &fping(round)), Ok(round));
         }
         assert_eq!(claim(&mut matching, Format::Fping, &fping(4)), Err(Unmatched::Missing));
+    }
+
+    #[test]
+    fn lines_of_a_target_that_was_given_twice_are_ambiguous() {
+        let mut matching = matching();
+        for sequence in 0..4 {
+            matching.add(observed(sequence));
+        }
+        let claimed = [0, 0, 1, 1].map(|round| claim(&mut matching, Format::Fping, &fping(round)));
+        assert_eq!(claimed[1..], [Err(Unmatched::Ambiguous); 3]);
     }
 
     #[test]

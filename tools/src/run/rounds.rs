@@ -6,14 +6,24 @@
 //!
 //! [seqmap.c]: https://github.com/schweikert/fping/blob/v5.1/src/seqmap.c
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
 
 /// `SEQMAP_MAXSEQ`: behind so many numbers fping begins anew.
 const NUMBERS: u64 = 65_535;
 
+/// As many lines are remembered at most.
+const REMEMBERED: usize = 65_536;
+
 /// What sequence numbers tell of the rounds.
 #[derive(Default)]
 pub(super) struct Rounds {
+    /// The rounds of which lines have told, by target.
+    told: HashSet<(IpAddr, u32)>,
+    /// Targets that fping was given more than once: it has a turn for each time, and counts each for itself.
+    repeated: HashSet<IpAddr>,
     /// The greatest number so far, counted on beyond [`NUMBERS`].
     latest: u64,
     /// A number of each target.
@@ -29,6 +39,18 @@ impl Rounds {
         self.latest = self.latest.max(number);
         let known = *self.known.entry(target).or_insert(number);
         self.distance = greatest_common_divisor(self.distance, number.abs_diff(known));
+    }
+
+    /// Adds a line, and says whether its target is one of several of the same address: nobody can tell then which of them it is.
+    pub(super) fn is_repeated(&mut self, target: IpAddr, round: u32) -> bool {
+        if self.told.len() == REMEMBERED {
+            // Its next lines tell it again.
+            self.told.clear();
+        }
+        if !self.told.insert((target, round)) {
+            self.repeated.insert(target);
+        }
+        self.repeated.contains(&target)
     }
 
     /// Whether a request can be of this round, as far as is known how many targets there are.
@@ -107,6 +129,17 @@ mod tests {
         // Any other, of which the distance says less, has to be one of two.
         rounds.add(target(2), 1);
         assert_eq!(of(&rounds, 2, &[0, 2, 4]), [4]);
+    }
+
+    #[test]
+    fn a_target_of_which_a_round_is_told_twice_is_given_twice() {
+        let mut rounds = Rounds::default();
+        assert!(!rounds.is_repeated(target(1), 0));
+        assert!(!rounds.is_repeated(target(2), 0));
+        assert!(!rounds.is_repeated(target(1), 1));
+        assert!(rounds.is_repeated(target(1), 1));
+        assert!(rounds.is_repeated(target(1), 2));
+        assert!(!rounds.is_repeated(target(2), 2));
     }
 
     #[test]
