@@ -88,7 +88,7 @@ fn they_install_and_leave_nothing() {
     compile_and_run(&debian);
 
     // What the administrator has done since goes, too.
-    debian.run("systemctl enable instamp@eth0.service; echo 'INSTAMP_ATTACH_OPTIONS=--hw' > /etc/default/instamp");
+    debian.run("systemctl enable instamp@eth0.service instamp-sync@eth0.service instamp-exporter.service; echo 'INSTAMP_ATTACH_OPTIONS=--hw' > /etc/default/instamp");
     assert_ne!(debian.files(), before);
     debian.run("apt-get purge --yes --autoremove '?installed?name(instamp)'");
     let after = debian.files();

@@ -39,7 +39,9 @@ pub(crate) fn make() -> Result<()> {
     run(as_root("rm").args(["--recursive", "--force"]).arg(&partial))?;
     fs::create_dir_all(&partial).with_context(|| format!("create {}", partial.display()))?;
     let mirror = mirror()?;
-    run(as_root("debootstrap")
+    // What it mounts goes with it, even where it is killed: nobody is to remove such a folder with the kernel's files in it.
+    run(as_root("unshare")
+        .args(["--mount", "debootstrap"])
         .args(["--variant=minbase", &format!("--include={INCLUDED}"), &format!("--keyring={KEYRING}"), OLD])
         .arg(&partial)
         .arg(&mirror)
