@@ -12,11 +12,11 @@ use super::{
 use crate::distribution::Statistics;
 
 pub(super) fn section(runs: &[Run]) -> Markup {
+    // The same for all, which are to be compared.
+    let times = runs.iter().flat_map(|run| &run.points).flat_map(|point| [point.rtt, point.net]).flatten();
+    let Some(y) = scale_of(times.flat_map(|times| [times.min, times.max])) else { return html! {} };
     let figures: Vec<Markup> =
-        runs.iter().enumerate().filter_map(|(index, run)| figure(index, run, runs.len())).collect();
-    if figures.is_empty() {
-        return html! {};
-    }
+        runs.iter().enumerate().filter_map(|(index, run)| figure(index, run, runs.len(), &y)).collect();
     html! {
         section {
             h2 { "Over the course of the run" }
@@ -27,10 +27,8 @@ pub(super) fn section(runs: &[Run]) -> Markup {
 }
 
 /// `None` where there is nothing to draw.
-fn figure(index: usize, run: &Run, runs: usize) -> Option<Markup> {
+fn figure(index: usize, run: &Run, runs: usize, y: &Scale) -> Option<Markup> {
     let (first, last) = (run.points.first()?.first, run.points.last()?.last);
-    let times = run.points.iter().flat_map(|point| [point.rtt, point.net]).flatten();
-    let y = scale_of(times.flat_map(|times| [times.min, times.max]))?;
     let course = Course { points: &run.points, x: Scale::of_numbers(first, last), y };
     let is_lossy = run.points.iter().any(|point| point.lost > 0);
     let numbered = match run.kind {
@@ -69,7 +67,7 @@ const QUANTITIES: [(&str, Of); 2] = [("rtt", |point| point.rtt), ("net", |point|
 struct Course<'a> {
     points: &'a [Point],
     x: Scale,
-    y: Scale,
+    y: &'a Scale,
 }
 
 impl Course<'_> {

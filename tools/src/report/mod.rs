@@ -19,13 +19,14 @@ mod way;
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, Metadata, Permissions},
     io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 
 use self::run::Run;
 
@@ -66,6 +67,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         options.output.is_some() || !io::stdout().is_terminal(),
         "the page is not for a terminal: name a file with -o"
     );
+    if let Some(path) = options.output.as_deref().filter(|output| options.runs.iter().any(|run| is_same(run, output))) {
+        bail!("{} is one of the runs: name another file with -o", path.display());
+    }
     let mut runs = Vec::new();
     let names: BTreeSet<_> = options.runs.iter().map(|path| path.file_name()).collect();
     let are_told_apart = names.len() == options.runs.len();
@@ -78,11 +82,29 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let title = options.title.clone().unwrap_or_else(|| title(&runs));
     let page = page::page(&title, &runs).into_string();
     match &options.output {
-        // At once, and only now: no error before has harmed the page that was there.
-        Some(path) => fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?,
+        Some(path) => write(path, page.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?,
         None => io::stdout().lock().write_all(page.as_bytes())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let file = |path: &Path| fs::metadata(path).ok().filter(Metadata::is_file).map(|file| (file.dev(), file.ino()));
+    file(one).is_some_and(|one| Some(one) == file(other))
+}
+
+/// Puts a page in the place of what was there, which stays where that fails. What is no file, as a pipe, gets it directly.
+fn write(path: &Path, page: &[u8]) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return fs::write(path, page);
+    }
+    // What a symbolic link leads to, and not the link, is replaced.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
+    file.write_all(page)?;
+    file.persist(path)?;
+    Ok(())
 }
 
 /// The targets, each once.

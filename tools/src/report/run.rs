@@ -1,5 +1,7 @@
 //! One run, from its lines.
 
+use std::collections::BTreeSet;
+
 use instamp::Uncorrected;
 
 use super::{
@@ -15,6 +17,9 @@ use crate::{
 
 /// Points of a distribution function: more than a page has room for.
 const CURVE: u64 = 400;
+
+/// Requests that are remembered to have timed out: an error that comes after that is a matter of seconds.
+const REMEMBERED: usize = 65_536;
 
 /// The command whose output it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +99,8 @@ pub(super) struct Reading {
     late: u64,
     duplicates: u64,
     timeouts: u64,
+    /// The latest of these: some get an error later, and are lost once.
+    timed_out: BTreeSet<u64>,
     errors: u64,
     /// Errors of others than this host's kernel.
     refused: u64,
@@ -138,6 +145,7 @@ impl Reading {
             late: 0,
             duplicates: 0,
             timeouts: 0,
+            timed_out: BTreeSet::new(),
             errors: 0,
             refused: 0,
             ambiguous: 0,
@@ -158,10 +166,15 @@ impl Reading {
             Record::Timeout { seq } => {
                 self.timeouts += 1;
                 self.series.lose(seq, 1);
+                self.timed_out.insert(seq);
+                if self.timed_out.len() > REMEMBERED {
+                    self.timed_out.pop_first();
+                }
             }
             Record::Error(Failure { seq, from }) => {
                 self.errors += 1;
-                if from.is_some() {
+                let is_lost_already = seq.is_some_and(|seq| self.timed_out.contains(&seq));
+                if from.is_some() && !is_lost_already {
                     self.refused += 1;
                     if let Some(seq) = seq {
                         self.series.lose(seq, 1);

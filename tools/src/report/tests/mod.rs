@@ -2,6 +2,8 @@
 
 mod tags;
 
+use std::{fs, os::unix::fs::symlink};
+
 use instamp::{
     Clock, Hook, Phase, Uncorrected,
     prober::{ErrorKind, Event, Reply},
@@ -118,12 +120,29 @@ fn what_was_lost_is_marked_where_it_was() {
         Event::Reply(Reply { late: true, ..samples::reply(2) }),
         Event::Error { seq: Some(3), from, error: ErrorKind::HostUnreachable },
         Event::Error { seq: Some(4), from: None, error: ErrorKind::NetUnreachable },
+        // Of one that was given up already.
+        Event::Error { seq: Some(1), from, error: ErrorKind::HostUnreachable },
     ];
     let lines = samples::json_lines("10.99.0.2", &events);
-    let run = run(lines.lines().take(6).map(|line| format!("{line}\n")).collect::<String>().as_str());
+    let run = run(lines.lines().take(7).map(|line| format!("{line}\n")).collect::<String>().as_str());
     let lost: Vec<(u64, u64)> = run.points.iter().map(|point| (point.first, point.lost)).collect();
     assert_eq!(lost, [(1, 1), (2, 0), (3, 1)]);
-    assert_eq!((run.counts.lost, run.counts.late, run.counts.errors, run.counts.received), (2, 1, 2, 1));
+    assert_eq!((run.counts.lost, run.counts.late, run.counts.errors, run.counts.received), (2, 1, 3, 1));
+}
+
+#[test]
+fn a_page_takes_the_place_of_another_or_leaves_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (page, link) = (folder.path().join("page.html"), folder.path().join("link.html"));
+    super::write(&page, b"first").expect("a page");
+    symlink("page.html", &link).expect("a link");
+    super::write(&link, b"second").expect("a page");
+    assert_eq!(fs::read(&page).expect("the page"), b"second");
+    assert!(fs::symlink_metadata(&link).expect("the link").is_symlink());
+    assert!(super::is_same(&page, &link) && !super::is_same(&page, folder.path()));
+    super::write(&folder.path().join("none/page.html"), b"third").expect_err("there is no such folder");
+    let names = fs::read_dir(folder.path()).expect("the folder").count();
+    assert_eq!(names, 2, "nothing is left beside");
 }
 
 #[test]
