@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::Read as _,
     num::NonZero,
@@ -28,7 +29,7 @@ struct Terminal {
     output: File,
     /// What somebody sees who looks at it.
     parser: Parser,
-    written: String,
+    written: Vec<u8>,
 }
 
 impl Terminal {
@@ -40,7 +41,7 @@ impl Terminal {
         let child = command.stdout(slave).spawn().unwrap();
         // Its end of the terminal is the command's alone.
         command.stdout(Stdio::null());
-        Self { child, output: File::from(master), parser: Parser::new(rows, width, 0), written: String::new() }
+        Self { child, output: File::from(master), parser: Parser::new(rows, width, 0), written: Vec::new() }
     }
 
     /// Takes what is written until it is as wanted, or the end.
@@ -50,8 +51,13 @@ impl Terminal {
             // An error is how a terminal ends.
             let Ok(length @ 1..) = self.output.read(&mut buffer) else { return };
             self.parser.process(&buffer[..length]);
-            self.written.push_str(str::from_utf8(&buffer[..length]).unwrap());
+            self.written.extend(&buffer[..length]);
         }
+    }
+
+    /// All that was written: a read can end within a character.
+    fn written(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.written)
     }
 
     fn lines(&self) -> Vec<String> {
@@ -73,7 +79,7 @@ fn fits(columns: u16, heads: &[&str]) {
     let mut command = lab.instamp("host");
     command.args(["watch", "--dev", Lab::NIC]);
     let mut terminal = Terminal::start(&mut command, columns);
-    terminal.take_until(|terminal| terminal.written.contains("SENDER"));
+    terminal.take_until(|terminal| terminal.written().contains("SENDER"));
     for role in ["c1", "host"] {
         lab.run(role, "ping", &["-n", "-q", "-i", "0.01", "-c", PINGS, Lab::REMOTE]);
     }
@@ -82,7 +88,7 @@ fn fits(columns: u16, heads: &[&str]) {
         terminal.lines().iter().filter(|line| whole(line)).count() == 2
     };
     terminal.take_until(has_both);
-    let drawn = |terminal: &Terminal| terminal.written.matches("SENDER").count();
+    let drawn = |terminal: &Terminal| terminal.written().matches("SENDER").count();
     let before = drawn(&terminal);
     // Two more times, and the third one has not begun.
     terminal.take_until(|terminal| drawn(terminal) >= before + 2 && has_both(terminal));
@@ -102,7 +108,11 @@ fn fits(columns: u16, heads: &[&str]) {
     assert!(terminal.child.wait().unwrap().success());
     let lines = terminal.lines();
     assert!(!lines.iter().any(|line| line.contains("SENDER")), "the table is gone: {lines:?}");
-    assert!(terminal.written.ends_with("nothing was missed\r\n"), "{}", terminal.written);
+    // The last line, of the programs that see all pings of the machine: beside others' floods something may have been.
+    let is_whole = ["nothing was missed\r\n", " evicted\r\n", " refused\r\n", " untold\r\n"]
+        .iter()
+        .any(|end| terminal.written().ends_with(end));
+    assert!(is_whole, "{}", terminal.written());
 }
 
 #[test]
