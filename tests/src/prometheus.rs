@@ -69,7 +69,7 @@ impl Prometheus {
         assert!(output.status.success(), "{output:?}\n{content}");
     }
 
-    /// Starts a server in a namespace of the lab, on a port of its own there, that scrapes `exporter` ten times a second: its native
+    /// Starts a server in a namespace of the lab, on a port of its own there, that scrapes `exporter` every second: its native
     /// histograms, by protobuf, or `OpenMetrics` with classic ones. It serves when this returns.
     ///
     /// # Panics
@@ -79,7 +79,7 @@ impl Prometheus {
         let folder = tempfile::tempdir().expect("a folder");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let config = format!(
-            "global: {{scrape_interval: 100ms, scrape_timeout: 100ms}}\n\
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
              scrape_configs: [{{job_name: instamp, static_configs: [{{targets: ['{exporter}']}}]}}]\n"
         );
         fs::write(folder.path().join("prometheus.yml"), config).expect("a file");

@@ -18,7 +18,8 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use prometheus_client::registry::Registry;
 use tokio::{sync::oneshot, task::LocalSet};
 
@@ -28,10 +29,31 @@ use crate::signals::{Signals, Wish};
 
 pub(crate) fn run(options: Options) -> anyhow::Result<ExitCode> {
     let config = Config::of(options)?;
+    make_room(config.targets.len())?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    LocalSet::new().block_on(&runtime, export(config))?;
-    Ok(ExitCode::SUCCESS)
+    let ended = LocalSet::new().block_on(&runtime, export(config));
+    // A name that is being looked up would be waited for.
+    runtime.shutdown_background();
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Has the process open as many files as so many targets take.
+fn make_room(targets: usize) -> anyhow::Result<()> {
+    /// A socket and a timer.
+    const OF_TARGET: usize = 2;
+    /// Connections, pins, what the runtime has, and names that are being looked up.
+    const OTHERS: usize = 256;
+    let needed = u64::try_from(OF_TARGET * targets + OTHERS).unwrap_or(u64::MAX);
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot tell how many files may be open")?;
+    if soft >= needed {
+        return Ok(());
+    }
+    ensure!(
+        hard >= needed,
+        "{targets} targets take {needed} open files, and {hard} are allowed: `ulimit -Hn`, or LimitNOFILE= of a unit, allows more"
+    );
+    setrlimit(Resource::RLIMIT_NOFILE, needed, hard).context("cannot have more open files")
 }
 
 /// Probes and answers until it is told to end.

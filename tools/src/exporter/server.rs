@@ -11,7 +11,7 @@ use hyper::{
     server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
 use tokio::{
     sync::Semaphore,
@@ -21,7 +21,9 @@ use tokio::{
 use super::exposition::Format;
 
 /// At one time; others wait.
-const CONNECTIONS: usize = 16;
+const CONNECTIONS: usize = 64;
+/// Of a connection, for a request's head: who says nothing keeps others waiting no longer.
+const HEAD_TIME: Duration = Duration::from_secs(1);
 /// From connection to the end of the one answer that it gets: as long as Prometheus waits by default.
 const TIME: Duration = Duration::from_secs(10);
 /// Of a request's head, in bytes.
@@ -61,6 +63,8 @@ async fn accept(listener: tokio::net::TcpListener, registry: Arc<Registry>) -> a
                 async { Ok::<_, Infallible>(answer) }
             });
             let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIME)
                 .keep_alive(false)
                 .max_buf_size(HEAD)
                 .serve_connection(TokioIo::new(stream), answer);
