@@ -39,7 +39,7 @@ pub(super) struct Target {
     /// A name or an address, maybe with an interface.
     pub(super) host: String,
     pub(super) interval: Duration,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     payload_bytes: usize,
     pub(super) source: Option<Source>,
 }

@@ -1,7 +1,16 @@
 //! What the hooks of this network namespace have counted: `instamp status` as metrics.
 
-use std::{fmt, sync::Mutex};
+use std::{
+    fmt,
+    sync::{
+        Mutex,
+        mpsc::{self, Receiver, RecvTimeoutError, TryRecvError},
+    },
+    thread,
+    time::Duration,
+};
 
+use anyhow::{Context as _, anyhow, bail};
 use instamp_hooks::{Attachment, HookState, LoneReflector, ReflectCounts, Reflecting, SentCounts};
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
@@ -10,16 +19,29 @@ use super::{
     read::{counters, gauges},
 };
 
+/// What a scrape waits for another command that has locked the pins: less than Prometheus waits for the scrape.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Reads them at each scrape.
 #[derive(Debug, Default)]
-pub(super) struct Hooks {
-    problem: Mutex<Problem>,
+pub(super) struct Hooks(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    problem: Problem,
+    /// A reading that a scrape did not wait for to the end.
+    pending: Option<Receiver<anyhow::Result<Found>>>,
 }
+
+type Found = (Vec<Attachment>, Vec<LoneReflector>);
 
 impl Collector for Hooks {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let encoder = &mut encoder;
-        let found = self.problem.lock().map_err(|_| fmt::Error)?.note("no counters of hooks", read());
+        let mut state = self.0.lock().map_err(|_| fmt::Error)?;
+        let found = state.read();
+        let found = state.problem.note("no counters of hooks", found);
+        drop(state);
         let help = "Whether the counters of hooks can be read: the metrics of hooks are absent where they cannot";
         gauges(encoder, "hooks_readable", help, None, [(NO_LABELS, i64::from(found.is_some()))])?;
         let Some((attachments, reflectors)) = found else { return Ok(()) };
@@ -31,7 +53,33 @@ impl Collector for Hooks {
 
 const NO_LABELS: [(&str, &str); 0] = [];
 
-fn read() -> anyhow::Result<(Vec<Attachment>, Vec<LoneReflector>)> {
+impl State {
+    /// One reading is under way at a time. What has come when nobody was waiting any more is out of date.
+    fn read(&mut self) -> anyhow::Result<Found> {
+        let under_way = self.pending.take().filter(|pending| matches!(pending.try_recv(), Err(TryRecvError::Empty)));
+        let reading = match under_way {
+            Some(reading) => reading,
+            None => start().context("cannot start a thread")?,
+        };
+        match reading.recv_timeout(PATIENCE) {
+            Ok(found) => found,
+            Err(RecvTimeoutError::Disconnected) => Err(anyhow!("a panic")),
+            Err(RecvTimeoutError::Timeout) => {
+                self.pending = Some(reading);
+                bail!("another command has them locked for more than {} s", PATIENCE.as_secs())
+            }
+        }
+    }
+}
+
+/// Whatever waits for the lock is no scrape.
+fn start() -> std::io::Result<Receiver<anyhow::Result<Found>>> {
+    let (sender, receiver) = mpsc::channel();
+    thread::Builder::new().name("hooks".into()).spawn(move || _ = sender.send(read()))?;
+    Ok(receiver)
+}
+
+fn read() -> anyhow::Result<Found> {
     let hooks = crate::hooks()?;
     Ok((hooks.status()?, hooks.lone_reflectors()?))
 }

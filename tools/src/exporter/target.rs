@@ -15,7 +15,7 @@ use crate::{
     source::Source,
 };
 
-/// Names are looked up this often, and whether a socket brings replies.
+/// Names are looked up this often at most, and whether a socket brings replies.
 const REVIEW: Duration = Duration::from_secs(60);
 /// When to try again where there is no address, or no socket.
 const RETRY: Duration = Duration::from_secs(10);
@@ -62,8 +62,10 @@ async fn look_up(target: &Target, present: Option<IpAddr>) -> anyhow::Result<(Ip
 /// Counts until the name has another address, or nothing was received for a while, as happens to a socket whose address was
 /// taken from this host. What is outstanding then is waited for.
 async fn follow(target: &Target, address: IpAddr, mut prober: Prober, metrics: &Metrics, problem: &mut Problem) {
+    // A request between has had its reply or not.
+    let after = REVIEW.max(2 * target.interval + target.timeout);
     let review = async || {
-        sleep(REVIEW).await;
+        sleep(after).await;
         look_up(target, Some(address)).await
     };
     let mut reviewed = pin!(review());
