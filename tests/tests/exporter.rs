@@ -14,6 +14,7 @@ use instamp_tests::{
     ping::Run,
     privilege::{root, tool},
     prometheus::Prometheus,
+    python,
     unprivileged::Unprivileged,
 };
 use nix::sys::signal::Signal;
@@ -257,7 +258,23 @@ fn the_formats_are_what_they_are_called() {
         assert!(text.head.contains("content-type: application/openmetrics-text; version=1.0.0;"), "{}", text.head);
         assert!(text.text().ends_with("\n# EOF\n"), "{}", text.text());
         assert!(text.text().contains("\n# UNIT instamp_net_seconds seconds\n"), "{}", text.text());
+        parse_strictly(text.text());
     });
+}
+
+/// Has the reference implementation's parser read `OpenMetrics`: promtool checks the other text alone.
+fn parse_strictly(text: &str) {
+    const PARSE: &str = "import sys; from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse; \
+         print(sum(len(family.samples) for family in parse(sys.stdin.read())))";
+    let Some(interpreter) = python::interpreter() else { return };
+    let mut child = Command::new(interpreter);
+    child.args(["-c", PARSE]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().expect("python");
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("a reader");
+    let output = child.wait_with_output().expect("python");
+    let told = String::from_utf8_lossy(&output.stdout);
+    let samples = text.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(told.trim().parse(), Ok(samples), "{output:?}\n{text}");
 }
 
 /// The documentation has all families of these metrics, with their types.
