@@ -6,7 +6,10 @@ use std::{
     fs,
     net::SocketAddr,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU16, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,8 +32,22 @@ const PROBES: u16 = 40;
 /// The length of the payloads of each.
 const LENGTHS: [usize; 6] = [40, 42, 44, 46, 48, 50];
 
-/// What is needed besides root.
-fn tools() -> Option<()> {
+/// Who watches sees all pings of the machine: more of them than its table has room for are sent while nobody else watches.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// What is needed besides root, and the machine, on which others may watch.
+fn tools() -> Option<RwLockReadGuard<'static, ()>> {
+    needed()?;
+    Some(MACHINE.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The same, and nobody else.
+fn tools_alone() -> Option<RwLockWriteGuard<'static, ()>> {
+    needed()?;
+    Some(MACHINE.write().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn needed() -> Option<()> {
     root()?;
     ["ping", "busybox", "fping", "tcpdump", "nft", "unshare"].iter().try_for_each(|name| tool(name))
 }
@@ -90,20 +107,20 @@ fn each_reply_is_its_container_s(target: &str, family: &[&str]) {
 
 #[test]
 fn the_same_identifiers_in_several_containers() {
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools() else { return };
     each_reply_is_its_container_s(Lab::REMOTE, &["-4"]);
 }
 
 #[test]
 fn the_same_identifiers_in_several_containers_of_ipv6() {
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools() else { return };
     each_reply_is_its_container_s(Lab::REMOTE6, &["-6"]);
 }
 
 /// How near it is, is for benchmarks to measure.
 #[test]
 fn net_is_what_a_capture_sees() {
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools() else { return };
     let lab = Lab::up(&[]);
     let watching = Watching::start(&lab, &[]);
     let capture = Capture::start(&lab, "host", Lab::NIC, ECHOES);
@@ -131,7 +148,7 @@ fn net_is_what_a_capture_sees() {
 /// With XDP on the card packets come another way into the kernel, and the hooks write into probes while they are watched.
 #[test]
 fn beside_hooks() {
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools() else { return };
     let lab = Lab::up(&[]);
     lab.attach("host", &["--dev", Lab::NIC, "--ingress", "xdp"]);
     let watching = Watching::start(&lab, &[]);
@@ -153,7 +170,7 @@ fn beside_hooks() {
 /// What is handed out of one container has nothing of the others' in it, nor of the host's own.
 #[test]
 fn one_container_alone() {
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools() else { return };
     let lab = Lab::up(&["--containers", "2"]);
     let namespace = format!("/run/netns/{}", lab.namespace("c1"));
     let watching = Watching::start(&lab, &["--netns", &namespace]);
@@ -167,7 +184,7 @@ fn one_container_alone() {
 
 #[test]
 fn the_host_s_own_and_what_it_forwards() {
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools() else { return };
     let lab = Lab::up(&[]);
     // Translated without the kernel's connection tracking: nobody can tell whose they are.
     lab.run("host", "nft", &["delete", "table", "inet", "lab"]);
@@ -194,7 +211,7 @@ fn the_host_s_own_and_what_it_forwards() {
 /// Replies are seen at what a macvlan, a VLAN or a bond lies upon.
 #[test]
 fn uplinks_that_lie_upon_others() {
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools() else { return };
     let lab = Lab::up(&[]);
     lab.run("host", "ip", &["link", "add", "link", Lab::NIC, "name", "over", "type", "macvlan", "mode", "bridge"]);
     lab.run("host", "ip", &["address", "add", "10.98.0.1/24", "dev", "over"]);
@@ -252,7 +269,7 @@ impl Drop for Inner {
 
 #[test]
 fn a_container_in_a_container() {
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools() else { return };
     let lab = Lab::up(&[]);
     let inner = Inner::make(&lab, "inner");
     let watching = Watching::start(&lab, &[]);
@@ -296,7 +313,7 @@ fn send(lab: &Lab, role: &str, [identifier, sequence]: [u16; 2], payload: &[u8],
 /// A request is lost, and another one of its number is answered.
 #[test]
 fn what_cannot_be_told_apart_is_called_ambiguous() {
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools() else { return };
     let lab = Lab::up(&["--containers", "2"]);
     lab.run(
         "remote",
@@ -337,7 +354,7 @@ fn what_cannot_be_told_apart_is_called_ambiguous() {
 #[test]
 fn a_late_reply_to_the_older_one_takes_not_the_newer_one_s() {
     const DELAY: Duration = Duration::from_millis(300);
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools() else { return };
     let lab = Lab::up(&[]);
     let asked = AtomicU16::new(0);
     // Each first one is answered before each second one, which is sent before that.
@@ -368,7 +385,7 @@ fn a_late_reply_to_the_older_one_takes_not_the_newer_one_s() {
 /// A later network namespace may get the inode of one that is gone.
 #[test]
 fn a_container_that_follows_another_is_another() {
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools() else { return };
     let lab = Lab::up(&[]);
     let mut watching = Watching::start(&lab, &[]);
     let mut expected = Vec::new();
@@ -395,7 +412,7 @@ fn a_container_that_follows_another_is_another() {
 fn free_room_is_used_first() {
     const ANSWERED: u16 = 60_000;
     const WAITING: u16 = 200;
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools_alone() else { return };
     let lab = Lab::up(&[]);
     lab.run(
         "remote",
@@ -434,7 +451,7 @@ fn send_all(lab: &Lab, identifier: u16, count: u16) {
 fn the_table_is_bounded() {
     const UNANSWERED: u32 = 100_000;
     const TABLE: u64 = 65_536;
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools_alone() else { return };
     let lab = Lab::up(&[]);
     lab.run(
         "remote",
@@ -471,7 +488,7 @@ fn the_table_is_bounded() {
 /// Each reply comes so late as its number says, and behind others.
 #[test]
 fn replies_out_of_order() {
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools() else { return };
     let lab = Lab::up(&[]);
     let delay = |sequence: u16| Duration::from_millis(u64::from(sequence * 7 % 11) * 4);
     let responder =
@@ -497,7 +514,7 @@ fn held(pid: u32, kind: &str) -> Vec<String> {
 
 #[test]
 fn killed_it_leaves_nothing() {
-    let (Some(()), Some(())) = (tools(), tool("bpftool")) else { return };
+    let (Some(_machine), Some(())) = (tools(), tool("bpftool")) else { return };
     let lab = Lab::up(&[]);
     let watching = Watching::start(&lab, &[]);
     let kinds = [("link", "link_id:"), ("map", "map_id:")];
@@ -523,7 +540,7 @@ fn killed_it_leaves_nothing() {
 #[test]
 fn what_is_translated_unseen_is_said_before() {
     const NOTICE: &str = "nf_conntrack is not loaded";
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools() else { return };
     let lab = Lab::up(&[]);
     let mut types = fs::read("/sys/kernel/btf/vmlinux").unwrap();
     let (known, unknown) = (b"\0nf_conn\0", b"\0nf_none\0");
@@ -552,7 +569,7 @@ fn what_is_translated_unseen_is_said_before() {
 
 #[test]
 fn mistakes_are_told() {
-    let Some(()) = tools() else { return };
+    let Some(_machine) = tools() else { return };
     let lab = Lab::up(&[]);
     for (options, expected) in [
         (&["--dev", "eth9"][..], "no device eth9 in this network namespace"),
