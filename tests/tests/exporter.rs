@@ -1,13 +1,15 @@
 //! `instamp exporter`: its figures are those that the other commands tell, and Prometheus reads them.
 
 use std::{
-    fs,
+    fs::{self, DirBuilder, File},
     io::{BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpStream},
+    os::unix::fs::DirBuilderExt as _,
     process::{Command, Stdio},
 };
 
 use instamp_tests::{
+    bpffs::Bpffs,
     exporter::{Exporter, Scrape},
     http,
     lab::{Lab, instamp},
@@ -305,10 +307,14 @@ fn garbage_is_refused_and_does_no_harm() {
     let exporter = Exporter::start(command.args(["exporter", "--listen", "127.0.0.1:0"]));
     let at = exporter.address();
     let status = |request: &[u8]| http::send(at, request).map(|answer| answer.status);
-    for request in ["POST /metrics", "HEAD /", "DELETE /metrics", "OPTIONS /"] {
+    for request in ["POST /metrics", "DELETE /metrics", "OPTIONS /"] {
         assert_eq!(status(format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()), Some(405), "{request}");
     }
     assert_eq!(http::get(at, "/", "*/*").status, 200);
+    for path in ["/", "/metrics"] {
+        let answer = http::send(at, format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).expect("an answer");
+        assert!(answer.status == 200 && answer.body.is_empty(), "{path}: {answer:?}");
+    }
     assert_eq!(http::get(at, "/metrics?a=b", "*/*").status, 200);
     assert_eq!(http::get(at, "/../etc/passwd", "*/*").status, 404);
     let long = format!("GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
@@ -319,8 +325,8 @@ fn garbage_is_refused_and_does_no_harm() {
         let answer = status(request);
         assert!(answer.is_none_or(|status| (400..500).contains(&status)), "{answer:?}: {:?}", &request[..6]);
     }
-    // One that says nothing more, and one that has gone.
-    let held: Vec<_> = (0..100).map(|_| half_a_request(at)).collect();
+    // More that say nothing more than are served at one time, and one that has gone.
+    let held: Vec<_> = (0..200).map(|_| half_a_request(at)).collect();
     drop(half_a_request(at));
     assert_eq!(exporter.scrape().count("instamp_build_info", &[]), 1);
     drop(held);
@@ -331,6 +337,54 @@ fn half_a_request(server: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(server).expect("a server");
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost").expect("a connection");
     stream
+}
+
+#[test]
+fn a_scrape_goes_without_hooks_that_another_command_has_locked() {
+    let Some(()) = root() else { return };
+    let bpffs = Bpffs::mount();
+    let mut command = instamp();
+    command.args(["exporter", "--listen", "127.0.0.1:0"]).env("INSTAMP_BPFFS", bpffs.path());
+    let exporter = Exporter::start(&mut command);
+    let pins = bpffs.path().join("instamp");
+    DirBuilder::new().mode(0o700).create(&pins).expect("a directory");
+    let locked = File::open(&pins).expect("a directory");
+    locked.lock().expect("nobody else's");
+    // The first waits for it, and the second no more.
+    for _ in 0..2 {
+        let scrape = exporter.scrape();
+        assert_eq!((scrape.count("instamp_hooks_readable", &[]), scrape.count("instamp_build_info", &[])), (0, 1));
+    }
+    drop(locked);
+    exporter.scrape_until(|scrape| scrape.count("instamp_hooks_readable", &[]) == 1);
+    let (_, messages) = exporter.end(Signal::SIGTERM);
+    assert!(messages.len() == 1 && messages[0].contains("another command has them locked"), "{messages:?}");
+}
+
+#[test]
+fn files_are_allowed_as_targets_take_them() {
+    const TARGETS: usize = 150;
+    let Some(()) = root() else { return };
+    let lab = Lab::up(&[]);
+    let limited = |limit: &str| {
+        let mut command = lab.command("host", "sh");
+        command.args(["-c", &format!(r#"ulimit {limit}; exec "$@""#), "sh"]).arg(instamp().get_program());
+        command.args(["exporter", "--listen", "127.0.0.1:0"]);
+        command.args((0..TARGETS).map(|number| format!("far{number}=10.99.0.2")));
+        command
+    };
+    // Fewer than one each.
+    let exporter = Exporter::start(&mut limited("-Sn 100"));
+    lab.enter("host", || {
+        exporter.scrape_until(|scrape| {
+            scrape.of("instamp_replies_received_total", &[]).filter(|(_, received)| *received > 0.0).count() == TARGETS
+        })
+    });
+    assert_eq!(exporter.end(Signal::SIGTERM).0, Some(0));
+
+    let refused = limited("-n 100").output().expect("instamp");
+    let message = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && message.contains("150 targets take 556 open files"), "{message}");
 }
 
 #[test]

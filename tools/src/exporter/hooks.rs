@@ -7,7 +7,7 @@ use std::{
         mpsc::{self, Receiver, RecvTimeoutError, TryRecvError},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow, bail};
@@ -30,7 +30,14 @@ pub(super) struct Hooks(Mutex<State>);
 struct State {
     problem: Problem,
     /// A reading that a scrape did not wait for to the end.
-    pending: Option<Receiver<anyhow::Result<Found>>>,
+    pending: Option<Reading>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    /// Later scrapes wait no longer than the first, or they would wait one after another.
+    until: Instant,
+    found: Receiver<anyhow::Result<Found>>,
 }
 
 type Found = (Vec<Attachment>, Vec<LoneReflector>);
@@ -56,12 +63,13 @@ const NO_LABELS: [(&str, &str); 0] = [];
 impl State {
     /// One reading is under way at a time. What has come when nobody was waiting any more is out of date.
     fn read(&mut self) -> anyhow::Result<Found> {
-        let under_way = self.pending.take().filter(|pending| matches!(pending.try_recv(), Err(TryRecvError::Empty)));
+        let under_way =
+            self.pending.take().filter(|pending| matches!(pending.found.try_recv(), Err(TryRecvError::Empty)));
         let reading = match under_way {
             Some(reading) => reading,
             None => start().context("cannot start a thread")?,
         };
-        match reading.recv_timeout(PATIENCE) {
+        match reading.found.recv_timeout(reading.until.saturating_duration_since(Instant::now())) {
             Ok(found) => found,
             Err(RecvTimeoutError::Disconnected) => Err(anyhow!("a panic")),
             Err(RecvTimeoutError::Timeout) => {
@@ -73,10 +81,10 @@ impl State {
 }
 
 /// Whatever waits for the lock is no scrape.
-fn start() -> std::io::Result<Receiver<anyhow::Result<Found>>> {
-    let (sender, receiver) = mpsc::channel();
+fn start() -> std::io::Result<Reading> {
+    let (sender, found) = mpsc::channel();
     thread::Builder::new().name("hooks".into()).spawn(move || _ = sender.send(read()))?;
-    Ok(receiver)
+    Ok(Reading { until: Instant::now() + PATIENCE, found })
 }
 
 fn read() -> anyhow::Result<Found> {

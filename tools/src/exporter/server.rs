@@ -1,6 +1,6 @@
-//! HTTP: `GET /metrics`.
+//! HTTP: `GET /metrics`, and `HEAD`, whose body hyper leaves out.
 
-use std::{convert::Infallible, net::TcpListener, sync::Arc, time::Duration};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use http_body_util::Full;
@@ -15,13 +15,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
 use tokio::{
     sync::Semaphore,
+    task::spawn_blocking,
     time::{sleep, timeout},
 };
 
 use super::exposition::Format;
 
 /// At one time; others wait.
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 128;
 /// Of a connection, for a request's head: who says nothing keeps others waiting no longer.
 const HEAD_TIME: Duration = Duration::from_secs(1);
 /// From connection to the end of the one answer that it gets: as long as Prometheus waits by default.
@@ -59,8 +60,9 @@ async fn accept(listener: tokio::net::TcpListener, registry: Arc<Registry>) -> a
         let registry = Arc::clone(&registry);
         tokio::spawn(async move {
             let answer = service_fn(move |request| {
-                let answer = answer(&request, &registry);
-                async { Ok::<_, Infallible>(answer) }
+                let registry = Arc::clone(&registry);
+                // Hooks may be waited for: others are answered meanwhile.
+                spawn_blocking(move || answer(&request, &registry))
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -77,11 +79,11 @@ async fn accept(listener: tokio::net::TcpListener, registry: Arc<Registry>) -> a
 
 fn answer(request: &Request<Incoming>, registry: &Registry) -> Response<Full<Bytes>> {
     match (request.method(), request.uri().path()) {
-        (&Method::GET, "/metrics") => metrics(request, registry),
-        (&Method::GET, "/") => response(StatusCode::OK, "text/html; charset=utf-8", PAGE),
+        (&Method::GET | &Method::HEAD, "/metrics") => metrics(request, registry),
+        (&Method::GET | &Method::HEAD, "/") => response(StatusCode::OK, "text/html; charset=utf-8", PAGE),
         (_, "/metrics" | "/") => {
-            let mut response = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET only\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+            let mut response = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET and HEAD only\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             response
         }
         _ => response(StatusCode::NOT_FOUND, TEXT, "see /metrics\n"),
