@@ -42,7 +42,6 @@ struct sock {
 };
 
 struct sk_buff {
-	struct sock *sk;
 	struct net_device *dev;
 	__be16 protocol;
 	__u16 network_header;
@@ -54,6 +53,7 @@ struct sk_buff {
 
 /* What some read of it besides: the loader ignores what follows the three underscores. */
 struct sk_buff___more {
+	struct sock *sk;
 	int skb_iif;
 	unsigned long _nfct;
 	unsigned char *data;

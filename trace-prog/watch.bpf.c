@@ -135,7 +135,7 @@ static __always_inline __u32 running(void)
 /* Whose a request is. One that waited for the address of its next hop leaves while another process runs. */
 static __always_inline __u32 process_of(const struct sk_buff *skb)
 {
-	const struct sock *sk = skb->sk;
+	const struct sock *sk = more(skb)->sk;
 	__u64 cookie = sk ? sk->__sk_common.skc_cookie.counter : 0;
 	const __u32 *process = cookie ? bpf_map_lookup_elem(&PROCESSES, &cookie) : 0;
 

@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader},
+    iter,
     net::SocketAddr,
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -56,14 +57,16 @@ impl Exporter {
     }
 
     /// Reads the metrics until they are as wanted, in the network namespace of this thread.
+    ///
+    /// # Panics
+    ///
+    /// They do not become so.
+    #[track_caller]
     pub fn scrape_until(&self, wanted: impl Fn(&Scrape) -> bool) -> Scrape {
-        loop {
-            let scrape = self.scrape();
-            if wanted(&scrape) {
-                return scrape;
-            }
-            thread::sleep(PAUSE);
-        }
+        let mut last = None;
+        looks()
+            .find_map(|()| Some(last.insert(self.scrape()).clone()).filter(&wanted))
+            .unwrap_or_else(|| panic!("{last:?}"))
     }
 
     /// Ends it. Returns what it exited with, and what it had to say, but of commands that other tests ran at the same time.
@@ -87,8 +90,14 @@ impl Drop for Exporter {
     }
 }
 
-/// From one look to the next.
-pub(crate) const PAUSE: Duration = Duration::from_millis(20);
+/// Looks at what another process tells of itself only when asked: again and again, and much longer than anything takes, for tests that
+/// fail.
+pub(crate) fn looks() -> impl Iterator<Item = ()> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let start = Instant::now();
+    iter::once(()).chain(iter::repeat_with(|| thread::sleep(PAUSE)).take_while(move |()| start.elapsed() < PATIENCE))
+}
 
 /// The samples of one scrape.
 #[derive(Clone, PartialEq, Debug)]

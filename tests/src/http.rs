@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    time::Duration,
 };
 
 /// An answer.
@@ -47,6 +48,8 @@ pub fn get(server: SocketAddr, path: &str, accept: &str) -> Answer {
 #[track_caller]
 pub fn send(server: SocketAddr, request: &[u8]) -> Option<Answer> {
     let mut stream = TcpStream::connect(server).expect("a server");
+    // Much longer than any answer takes: the end for tests that fail.
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time");
     // Who does not want to read more than that may say so before all is written.
     let _ = stream.write_all(request);
     let mut answer = Vec::new();

@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{exporter::PAUSE, http, lab::Lab, privilege::skip};
+use crate::{exporter::looks, http, lab::Lab, privilege::skip};
 
 /// The programs.
 #[derive(Debug)]
@@ -127,10 +127,17 @@ impl Server {
     }
 
     /// Asks until an expression is as wanted.
+    ///
+    /// # Panics
+    ///
+    /// It does not become so.
+    #[track_caller]
     pub fn query_until(&self, expression: &str, wanted: impl Fn(f64) -> bool) {
-        while !self.query(expression).is_some_and(&wanted) {
-            thread::sleep(PAUSE);
-        }
+        assert!(
+            looks().any(|()| self.query(expression).is_some_and(&wanted)),
+            "{expression}: {:?}",
+            self.query(expression)
+        );
     }
 }
 

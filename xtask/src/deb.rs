@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::process::{cargo, output, root, run, succeeds, target};
 
@@ -22,19 +22,15 @@ struct Deb {
     package: &'static str,
     /// What cargo-deb is told besides.
     options: &'static [&'static str],
-    /// The file that tells what programs depend on that are linked with its library.
-    shlibs: Option<&'static str>,
+    /// Whether it is what programs depend on that are linked with its library.
+    is_shared_library: bool,
 }
 
 const ALL: [Deb; 4] = [
-    Deb { package: "instamp-tools", options: &[], shlibs: None },
-    Deb { package: "instamp-capi", options: &["--multiarch=same"], shlibs: None },
-    Deb {
-        package: "instamp-capi",
-        options: &["--multiarch=same", "--variant=shared"],
-        shlibs: Some("deploy/debian/libinstamp0/shlibs"),
-    },
-    Deb { package: "instamp-python", options: &[], shlibs: None },
+    Deb { package: "instamp-tools", options: &[], is_shared_library: false },
+    Deb { package: "instamp-capi", options: &["--multiarch=same"], is_shared_library: false },
+    Deb { package: "instamp-capi", options: &["--multiarch=same", "--variant=shared"], is_shared_library: true },
+    Deb { package: "instamp-python", options: &[], is_shared_library: false },
 ];
 
 /// Makes all packages in a folder, of what is built with a profile and staged, as of a time in seconds since 1970.
@@ -61,19 +57,30 @@ impl Deb {
             command.arg("--fast");
         }
         let path = PathBuf::from(output(&mut command)?);
-        self.shlibs.map_or(Ok(()), |shlibs| add_shlibs(&path, &root().join(shlibs), epoch))
+        if self.is_shared_library { add_shlibs(&path, epoch) } else { Ok(()) }
     }
 }
 
 /// Adds to the package of a shared library what cargo-deb does not know: what it depends on, and what programs do that are linked with it.
-fn add_shlibs(package: &Path, shlibs: &Path, epoch: u64) -> Result<()> {
+fn add_shlibs(package: &Path, epoch: u64) -> Result<()> {
+    /// Of the same major version, and no older than what they were linked with: functions may have been added since.
+    const SHLIBS: &str = concat!(
+        "libinstamp ",
+        env!("CARGO_PKG_VERSION_MAJOR"),
+        " libinstamp",
+        env!("CARGO_PKG_VERSION_MAJOR"),
+        " (>= ",
+        env!("CARGO_PKG_VERSION"),
+        ")\n"
+    );
     let folder = package.with_extension("unpacked");
     run(Command::new("dpkg-deb").arg("--raw-extract").args([package, &folder]))?;
-    let to = folder.join("DEBIAN/shlibs");
-    fs::copy(shlibs, &to).with_context(|| format!("copy {} to {}", shlibs.display(), to.display()))?;
+    let shlibs = folder.join("DEBIAN/shlibs");
+    fs::write(&shlibs, SHLIBS).with_context(|| format!("write {}", shlibs.display()))?;
 
     let control = folder.join("DEBIAN/control");
     let text = fs::read_to_string(&control).with_context(|| format!("read {}", control.display()))?;
+    ensure!(text.lines().any(|line| line.starts_with("Depends:")), "{} has no line to replace", control.display());
     let depends = format!("Depends: {}", depends(&folder)?);
     let lines = text.lines().map(|line| if line.starts_with("Depends:") { &depends } else { line });
     let text: String = lines.flat_map(|line| [line, "\n"]).collect();

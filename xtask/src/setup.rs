@@ -49,14 +49,15 @@ pub(crate) fn distributing() -> Result<()> {
     packages::install(&[
         Package::new("dpkg-dev", "finds the packages that ours depend on"),
         Package::new("binutils", "makes what is in packages smaller"),
-        Package::new("python3-venv", "holds what the Python package is built with"),
     ])?;
+    building_python()?;
     deb::cargo_deb().map(|_| ())
 }
 
 /// What the benchmarks run, and compare with.
 pub(crate) fn measuring() -> Result<()> {
     programs()?;
+    building_python()?;
     packages::install(&[Package::new("zmap", "is what probing past the stack is compared with")])
 }
 
@@ -103,8 +104,11 @@ fn programs() -> Result<()> {
         Package::new("g++", "compiles the header for C as that of C++"),
         Package::new("valgrind", "watches the memory of programs in C"),
         Package::new("mandoc", "reads the manual as strictly as it can"),
-        Package::new("python3-venv", "holds the Python package, and what it is built and tested with"),
     ])
+}
+
+fn building_python() -> Result<()> {
+    packages::install(&[Package::new("python3-venv", "holds the Python package, and what it is built and tested with")])
 }
 
 /// All that any task needs.
