@@ -1,12 +1,13 @@
-//! Containers of podman that come, are attached to, and go: one after the other.
+//! Containers that come, are attached to, and go: one after the other.
 
 use std::{
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
-use crate::{bpffs::Bpffs, kernel_objects::Objects, podman::Podman};
+use serde_json::json;
+
+use crate::{bpffs::Bpffs, cni::Sandbox, commands, kernel_objects::Objects, lab::Lab, podman::Podman};
 
 /// How long the kernel may take to let go of what nobody holds any more.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -24,7 +25,7 @@ pub struct Took {
     pub sweep: Duration,
 }
 
-/// One after the other comes and goes, so many times. After each nothing is left of it: no link, program, map or pin, and no network
+/// One container of podman after the other comes and goes, so many times. After each nothing is left of it: no link, program, map or pin, and no network
 /// namespace.
 ///
 /// # Panics
@@ -37,7 +38,7 @@ pub fn come_and_go(podman: &Podman<'_>, bpffs: &Bpffs, times: usize) -> Vec<Took
 fn one(podman: &Podman<'_>, bpffs: &Bpffs, name: &str) -> Took {
     let instamp = |arguments: &[&str]| {
         let mut command = podman.instamp();
-        succeed(command.env("INSTAMP_BPFFS", bpffs.path()).args(arguments));
+        commands::text(command.env("INSTAMP_BPFFS", bpffs.path()).args(arguments));
     };
     let start = took(|| podman.start(name));
     let attach = took(|| instamp(&["attach", "--container", name, "--ingress", "xdp"]));
@@ -50,20 +51,60 @@ fn one(podman: &Podman<'_>, bpffs: &Bpffs, name: &str) -> Took {
     assert!(!namespace.is_empty() && !Path::new(&namespace).exists(), "{namespace} is left of {name}");
     let pins = bpffs.pins();
     assert!(pins.is_empty(), "{pins:?} are left of {name}");
+    await_the_end(&objects, name);
+    Took { start, attach, remove, sweep }
+}
+
+/// How long the plugin took.
+#[derive(Clone, Copy, Debug)]
+pub struct Called {
+    /// `ADD`.
+    pub add: Duration,
+    /// `DEL`.
+    pub delete: Duration,
+}
+
+/// Network namespaces of the lab come and go likewise, for which the plugin is called as a runtime would, beside one that stays.
+///
+/// # Panics
+///
+/// As [`come_and_go`].
+pub fn come_and_go_with_the_plugin(lab: &Lab, bpffs: &Bpffs, ingress: &str, times: usize) -> Vec<Called> {
+    let options = json!({ "type": "instamp-cni", "bpffs": bpffs.path(), "ingress": ingress });
+    let call = |sandbox: &Sandbox<'_>, command: &str| {
+        let output = sandbox.call(command, &options);
+        assert!(output.status.success(), "{output:?}");
+    };
+    let staying = Sandbox::new(lab, 1);
+    call(&staying, "ADD");
+    let (pins, objects) = (bpffs.pins(), Objects::pinned(bpffs.path()));
+    let one = |time| {
+        let sandbox = Sandbox::new(lab, 2);
+        let add = took(|| call(&sandbox, "ADD"));
+        let own = Objects::pinned(bpffs.path()).without(&objects);
+        assert!(own.links.len() >= 2 && own.programs.len() >= 2 && !own.maps.is_empty(), "{own:?}");
+        let delete = took(|| call(&sandbox, "DEL"));
+        assert_eq!(bpffs.pins(), pins, "after number {time}");
+        await_the_end(&own, &sandbox.id);
+        Called { add, delete }
+    };
+    let called = (0..times).map(one).collect();
+    call(&staying, "DEL");
+    assert_eq!(bpffs.pins(), Vec::<String>::new());
+    await_the_end(&objects, &staying.id);
+    called
+}
+
+#[track_caller]
+fn await_the_end(objects: &Objects, name: &str) {
     let begin = Instant::now();
     while !objects.left().is_empty() {
         assert!(begin.elapsed() < LIMIT, "{:?} are left of {name}", objects.left());
     }
-    Took { start, attach, remove, sweep }
 }
 
 fn took(task: impl FnOnce()) -> Duration {
     let begin = Instant::now();
     task();
     begin.elapsed()
-}
-
-fn succeed(command: &mut Command) {
-    let output = command.output().expect("a command");
-    assert!(output.status.success(), "{command:?}: {output:?}");
 }

@@ -107,3 +107,15 @@ fn run(cargo: &mut Command) {
     let status = cargo.status().expect("cargo");
     assert!(status.success(), "{cargo:?}: {status}");
 }
+
+/// What a command writes.
+///
+/// # Panics
+///
+/// It fails.
+#[track_caller]
+pub fn text(command: &mut Command) -> String {
+    let output = command.output().expect("a command");
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}

@@ -70,12 +70,20 @@ impl Objects {
     /// Those of them that are still there.
     #[must_use]
     pub fn left(&self) -> Self {
-        let all = Self::all();
-        let both = |mine: &BTreeSet<u32>, all: &BTreeSet<u32>| mine.intersection(all).copied().collect();
+        self.each_with(&Self::all(), |mine, all| mine & all)
+    }
+
+    /// Those that are not among these others.
+    #[must_use]
+    pub fn without(&self, others: &Self) -> Self {
+        self.each_with(others, |mine, others| mine - others)
+    }
+
+    fn each_with(&self, other: &Self, both: fn(&BTreeSet<u32>, &BTreeSet<u32>) -> BTreeSet<u32>) -> Self {
         Self {
-            links: both(&self.links, &all.links),
-            programs: both(&self.programs, &all.programs),
-            maps: both(&self.maps, &all.maps),
+            links: both(&self.links, &other.links),
+            programs: both(&self.programs, &other.programs),
+            maps: both(&self.maps, &other.maps),
         }
     }
 

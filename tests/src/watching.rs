@@ -170,6 +170,17 @@ pub struct Told {
     pub network_identifier: i64,
 }
 
+/// What was told of several senders, and how near to a capture.
+#[derive(Clone, Debug)]
+pub struct Agreement {
+    /// Each sender.
+    pub told: Vec<Told>,
+    /// Of each reply, in nanoseconds: how far the time between request and reply at the place of the capture is from what that saw.
+    pub differences: Vec<i64>,
+    /// Of each reply, in nanoseconds: the time from its sender's device and back to it.
+    pub totals: Vec<i64>,
+}
+
 impl Watched {
     /// Asserts that each reply is told once, of the sender whose it is, and with about the times that a capture of the card has. The capture
     /// knows whose a message is by the length of its payload: `senders` are names, each with a length that no other has, and have sent so
@@ -178,7 +189,7 @@ impl Watched {
     /// # Panics
     ///
     /// It is not so.
-    pub fn each_is_its_sender_s(&self, senders: &[(&str, usize)], probes: u16, echoes: &[Echo]) -> Vec<Told> {
+    pub fn each_is_its_sender_s(&self, senders: &[(&str, usize)], probes: u16, echoes: &[Echo]) -> Agreement {
         let [requests, replies] = by_number(echoes);
         let (mut differences, mut totals) = (Vec::new(), Vec::new());
         let told = senders.iter().map(|(sender, length)| {
@@ -209,13 +220,13 @@ impl Watched {
         let told = told.flatten().collect();
         assert_eq!(self.replies().len(), senders.len() * usize::from(probes), "and none of anybody else");
         assert_eq!(self.summary()["loss"], 0.0, "{}", self.summary());
-        let (difference, total) = (median(differences), median(totals));
+        let (difference, total) = (median(differences.clone()), median(totals.clone()));
         println!("median of the differences from the capture {difference} ns, of the round trips {total} ns");
         assert!(
             difference * 5 <= total,
             "net differs from the capture by {difference} ns, the round trip is {total} ns"
         );
-        told
+        Agreement { told, differences, totals }
     }
 }
 

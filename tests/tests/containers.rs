@@ -2,8 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{
-    collections::{HashMap, HashSet},
-    io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
@@ -13,13 +11,16 @@ use std::{
 
 use instamp_tests::{
     bpffs::Bpffs,
-    capture::{Capture, ECHOES, echoes},
+    capture::ECHOES,
     coming::come_and_go,
+    commands::text,
+    comparison::Medians,
     lab::Lab,
-    ping::{Run, net_at_capture, number},
+    ping::{Run, number},
     podman::{Backend, Content, IMAGE, Podman, podman},
     privilege::{root, tool},
-    watching::{Watching, median},
+    unmodified::Pinging,
+    watching::Watching,
 };
 use nix::{
     sched::{CloneFlags, unshare},
@@ -38,13 +39,6 @@ fn pings() -> Option<()> {
     ["ping", "fping"].iter().try_for_each(|name| tool(name))
 }
 
-#[track_caller]
-fn text(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// The attachments of the lab's host.
 #[track_caller]
 fn status(mut instamp: Command) -> Vec<Value> {
@@ -52,39 +46,14 @@ fn status(mut instamp: Command) -> Vec<Value> {
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Medians of a run, in nanoseconds: `net`, the RTT, and the differences of both from what a capture on the card saw.
-#[derive(Debug)]
-struct Medians {
-    net: i64,
-    rtt: i64,
-    net_from_capture: i64,
-    rtt_from_capture: i64,
-}
-
 /// Runs a pinger that is to be corrected throughout, beside a capture.
 fn beside_a_capture(lab: &Lab, pinger: &mut Command) -> Medians {
-    let capture = Capture::start(lab, "host", Lab::NIC, ECHOES);
-    let run = Run::of(pinger);
+    let (run, medians) = Medians::beside_a_capture(lab, pinger, ECHOES);
     run.all_corrected(PROBES);
-    let mut requests = HashMap::new();
-    let mut seen = HashMap::new();
-    for echo in echoes(&capture.stop()) {
-        let time_ns = i64::try_from(echo.time_ns).unwrap();
-        match echo.is_reply {
-            false => drop(requests.insert(echo.sequence, time_ns)),
-            true => drop(seen.insert(echo.sequence, time_ns - requests[&echo.sequence])),
-        }
-    }
-    let (mut net, mut rtt, mut nets, mut rtts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for reply in run.replies() {
-        let seen = seen[&u16::try_from(number(reply, "seq")).unwrap()];
         assert_eq!(reply["net_source"], "driver-tx/xdp-ingress", "{reply}");
-        net.push(number(reply, "net_ns"));
-        rtt.push(number(reply, "rtt_ns"));
-        nets.push((net_at_capture(reply).unwrap() - seen).abs());
-        rtts.push((number(reply, "rtt_ns") - seen).abs());
     }
-    Medians { net: median(net), rtt: median(rtt), net_from_capture: median(nets), rtt_from_capture: median(rtts) }
+    medians
 }
 
 #[test]
@@ -174,60 +143,10 @@ fn the_pings_of_an_unmodified_tool_are_told_by_the_name_of_its_container() {
 /// Six containers at once, two with each tool, which is in all of them the same process: the same identifiers behind one address.
 #[test]
 fn unmodified_tools_in_containers_are_told_apart() {
-    const PINGS: u16 = 100;
-    const PROCESS: i64 = 40;
-    const LENGTHS: [usize; 6] = [40, 42, 44, 46, 48, 50];
     let (Some(()), Some(())) = (pings(), tool("tcpdump")) else { return };
     let lab = Lab::up(&[]);
     let podman = Podman::new(&lab, Backend::Netavark, Content::Pings);
-    let target = Lab::REMOTE;
-    let containers: Vec<(String, &str)> = LENGTHS
-        .into_iter()
-        .zip(["ping", "busybox", "fping"].repeat(2))
-        .map(|(length, tool)| {
-            let ping = match tool {
-                "ping" => format!("/bin/ping -n -q -e 77 -i 0.01 -c {PINGS} -s {length} {target}"),
-                "busybox" => format!("/bin/busybox ping -q -i 0.01 -c {PINGS} -s {length} {target}"),
-                _ => format!("/bin/fping -q -p 10 -c {PINGS} -b {length} {target}"),
-            };
-            // Busybox and fping send under the number of their process. The runtime has had some of them before.
-            let wait = format!("until [ $(exec /bin/busybox sh -c 'echo $$') -ge {} ]; do :; done", PROCESS - 1);
-            // With the end of a container podman takes away some of the others' packets, too.
-            let script = format!("{wait}; {ping}; echo exit $?; exec /bin/busybox sleep 1000");
-            // As Docker's defaults are: with podman's, only iputils' can send, and the kernel has the others' identifiers differ.
-            let capability: &[&str] = if tool == "ping" { &[] } else { &["--cap-add", "NET_RAW"] };
-            let name = format!("{tool}{length}");
-            let words = [IMAGE, "/bin/busybox", "sh", "-c", &script];
-            podman.run(&[&["create", "--name", &name], capability, &words].concat());
-            (name, tool)
-        })
-        .collect();
-    let watching = Watching::of(podman.instamp(), &[]);
-    let capture = Capture::start(&lab, "host", Lab::NIC, ECHOES);
-    let start =
-        |name| podman.command(&["start", "--attach", name]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-    let mut running: Vec<(&str, Child)> = containers.iter().map(|(name, _)| (&**name, start(name).unwrap())).collect();
-    for (name, attached) in &mut running {
-        let lines = BufReader::new(attached.stdout.take().unwrap()).lines();
-        let end = lines.map(Result::unwrap).find(|line| line.starts_with("exit "));
-        assert_eq!(end.as_deref(), Some("exit 0"), "{name}");
-    }
-    let frames = capture.stop();
-    let watched = watching.stop();
-
-    // Nobody has named a container: they are known by the short forms of their numbers.
-    let ids: Vec<String> = running.iter().map(|(name, _)| podman.inspect(name, "{{.Id}}")[..12].to_owned()).collect();
-    let senders: Vec<(&str, usize)> = ids.iter().map(String::as_str).zip(LENGTHS).collect();
-    let told = watched.each_is_its_sender_s(&senders, PINGS, &echoes(&frames));
-    for ((name, tool), told) in containers.iter().zip(&told) {
-        assert_eq!(told.identifier, if *tool == "ping" { 77 } else { PROCESS }, "{name}: {told:?}");
-    }
-    let translated: HashSet<i64> = told.iter().map(|told| told.network_identifier).collect();
-    assert_eq!(translated.len(), 6, "each container under its own: {translated:?}");
-    for (name, mut attached) in running {
-        podman.remove(name);
-        attached.wait().unwrap();
-    }
+    Pinging::new(&podman, 100, 10).watched(&lab);
 }
 
 /// The tools of the host in the network of a container, all at once.

@@ -95,7 +95,7 @@ fn each_reply_is_its_container_s(target: &str, family: &[&str]) {
 
     let names: Vec<String> = roles.iter().map(|role| names(&lab, role)).collect();
     let senders: Vec<(&str, usize)> = names.iter().map(String::as_str).zip(LENGTHS).collect();
-    let told = watched.each_is_its_sender_s(&senders, PROBES, &echoes(&frames));
+    let told = watched.each_is_its_sender_s(&senders, PROBES, &echoes(&frames)).told;
     let mut identifiers: HashMap<&str, HashSet<i64>> = HashMap::new();
     for (words, told) in commands.iter().zip(&told) {
         identifiers.entry(words[0]).or_default().insert(told.identifier);

@@ -1,29 +1,31 @@
 //! Containers: what a prober in a real one tells beside one of the host's own, how much of that flooding neighbours change, and what it
 //! takes to attach to them as they come and go.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{process::Command, time::Duration};
 
 use instamp_tests::{
     bpffs::Bpffs,
     capture::{Capture, ECHOES, echoes},
-    cni::Sandbox,
-    coming::{self, Took},
+    coming::{Called, Took, come_and_go, come_and_go_with_the_plugin},
+    commands::text,
+    comparison::Comparison,
     kernel_objects::Objects,
     lab::Lab,
+    neighbours::Neighbours,
     podman::{Backend, Content, Podman, podman},
+    unmodified::Pinging,
+    watching::Agreement,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    accuracy::Comparison,
+    accuracy::differences,
     quantiles::{median, quantile, summary},
-    run::{Ping, of_type, records},
+    run::{of_type, records},
 };
 
 const ROUNDS: usize = 5;
+const WATCHED_ROUNDS: usize = 7;
 const FLOODING: [usize; 5] = [0, 5, 10, 20, 25];
 /// Those that measure send longer probes, so that the capture can leave out the flood.
 const PAYLOAD: &str = "512";
@@ -35,9 +37,10 @@ const SHOWN: usize = 20;
 pub(crate) fn measure() {
     real();
     flooded();
+    watched();
 }
 
-pub(crate) fn come_and_go() {
+pub(crate) fn coming() {
     with_the_plugin();
     with_podman();
 }
@@ -48,91 +51,102 @@ fn real() {
     let lab = Lab::up(&[]);
     let podman = Podman::new(&lab, Backend::Netavark, Content::Instamp);
     podman.start("web");
-    succeed(podman.instamp().args(["attach", "--container", "web", "--ingress", "xdp"]));
+    text(podman.instamp().args(["attach", "--container", "web", "--ingress", "xdp"]));
     let options = ["ping", "--json", "-c", "1000", "-i", "2ms", "--cap", "6", "-s", "88", Lab::REMOTE];
     let mut inside = podman.command(&[&["exec", "web", "/bin/instamp"], &options[..]].concat());
     let mut outside = lab.instamp("host");
     outside.args(options);
-    let mut results = [("container", Vec::new()), ("host", Vec::new())];
+    let mut probers = [("container", Vec::new(), Comparison::default()), ("host", Vec::new(), Comparison::default())];
     for _ in 0..ROUNDS {
-        for (command, (_, results)) in [&mut inside, &mut outside].into_iter().zip(&mut results) {
-            let capture = Capture::start(&lab, "host", Lab::NIC, ECHOES);
-            let records = records(command);
-            results.push((records, echoes(&capture.stop())));
+        for (command, (_, replies, comparison)) in [&mut inside, &mut outside].into_iter().zip(&mut probers) {
+            let (mut more, compared) = beside_a_capture(&lab, command, ECHOES);
+            replies.append(&mut more);
+            comparison.add(compared);
         }
     }
-    for (prober, results) in results {
-        let replies: Vec<&Value> = results.iter().flat_map(|(records, _)| of_type(records, "reply")).collect();
-        let differences: Vec<_> = results.iter().map(|(records, seen)| Comparison::of(records, seen)).collect();
+    for (prober, replies, comparison) in probers {
         println!(
             "{}",
             json!({
                 "type": "container", "prober": prober, "rounds": ROUNDS,
-                "net_ns": of(&replies, "net_ns"), "rtt_ns": of(&replies, "rtt_ns"),
-                "result": Comparison::together(differences).json(),
+                "net_ns": of(&replies, "net_ns"), "rtt_ns": of(&replies, "rtt_ns"), "result": differences(&comparison),
             })
         );
     }
 }
 
-/// Prints a line for each number of flooding containers: a container's prober and the host's, which take turns beside them.
+/// Prints a line for each number of flooding containers of podman, with a container's prober and the host's, which take turns beside
+/// them; and one for the floods.
 fn flooded() {
+    let Some(()) = podman() else { return };
+    let lab = Lab::up(&[]);
+    let podman = Podman::new(&lab, Backend::Netavark, Content::Instamp);
     let most = FLOODING.into_iter().max().unwrap_or_default();
-    let lab = Lab::up(&["--containers", &(most + 1).to_string()]);
-    lab.run("host", "ip", &["route", "add", "default", "via", Lab::REMOTE]);
-    for number in 1..=most + 1 {
-        let namespace = format!("/run/netns/{}", lab.namespace(&format!("c{number}")));
-        succeed(lab.instamp("host").args(["attach", "--netns", &namespace, "--ingress", "xdp"]));
-    }
+    let mut neighbours = Neighbours::start(&podman, most);
+    let options = ["ping", "--json", "-c", "1000", "-i", "3ms", "--cap", "6", "-s", PAYLOAD, Lab::REMOTE];
     for flooding in FLOODING {
-        let floods: Vec<Ping> =
-            (0..flooding).map(|n| Ping::start(&lab, &format!("c{}", n + 2), &["-i", "0", "-w", "20", "-q"])).collect();
-        let probers = ["c1", "host"].map(|prober| {
-            let capture = Capture::start(&lab, "host", Lab::NIC, FILTER);
-            let records =
-                Ping::start(&lab, prober, &["-c", "1000", "-i", "3ms", "--cap", "6", "-s", PAYLOAD]).records();
-            let comparison = Comparison::of(&records, &echoes(&capture.stop()));
-            let replies = of_type(&records, "reply");
+        neighbours.flood(flooding);
+        let [container, native] = [neighbours.prober(&options), with(lab.instamp("host"), &options)].map(|mut prober| {
+            let (replies, comparison) = beside_a_capture(&lab, &mut prober, FILTER);
             json!({
-                "rtt_ns": of(&replies, "rtt_ns"), "net_ns": of(&replies, "net_ns"),
-                "result": comparison.json(),
+                "rtt_ns": of(&replies, "rtt_ns"), "net_ns": of(&replies, "net_ns"), "result": differences(&comparison),
             })
         });
-        let floods: Vec<Vec<Value>> = floods.into_iter().map(Ping::records).collect();
-        let summaries = || floods.iter().flat_map(|records| of_type(records, "summary"));
-        let total = |field: &str| -> u64 { summaries().filter_map(|summary| summary[field].as_u64()).sum() };
-        let [container, native] = probers;
-        println!(
-            "{}",
-            json!({
-                "type": "flooded", "flooding": flooding, "container": container, "native": native,
-                "flood_received": total("received"), "flood_corrected": total("corrected"),
-            })
-        );
+        println!("{}", json!({ "type": "flooded", "flooding": flooding, "container": container, "native": native }));
     }
+    let floods = neighbours.stop();
+    let total = |name| floods.iter().map(|flood| flood.count(name)).sum::<u64>();
+    println!(
+        "{}",
+        json!({
+            "type": "floods", "containers": floods.len(),
+            "sent": total("sent"), "received": total("received"), "corrected": total("corrected"),
+        })
+    );
+}
+
+/// The replies to a prober, and how they compare with a capture.
+fn beside_a_capture(lab: &Lab, prober: &mut Command, filter: &str) -> (Vec<Value>, Comparison) {
+    let capture = Capture::start(lab, "host", Lab::NIC, filter);
+    let records = records(prober);
+    let seen = echoes(&capture.stop());
+    let replies = of_type(&records, "reply");
+    let comparison = Comparison::of(&replies, &seen);
+    (replies.into_iter().cloned().collect(), comparison)
+}
+
+fn with(mut command: Command, arguments: &[&str]) -> Command {
+    command.args(arguments);
+    command
+}
+
+/// Prints how far `instamp watch` is from a capture, beside six containers of podman with other people's pings.
+fn watched() {
+    let Some(()) = podman() else { return };
+    let lab = Lab::up(&[]);
+    let podman = Podman::new(&lab, Backend::Netavark, Content::Pings);
+    let rounds: Vec<Agreement> = (0..WATCHED_ROUNDS).map(|_| Pinging::new(&podman, 1000, 2).watched(&lab)).collect();
+    let of_all = |part: fn(&Agreement) -> &[i64]| summary(&rounds.iter().flat_map(part).copied().collect::<Vec<_>>());
+    let of_each: Vec<i64> = rounds.iter().map(|round| median(&round.differences)).collect();
+    println!(
+        "{}",
+        json!({
+            "type": "watch-containers", "rounds": WATCHED_ROUNDS, "p50_of_each_ns": of_each,
+            "difference_ns": of_all(|round| &round.differences), "total_ns": of_all(|round| &round.totals),
+        })
+    );
 }
 
 /// Prints the time that the plugin takes to add and to delete a container, at the beginning and at the end of many.
 fn with_the_plugin() {
     let lab = Lab::up(&[]);
     lab.run("host", "ip", &["route", "add", "default", "via", Lab::REMOTE]);
-    let bpffs = Bpffs::mount();
-    let options = json!({ "type": "instamp-cni", "bpffs": bpffs.path(), "ingress": "tc" });
-    let (mut adding, mut deleting) = (Vec::new(), Vec::new());
-    for _ in 0..TIMES {
-        let sandbox = Sandbox::new(&lab, 1);
-        for (command, times) in [("ADD", &mut adding), ("DEL", &mut deleting)] {
-            let begin = Instant::now();
-            let output = sandbox.call(command, &options);
-            times.push(begin.elapsed().as_micros());
-            assert!(output.status.success(), "{output:?}");
-        }
-    }
+    let called = come_and_go_with_the_plugin(&lab, &Bpffs::mount(), "xdp", TIMES);
+    let of = |part: fn(&Called) -> Duration| medians(&called, part);
     println!(
         "{}",
         json!({
-            "type": "come-and-go", "times": TIMES, "add_us": medians(&adding), "delete_us": medians(&deleting),
-            "pins_left": bpffs.pins().len(),
+            "type": "come-and-go", "times": TIMES, "add_us": of(|called| called.add), "delete_us": of(|called| called.delete),
         })
     );
 }
@@ -145,9 +159,9 @@ fn with_podman() {
     let bpffs = Bpffs::mount();
     let podman = Podman::new(&lab, Backend::Netavark, Content::Busybox);
     let before = Objects::all();
-    let took = coming::come_and_go(&podman, &bpffs, TIMES);
+    let took = come_and_go(&podman, &bpffs, TIMES);
     let after = Objects::all();
-    let of = |part: fn(&Took) -> Duration| medians(&took.iter().map(|took| part(took).as_micros()).collect::<Vec<_>>());
+    let of = |part: fn(&Took) -> Duration| medians(&took, part);
     println!(
         "{}",
         json!({
@@ -162,23 +176,18 @@ fn with_podman() {
     );
 }
 
-/// Of the first ones, and of the last.
-fn medians(times: &[u128]) -> Value {
-    let [first, last] = [&times[..SHOWN], &times[times.len() - SHOWN..]].map(median);
-    json!({ "first": u64::try_from(first).ok(), "last": u64::try_from(last).ok() })
+/// Of the first ones, and of the last, in microseconds.
+fn medians<T>(times: &[T], part: fn(&T) -> Duration) -> Value {
+    let of = |times: &[T]| u64::try_from(median(&times.iter().map(|time| part(time).as_micros()).collect::<Vec<_>>()));
+    json!({ "first": of(&times[..SHOWN]).ok(), "last": of(&times[times.len() - SHOWN..]).ok() })
 }
 
 /// Quantiles of a number of replies.
-fn of(replies: &[&Value], name: &str) -> Value {
+fn of(replies: &[Value], name: &str) -> Value {
     let numbers: Vec<i64> = replies.iter().filter_map(|reply| reply[name].as_i64()).collect();
     let mut summary = summary(&numbers);
     if !numbers.is_empty() {
         summary["p5"] = quantile(&numbers, 5, 100).into();
     }
     summary
-}
-
-fn succeed(command: &mut Command) {
-    let output = command.output().expect("a command");
-    assert!(output.status.success(), "{command:?}: {output:?}");
 }

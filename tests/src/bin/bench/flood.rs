@@ -2,12 +2,13 @@
 
 use instamp_tests::{
     capture::{Capture, Echo, echoes},
+    comparison::Comparison,
     lab::Lab,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    accuracy::Comparison,
+    accuracy::differences,
     run::{Ping, attach, of_type},
 };
 
@@ -40,7 +41,7 @@ pub(crate) fn measure() {
             json!({
                 "type": "flood", "flooding": flooding,
                 "flood_sent": total("sent"), "flood_received": total("received"), "flood_corrected": total("corrected"),
-                "result": Comparison::of(&records, &seen).json(),
+                "result": differences(&Comparison::of(&of_type(&records, "reply"), &seen)),
             })
         );
     }

@@ -74,7 +74,7 @@ fn main() -> ExitCode {
             Part::Afxdp => afxdp::measure(),
             Part::Endurance => afxdp::endure(),
             Part::Containers => containers::measure(),
-            Part::ComeAndGo => containers::come_and_go(),
+            Part::ComeAndGo => containers::coming(),
             Part::Watch => watch::measure(),
             Part::Bindings => bindings::measure(),
             Part::Clock => {
