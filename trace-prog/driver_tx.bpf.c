@@ -25,7 +25,10 @@ static __always_inline int asks_for_hardware_time(const struct sk_buff *skb)
 	return tx_flags & SKBTX_HW_TSTAMP;
 }
 
-/* Keeps a request in the place of the oldest of its set, unless it is kept already. */
+/*
+ * Keeps a request in the place of the oldest of its set, unless it is kept already, with the time. That is taken as late as can be: what
+ * this program takes is no part of the network.
+ */
 static __always_inline void keep(const struct sent_key *key, const struct sent *sent, struct sent_counters *counters)
 {
 	__u64 hash = hash_of(key);
@@ -55,9 +58,11 @@ static __always_inline void keep(const struct sent_key *key, const struct sent *
 	entry->key = *key;
 	entry->sent = *sent;
 	set->tags[way] = tag;
-	unlock(entry);
 	counters->kept++;
 	counters->asked += sent->nic_tx_asked;
+	await_writes(&entry->lock);
+	entry->sent.driver_tx_ns = bpf_ktime_get_ns();
+	unlock(entry);
 }
 
 /* TP_PROTO of include/trace/events/net.h. */
@@ -80,7 +85,6 @@ int BPF_PROG(driver_tx, const struct sk_buff *skb, const struct net_device *dev)
 
 	if (!find_request(&packet, &echo) || !find_stamped(&packet, &echo, &trailer))
 		return 0;
-	sent.driver_tx_ns = bpf_ktime_get_ns();
 	number = device_number(dev->nd_net.net->ns.inum, dev->ifindex);
 	device = bpf_map_lookup_elem(&DEVICES, &number);
 	if (!device || !key_of(&trailer, device, &key))

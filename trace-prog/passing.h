@@ -282,6 +282,7 @@ static __always_inline void keep(const struct passing_key *key, struct passing *
 	entry->passing = *passing;
 	set->tags[way] = tag;
 	set->kept[way] = now;
+	await_writes(&entry->lock);
 	take_time(&entry->passing.observed, key->stage);
 	unlock_word(&entry->lock);
 }

@@ -47,4 +47,13 @@ static __always_inline void unlock_word(__u64 *lock)
 	__sync_val_compare_and_swap(lock, 1, 0);
 }
 
+/*
+ * Waits until all that was written is in the cache, of an entry that is locked. The release of the lock waits for that too: a time
+ * that is read before would not count it, and where the entry was in nobody's cache it is more than all else.
+ */
+static __always_inline void await_writes(__u64 *lock)
+{
+	__sync_val_compare_and_swap(lock, 1, 1);
+}
+
 #endif
