@@ -18,6 +18,7 @@ pub mod flood;
 pub mod http;
 pub mod installed;
 pub mod kernel_objects;
+pub mod kernel_stamps;
 pub mod lab;
 pub mod neighbours;
 pub mod packets;

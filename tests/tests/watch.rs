@@ -15,6 +15,7 @@ use std::{
 
 use instamp_tests::{
     capture::{Capture, ECHOES, echoes},
+    kernel_stamps::{Exchange, exchanges},
     lab::{Lab, instamp},
     ping::{Run, number},
     privilege::{root, tool},
@@ -103,6 +104,32 @@ fn each_reply_is_its_container_s(target: &str, family: &[&str]) {
     assert!(identifiers.values().all(|of| of.len() == 1), "each kind of tool under one: {identifiers:?}");
     let translated: HashSet<i64> = told.iter().map(|told| told.network_identifier).collect();
     assert_eq!(translated.len(), 6, "each container under its own: {translated:?}");
+}
+
+/// Of the host's own pings, as the kernel tells nobody when those of a container pass its uplink.
+#[test]
+fn net_is_what_the_kernel_tells_a_socket() {
+    const PINGS: u16 = 500;
+    let Some(_machine) = tools_alone() else { return };
+    let lab = Lab::up(&[]);
+    let watching = Watching::start(&lab, &[]);
+    let exchanges = lab.enter("host", || exchanges(Lab::REMOTE, PINGS));
+    let watched = watching.stop();
+    let (mut transmits, mut differences, mut nets) = (Vec::new(), Vec::new(), Vec::new());
+    for reply in watched.replies() {
+        let Some(exchange) = Exchange::of(&exchanges, reply) else { continue };
+        let [tx_ns, rx_ns] = ["uplink_tx_ns", "uplink_rx_ns"].map(|name| number(reply, name));
+        // The kernel stamps a request behind the program, and a reply before it.
+        assert!(tx_ns <= exchange.transmitted_ns + exchange.error_ns, "{reply}: {exchange:?}");
+        assert!(exchange.received_ns <= rx_ns + exchange.error_ns, "{reply}: {exchange:?}");
+        transmits.push(exchange.transmitted_ns - tx_ns);
+        differences.push(number(reply, "net_ns") - exchange.net_ns());
+        nets.push(number(reply, "net_ns"));
+    }
+    assert_eq!(nets.len(), exchanges.len(), "{}", watched.summary());
+    let [transmit, difference, net] = [transmits, differences, nets].map(median);
+    println!("medians: net is {net} ns, {difference} more than the kernel's, {transmit} of these on the way out");
+    assert!(difference * 3 <= net, "net is {net} ns, {difference} ns more than the kernel's");
 }
 
 #[test]

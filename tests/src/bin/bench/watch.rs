@@ -1,7 +1,6 @@
 //! What it takes to watch 50,000 probes a second, and what that adds to their RTT: rounds with and without take turns.
 
 use std::{
-    collections::HashMap,
     fs,
     io::{BufRead as _, BufReader, Read as _},
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -13,10 +12,11 @@ use std::{
 use aya::sys::{Stats, enable_stats};
 use instamp_tests::{
     capture::{Capture, ECHOES, echoes},
+    kernel_stamps::{Exchange, exchanges},
     lab::Lab,
     ping::number,
     prober::now_ns,
-    watching,
+    watching::{self, by_number, net_at_capture, network_number},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -68,28 +68,45 @@ pub(crate) fn measure() {
     agreement(&lab);
 }
 
-/// Prints how far `net`, from where the uplink gets a request, is from what a packet capture there tells: of an iputils ping in a container.
+/// Prints how far `net` is from the kernel's own stamps of a socket on the host, and how far, from where the uplink gets a request, from what a
+/// packet capture there tells of an iputils ping in a container.
 fn agreement(lab: &Lab) {
-    const PROBES: &str = "2000";
-    let watching = watching::Watching::start(lab, &[]);
-    let capture = Capture::start(lab, "host", Lab::NIC, ECHOES);
-    lab.run("c1", "ping", &["-n", "-q", "-i", "0.002", "-c", PROBES, Lab::REMOTE]);
-    let frames = capture.stop();
-    let watched = watching.stop();
-    let mut captured: HashMap<(i64, i64), [u64; 2]> = HashMap::new();
-    for echo in echoes(&frames) {
-        let number = (echo.identifier.into(), echo.sequence.into());
-        captured.entry(number).or_default()[usize::from(echo.is_reply)] = echo.time_ns;
+    const PROBES: u16 = 2000;
+    let mut from_socket = Vec::new();
+    let (mut from_capture, mut of_each) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let watching = watching::Watching::start(lab, &[]);
+        let exchanges = lab.enter("host", || exchanges(Lab::REMOTE, PROBES));
+        from_socket.extend(watching.stop().replies().into_iter().filter_map(|reply| {
+            let exchange = Exchange::of(&exchanges, reply)?;
+            Some((number(reply, "net_ns") - exchange.net_ns()).abs())
+        }));
+
+        let watching = watching::Watching::start(lab, &[]);
+        let capture = Capture::start(lab, "host", Lab::NIC, ECHOES);
+        lab.run("c1", "ping", &["-n", "-q", "-i", "0.002", "-c", &PROBES.to_string(), Lab::REMOTE]);
+        let frames = capture.stop();
+        let echoes = echoes(&frames);
+        let [requests, replies] = by_number(&echoes);
+        let watched = watching.stop();
+        let differences: Vec<i64> = watched
+            .replies()
+            .into_iter()
+            .map(|reply| {
+                let [request, echo] = [&requests, &replies].map(|those| those[&network_number(reply)].time_ns);
+                (net_at_capture(reply) - (echo.cast_signed() - request.cast_signed())).abs()
+            })
+            .collect();
+        of_each.push(median(&differences));
+        from_capture.extend(differences);
     }
-    let difference = |reply: &&Value| {
-        let [request_ns, reply_ns] = captured.get(&(number(reply, "network_identifier"), number(reply, "seq")))?;
-        let seen = reply_ns.checked_signed_diff(*request_ns)?;
-        Some((number(reply, "uplink_rx_ns") - number(reply, "uplink_queue_ns") - seen).abs())
-    };
-    let differences: Vec<i64> = watched.replies().iter().filter_map(difference).collect();
     println!(
         "{}",
-        json!({ "type": "watch-accuracy", "probes": differences.len(), "difference_ns": summary(&differences) })
+        json!({
+            "type": "watch-accuracy", "rounds": ROUNDS, "probes": from_capture.len(),
+            "from_capture_ns": summary(&from_capture), "from_capture_p50_of_each_ns": of_each,
+            "from_socket_ns": summary(&from_socket),
+        })
     );
 }
 
