@@ -13,6 +13,7 @@ pub mod comparison;
 pub mod conversion;
 pub mod corpus;
 pub mod debian;
+pub mod dialogue;
 pub mod exporter;
 pub mod flood;
 pub mod http;

@@ -1,9 +1,10 @@
 //! A container of podman that measures, beside others that flood.
 
-use std::process::Command;
+use std::{process::Command, vec};
 
 use crate::{
     commands,
+    dialogue::Dialogue,
     flood::{self, Flood},
     lab::Lab,
     ping::Run,
@@ -14,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Neighbours<'a> {
     podman: &'a Podman<'a>,
-    waiting: std::vec::IntoIter<Flood>,
+    waiting: vec::IntoIter<Dialogue>,
     flooding: Vec<Flood>,
 }
 
@@ -37,12 +38,12 @@ impl<'a> Neighbours<'a> {
         let start = |number| {
             let name = format!("neighbour{number}");
             let run = ["run", "--interactive", "--name", &name, IMAGE, "/bin/busybox", "sh", "-c", &script];
-            let mut flood = Flood::start(&mut podman.command(&run));
-            flood.wait_for("ready");
+            let mut process = Dialogue::start(&mut podman.command(&run));
+            process.wait_for("ready");
             attach(&name);
-            flood
+            process
         };
-        let waiting: Vec<Flood> = (0..neighbours).map(start).collect();
+        let waiting: Vec<Dialogue> = (0..neighbours).map(start).collect();
         Self { podman, waiting: waiting.into_iter(), flooding: Vec::new() }
     }
 
@@ -53,9 +54,8 @@ impl<'a> Neighbours<'a> {
     /// There are fewer, or one fails.
     pub fn flood(&mut self, neighbours: usize) {
         let more = neighbours - self.flooding.len();
-        let mut beginning: Vec<Flood> = self.waiting.by_ref().take(more).collect();
+        let mut beginning: Vec<Flood> = self.waiting.by_ref().take(more).map(Flood::go).collect();
         assert_eq!(beginning.len(), more, "so many were started");
-        beginning.iter_mut().for_each(Flood::go);
         beginning.iter_mut().for_each(Flood::wait);
         self.flooding.append(&mut beginning);
     }

@@ -1,13 +1,10 @@
 //! Other people's pings in containers of podman, several at once.
 
-use std::{
-    collections::HashSet,
-    io::{BufRead as _, BufReader},
-    process::{Child, Stdio},
-};
+use std::{collections::HashSet, process::Stdio};
 
 use crate::{
     capture::{Capture, ECHOES, echoes},
+    dialogue::Dialogue,
     lab::Lab,
     podman::{IMAGE, Podman},
     watching::{Agreement, Watching},
@@ -50,13 +47,14 @@ impl<'a> Pinging<'a> {
             };
             // The runtime has had some numbers before.
             let wait = format!("until [ $(exec /bin/busybox sh -c 'echo $$') -ge {} ]; do :; done", PROCESS - 1);
-            // With the end of a container podman takes away some of the others' packets, too.
-            let script = format!("{wait}; {ping}; echo exit $?; exec /bin/busybox sleep 1000");
+            // With the beginning and the end of a container podman takes away some of the others' packets, too.
+            let script =
+                format!("{wait}; echo ready; read go; {ping} 2>&1; echo exit $?; exec /bin/busybox sleep 1000");
             // As Docker's defaults are: with podman's, only iputils' can send, and the kernel has the others' identifiers differ.
             let capability: &[&str] = if tool == "ping" { &[] } else { &["--cap-add", "NET_RAW"] };
             let name = format!("{tool}{length}");
             let words = [IMAGE, "/bin/busybox", "sh", "-c", &script];
-            podman.run(&[&["create", "--name", &name], capability, &words].concat());
+            podman.run(&[&["create", "--interactive", "--name", &name], capability, &words].concat());
             Container { name, tool, length }
         };
         let tools = ["ping", "busybox", "fping"].repeat(2);
@@ -70,17 +68,22 @@ impl<'a> Pinging<'a> {
     ///
     /// It is not so, or one fails.
     pub fn watched(self, lab: &Lab) -> Agreement {
+        let start = |container: &Container| {
+            let mut command = self.podman.command(&["start", "--attach", "--interactive", &container.name]);
+            let mut process = Dialogue::start(command.stderr(Stdio::null()));
+            process.wait_for("ready");
+            process
+        };
+        let mut running: Vec<Dialogue> = self.containers.iter().map(start).collect();
         let watching = Watching::of(self.podman.instamp(), &[]);
         let capture = Capture::start(lab, "host", Lab::NIC, ECHOES);
-        let start = |container: &Container| -> Child {
-            let mut command = self.podman.command(&["start", "--attach", &container.name]);
-            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("podman")
-        };
-        let mut running: Vec<Child> = self.containers.iter().map(start).collect();
-        for (Container { name, .. }, attached) in self.containers.iter().zip(&mut running) {
-            let lines = BufReader::new(attached.stdout.take().expect("a pipe")).lines();
-            let end = lines.map(|line| line.expect("text")).find(|line| line.starts_with("exit "));
-            assert_eq!(end.as_deref(), Some("exit 0"), "{name}");
+        for process in &mut running {
+            process.go();
+        }
+        for (Container { name, .. }, process) in self.containers.iter().zip(&mut running) {
+            let said = process.wait_for("exit ");
+            // In the words of iputils and busybox, and of fping.
+            assert!([" 0% packet loss", "/0%"].iter().any(|loss| said.contains(loss)), "{name}: {said}");
         }
         let frames = capture.stop();
         let watched = watching.stop();
@@ -96,9 +99,9 @@ impl<'a> Pinging<'a> {
         }
         let translated: HashSet<i64> = agreement.told.iter().map(|told| told.network_identifier).collect();
         assert_eq!(translated.len(), self.containers.len(), "each container under its own: {translated:?}");
-        for (Container { name, .. }, mut attached) in self.containers.iter().zip(running) {
+        for (Container { name, .. }, process) in self.containers.iter().zip(running) {
             self.podman.remove(name);
-            attached.wait().expect("podman");
+            process.wait();
         }
         agreement
     }

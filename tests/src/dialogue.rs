@@ -1,0 +1,89 @@
+//! Processes that are talked to by lines.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// A process that was started. Dropping it kills it.
+#[derive(Debug)]
+pub struct Dialogue {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Dialogue {
+    /// Starts it.
+    ///
+    /// # Panics
+    ///
+    /// It cannot be started.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a process");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, output }
+    }
+
+    /// Returns what it writes up to, and with, the next line that has this word.
+    ///
+    /// # Panics
+    ///
+    /// It ends before.
+    #[track_caller]
+    pub fn wait_for(&mut self, word: &str) -> String {
+        let mut text = String::new();
+        let mut begin = 0;
+        while !text[begin..].contains(word) {
+            begin = text.len();
+            let length = self.output.read_line(&mut text).expect("text");
+            assert!(length > 0, "no {word}: {text}");
+        }
+        text
+    }
+
+    /// Gives it the line that it waits for.
+    ///
+    /// # Panics
+    ///
+    /// It does not wait any more.
+    #[track_caller]
+    pub fn go(&mut self) {
+        let stdin = self.child.stdin.as_mut().expect("a pipe");
+        stdin.write_all(b"\n").expect("a process that reads");
+    }
+
+    /// Interrupts it.
+    ///
+    /// # Panics
+    ///
+    /// It is not there any more.
+    #[track_caller]
+    pub fn interrupt(&self) {
+        let process = self.child.id().try_into().expect("a process");
+        kill(Pid::from_raw(process), Signal::SIGINT).expect("a process that runs");
+    }
+
+    /// Awaits its end, and returns what it has written that was not waited for.
+    ///
+    /// # Panics
+    ///
+    /// It cannot be read from.
+    pub fn wait(mut self) -> Output {
+        let mut stdout = Vec::new();
+        self.output.read_to_end(&mut stdout).expect("its output");
+        Output { status: self.child.wait().expect("its end"), stdout, stderr: Vec::new() }
+    }
+}
+
+impl Drop for Dialogue {
+    fn drop(&mut self) {
+        // Has no effect on one that was awaited.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
