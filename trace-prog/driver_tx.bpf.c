@@ -60,8 +60,7 @@ static __always_inline void keep(const struct sent_key *key, const struct sent *
 	set->tags[way] = tag;
 	counters->kept++;
 	counters->asked += sent->nic_tx_asked;
-	await_writes(&entry->lock);
-	entry->sent.driver_tx_ns = bpf_ktime_get_ns();
+	entry->sent.driver_tx_ns = time_behind_writes(&entry->lock);
 	unlock(entry);
 }
 

@@ -222,12 +222,14 @@ static __always_inline void contest(struct passing *passing, const struct passin
 }
 
 /* The time is taken as late as can be, so that it does not count what these programs take: the rest of them is little. */
-static __always_inline void take_time(struct observed *observed, __u32 stage)
+static __always_inline void take_time(struct passing_entry *entry, __u32 stage)
 {
+	struct observed *observed = &entry->passing.observed;
+
 	if (stage == SENT && !observed->sender_tx_ns)
-		observed->sender_tx_ns = bpf_ktime_get_ns();
+		observed->sender_tx_ns = time_behind_writes(&entry->lock);
 	else if (stage == LEFT)
-		observed->uplink_queue_ns = bpf_ktime_get_ns();
+		observed->uplink_queue_ns = time_behind_writes(&entry->lock);
 }
 
 /* The place for a new entry: a free one, or that of the oldest. */
@@ -237,7 +239,8 @@ static __always_inline __u32 way_to_keep(const struct passing_set *set, __u32 no
 
 #pragma clang loop unroll(full)
 	for (__u32 way = 0; way < WAYS; way++) {
-		__u32 age = now - set->kept[way];
+		/* What another processor has kept meanwhile may be a unit ahead. */
+		__u32 age = now + 1 - set->kept[way];
 
 		if (!set->tags[way])
 			return way;
@@ -271,7 +274,9 @@ static __always_inline void keep(const struct passing_key *key, struct passing *
 		return;
 	}
 	if (set->tags[way]) {
-		__u64 age_ns = now_ns - since(&entry->passing.observed, entry->key.stage);
+		__u64 since_ns = since(&entry->passing.observed, entry->key.stage);
+		/* What another processor has kept meanwhile is newer. */
+		__u64 age_ns = now_ns > since_ns ? now_ns - since_ns : 0;
 
 		if (is_its(entry, key))
 			contest(passing, &entry->passing, age_ns);
@@ -282,8 +287,7 @@ static __always_inline void keep(const struct passing_key *key, struct passing *
 	entry->passing = *passing;
 	set->tags[way] = tag;
 	set->kept[way] = now;
-	await_writes(&entry->lock);
-	take_time(&entry->passing.observed, key->stage);
+	take_time(entry, key->stage);
 	unlock_word(&entry->lock);
 }
 

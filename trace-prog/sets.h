@@ -7,6 +7,8 @@
 #define INSTAMP_SETS_H
 
 #include <linux/types.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
 
 enum {
 	WAYS = 8,	/* entries of a set */
@@ -48,12 +50,14 @@ static __always_inline void unlock_word(__u64 *lock)
 }
 
 /*
- * Waits until all that was written is in the cache, of an entry that is locked. The release of the lock waits for that too: a time
- * that is read before would not count it, and where the entry was in nobody's cache it is more than all else.
+ * The time, behind all that was written into an entry that is locked. To release a lock waits until that has got to the cache, and where no cache
+ * has the entry's lines it takes longer than all else: of a clock that is read before, the wait would be in the figure of what comes next.
+ * (Exactness alone depends on it: where locked instructions only order writes, as on arm64, it may do less.)
  */
-static __always_inline void await_writes(__u64 *lock)
+static __always_inline __u64 time_behind_writes(__u64 *lock)
 {
 	__sync_val_compare_and_swap(lock, 1, 1);
+	return bpf_ktime_get_ns();
 }
 
 #endif

@@ -21,14 +21,29 @@ impl Bpffs {
         Self(folder)
     }
 
-    /// What is pinned at its top, but for the two files that the kernel keeps there.
+    /// What is in it, by its path, in order, but for the two files that the kernel keeps there.
     ///
     /// # Panics
     ///
     /// It cannot be read.
     pub fn pins(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.path()).expect("a folder").map(|entry| entry.expect("an entry").file_name());
-        entries.map(|name| name.to_string_lossy().into_owned()).filter(|name| !name.ends_with(".debug")).collect()
+        let mut pins = Vec::new();
+        self.add_pins(self.path(), &mut pins);
+        pins.sort_unstable();
+        pins
+    }
+
+    fn add_pins(&self, folder: &Path, pins: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                self.add_pins(&path, pins);
+            }
+            let name = path.strip_prefix(self.path()).expect("a path in it").to_string_lossy().into_owned();
+            if !name.ends_with(".debug") {
+                pins.push(name);
+            }
+        }
     }
 
     /// Where it is.

@@ -8,7 +8,7 @@ use crate::{
     capture::{Capture, Echo, echoes},
     lab::Lab,
     ping::{Run, net_at_capture, number},
-    watching::median,
+    quantiles::median,
 };
 
 /// A run's replies beside what a capture saw of them.
@@ -20,9 +20,9 @@ pub struct Comparison {
     pub corrected: usize,
     /// What the hooks next to the capture say more than the capture, in nanoseconds, of each corrected reply that is in the capture.
     pub at_capture: Vec<i64>,
-    /// What `net` is more than that.
+    /// What `net` is more than the capture.
     pub net: Vec<i64>,
-    /// What the RTT is more than that.
+    /// What the RTT is more than the capture.
     pub rtt: Vec<i64>,
 }
 
@@ -72,7 +72,7 @@ pub struct Medians {
     /// Of the RTT.
     pub rtt: i64,
     /// How far the hooks next to the capture are from it.
-    pub net_from_capture: i64,
+    pub at_capture: i64,
     /// How far the RTT is from it.
     pub rtt_from_capture: i64,
 }
@@ -82,7 +82,7 @@ impl Medians {
     ///
     /// # Panics
     ///
-    /// A reply is not corrected, or not in the capture.
+    /// There is none, or a reply is not corrected, or not in the capture.
     #[track_caller]
     pub fn beside_a_capture(lab: &Lab, pinger: &mut Command, filter: &str) -> (Run, Self) {
         let capture = Capture::start(lab, "host", Lab::NIC, filter);
@@ -92,12 +92,12 @@ impl Medians {
         let comparison = Comparison::of(&replies, &seen);
         assert_eq!(comparison.corrected, replies.len(), "{} {}", run.summary(), run.messages);
         assert_eq!(comparison.at_capture.len(), replies.len(), "not all are in the capture");
-        let of = |name| median(replies.iter().map(|reply| number(reply, name)).collect());
-        let from = |differences: &[i64]| median(differences.iter().map(|ns| ns.abs()).collect());
+        let of = |name| median(&replies.iter().map(|reply| number(reply, name)).collect::<Vec<_>>());
+        let from = |differences: &[i64]| median(&differences.iter().map(|ns| ns.abs()).collect::<Vec<_>>());
         let medians = Self {
             net: of("net_ns"),
             rtt: of("rtt_ns"),
-            net_from_capture: from(&comparison.at_capture),
+            at_capture: from(&comparison.at_capture),
             rtt_from_capture: from(&comparison.rtt),
         };
         (run, medians)

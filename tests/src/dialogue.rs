@@ -61,9 +61,11 @@ impl Dialogue {
     ///
     /// # Panics
     ///
-    /// It is not there any more.
+    /// It has ended.
     #[track_caller]
-    pub fn interrupt(&self) {
+    pub fn interrupt(&mut self) {
+        let end = self.child.try_wait().expect("a process");
+        assert!(end.is_none(), "it has ended by itself: {end:?}");
         let process = self.child.id().try_into().expect("a process");
         kill(Pid::from_raw(process), Signal::SIGINT).expect("a process that runs");
     }

@@ -8,7 +8,7 @@ use std::{
     io::IoSliceMut,
     net::{IpAddr, SocketAddr, UdpSocket},
     os::fd::{AsFd, AsRawFd as _},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hwtstamp::{Realtime, SystemClock as _};
@@ -22,6 +22,9 @@ use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{ping::number, prober::now_ns};
+
+/// Much longer than any reply takes: the end for tests that fail.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// Has the kernel stamp what a socket sends and receives.
 ///
@@ -56,7 +59,7 @@ pub fn realtime_ahead_ns() -> (i64, i64) {
 ///
 /// # Panics
 ///
-/// The socket fails.
+/// The socket fails, or has a message without a stamp.
 pub fn transmitted_ns(socket: &impl AsFd) -> Option<i64> {
     match message(socket, &mut [0; 256], MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT) {
         Err(Errno::EAGAIN) => None,
@@ -96,6 +99,10 @@ pub struct Exchange {
 
 impl Exchange {
     /// That of a reply that a watcher has told, unless it was before the first one.
+    ///
+    /// # Panics
+    ///
+    /// It has no sequence number.
     pub fn of(exchanges: &[Self], reply: &Value) -> Option<Self> {
         exchanges.get(usize::try_from(number(reply, "seq")).ok()?).copied()
     }
@@ -111,11 +118,11 @@ impl Exchange {
 ///
 /// # Panics
 ///
-/// A request is not answered.
+/// A request is not answered, or not stamped.
 pub fn exchanges(target: &str, count: u16) -> Vec<Exchange> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4)).expect("an ICMP socket");
     let socket = UdpSocket::from(socket);
-    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time");
+    socket.set_read_timeout(Some(LIMIT)).expect("a time");
     enable(&socket);
     let target = SocketAddr::new(target.parse::<IpAddr>().expect("an address"), 0);
     let exchange = |sequence: u16| {
@@ -132,6 +139,9 @@ pub fn exchanges(target: &str, count: u16) -> Vec<Exchange> {
         Some(Exchange { transmitted_ns: transmitted_ns - ahead_ns, received_ns, error_ns })
     };
     // Where nobody else wants them, the kernel begins with stamps of replies some time after the socket wants them: `net_enable_timestamp`.
-    while exchange(u16::MAX).is_none() {}
+    let begin = Instant::now();
+    while exchange(u16::MAX).is_none() {
+        assert!(begin.elapsed() < LIMIT, "the kernel stamps no replies");
+    }
     (0..count).map(|sequence| exchange(sequence).expect("stamps")).collect()
 }

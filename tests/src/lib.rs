@@ -30,6 +30,7 @@ pub mod prober;
 pub mod programs;
 pub mod prometheus;
 pub mod python;
+pub mod quantiles;
 pub mod responder;
 pub mod unmodified;
 pub mod unprivileged;

@@ -11,7 +11,7 @@ use crate::{
     podman::{IMAGE, Podman},
 };
 
-/// The containers: of all of them veth and uplink are attached to, with XDP. Dropping it ends the floods.
+/// The containers: of all of them veth and uplink are attached to, with XDP. They end with their podman.
 #[derive(Debug)]
 pub struct Neighbours<'a> {
     podman: &'a Podman<'a>,
@@ -51,7 +51,7 @@ impl<'a> Neighbours<'a> {
     ///
     /// # Panics
     ///
-    /// There are fewer, or one fails.
+    /// There are fewer, more flood already, or one fails.
     pub fn flood(&mut self, neighbours: usize) {
         let more = neighbours - self.flooding.len();
         let mut beginning: Vec<Flood> = self.waiting.by_ref().take(more).map(Flood::go).collect();
@@ -69,7 +69,7 @@ impl<'a> Neighbours<'a> {
     ///
     /// # Panics
     ///
-    /// One has failed.
+    /// One has ended before, or failed.
     pub fn stop(&mut self) -> Vec<Run> {
         self.flooding.drain(..).map(Flood::stop).collect()
     }

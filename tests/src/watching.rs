@@ -12,7 +12,7 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::{capture::Echo, lab::Lab, ping::number};
+use crate::{capture::Echo, lab::Lab, ping::number, quantiles::median};
 
 /// A watcher of the lab's card that is running. Dropping it ends it.
 #[derive(Debug)]
@@ -181,8 +181,25 @@ pub struct Agreement {
     pub totals: Vec<i64>,
 }
 
+impl Agreement {
+    /// Asserts that it is much nearer to the capture than the round trips are long.
+    ///
+    /// # Panics
+    ///
+    /// It is not.
+    #[track_caller]
+    pub fn is_near(&self) {
+        let [difference, total] = [&self.differences, &self.totals].map(|of| median(of));
+        println!("median of the differences from the capture {difference} ns, of the round trips {total} ns");
+        assert!(
+            difference * 5 <= total,
+            "net differs from the capture by {difference} ns, the round trip is {total} ns"
+        );
+    }
+}
+
 impl Watched {
-    /// Asserts that each reply is told once, of the sender whose it is, and with about the times that a capture of the card has. The capture
+    /// Asserts that each reply is told once, of the sender whose it is, and compares its times with those of a capture of the card. The capture
     /// knows whose a message is by the length of its payload: `senders` are names, each with a length that no other has, and have sent so
     /// many `probes` under one identifier.
     ///
@@ -220,12 +237,6 @@ impl Watched {
         let told = told.flatten().collect();
         assert_eq!(self.replies().len(), senders.len() * usize::from(probes), "and none of anybody else");
         assert_eq!(self.summary()["loss"], 0.0, "{}", self.summary());
-        let (difference, total) = (median(differences.clone()), median(totals.clone()));
-        println!("median of the differences from the capture {difference} ns, of the round trips {total} ns");
-        assert!(
-            difference * 5 <= total,
-            "net differs from the capture by {difference} ns, the round trip is {total} ns"
-        );
         Agreement { told, differences, totals }
     }
 }
@@ -289,14 +300,4 @@ pub fn adds_up(reply: &Value) {
     assert_eq!(parts.iter().sum::<i64>(), number(reply, "total_ns"), "{reply}");
     assert!(parts.iter().all(|part| *part >= 0), "{reply}");
     assert!((0..=number(reply, "tx_host_ns")).contains(&number(reply, "queue_ns")), "{reply}");
-}
-
-/// The number in the middle.
-///
-/// # Panics
-///
-/// There is none.
-pub fn median(mut numbers: Vec<i64>) -> i64 {
-    let middle = numbers.len() / 2;
-    *numbers.select_nth_unstable(middle).1
 }

@@ -7,6 +7,7 @@ use instamp_tests::{
     lab::Lab,
     privilege::{root, tool},
     prober::Prober,
+    quantiles::median,
     wire::Wire,
 };
 use instamp_trailer::Hook;
@@ -23,11 +24,6 @@ const PROBE_BYTES: u64 = 14 + 20 + 8 + 64;
 
 const fn ns_to_send(bytes: u64) -> u64 {
     bytes * 8 * 1_000_000_000 / RATE_BITS
-}
-
-fn median(mut numbers: Vec<i64>) -> i64 {
-    let middle = numbers.len() / 2;
-    *numbers.select_nth_unstable(middle).1
 }
 
 /// What is of interest of one probe, in nanoseconds.
@@ -90,7 +86,7 @@ fn the_wait_in_the_queue_is_told_and_is_not_the_networks() {
     assert!(complete + 2 >= usize::from(2 * ROUNDS), "only {complete} have both times:\n{status}");
 
     let expected = ns_to_send(BACKLOG_FRAMES * FRAME_BYTES as u64 + PROBE_BYTES - BURST_BYTES).cast_signed();
-    let of = |times: &[Times], which: fn(&Times) -> i64| median(times.iter().map(which).collect());
+    let of = |times: &[Times], which: fn(&Times) -> i64| median(&times.iter().map(which).collect::<Vec<_>>());
     let (told, net, stack) = (of(&queued, |of| of.queue), of(&queued, |of| of.net), of(&queued, |of| of.tx_stack));
     let (unqueued_told, unqueued_net) = (of(&unqueued, |of| of.queue), of(&unqueued, |of| of.net));
     println!(

@@ -9,7 +9,7 @@ use instamp_tests::{
     lab::Lab,
     privilege::root,
     prober::Prober,
-    watching::median,
+    quantiles::median,
 };
 use instamp_trailer::Hook;
 
@@ -40,7 +40,7 @@ fn driver_tx_is_what_the_kernel_tells_a_socket() {
         round_trips.push(answer.received_ns.cast_signed() - sent_ns.cast_signed());
     }
     assert_eq!(transmitted_ns(&prober), None, "one stamp for each");
-    let (difference, round_trip) = (median(differences), median(round_trips));
+    let (difference, round_trip) = (median(&differences), median(&round_trips));
     println!("medians: the kernel's stamp is {difference} ns behind driver-tx, the RTT is {round_trip} ns");
     assert!(difference * 5 <= round_trip, "{difference} ns behind driver-tx, the RTT is {round_trip} ns");
 }

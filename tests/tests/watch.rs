@@ -20,8 +20,9 @@ use instamp_tests::{
     ping::{Run, number},
     privilege::{root, tool},
     prober::now_ns,
+    quantiles::median,
     responder::{Answer, Responder},
-    watching::{Watching, adds_up, by_number, median, net_at_capture, network_number, text},
+    watching::{Watching, adds_up, by_number, net_at_capture, network_number, text},
 };
 use instamp_trailer::checksum::sum_bytes;
 use nix::sys::signal::Signal;
@@ -96,13 +97,14 @@ fn each_reply_is_its_container_s(target: &str, family: &[&str]) {
 
     let names: Vec<String> = roles.iter().map(|role| names(&lab, role)).collect();
     let senders: Vec<(&str, usize)> = names.iter().map(String::as_str).zip(LENGTHS).collect();
-    let told = watched.each_is_its_sender_s(&senders, PROBES, &echoes(&frames)).told;
+    let agreement = watched.each_is_its_sender_s(&senders, PROBES, &echoes(&frames));
+    agreement.is_near();
     let mut identifiers: HashMap<&str, HashSet<i64>> = HashMap::new();
-    for (words, told) in commands.iter().zip(&told) {
+    for (words, told) in commands.iter().zip(&agreement.told) {
         identifiers.entry(words[0]).or_default().insert(told.identifier);
     }
     assert!(identifiers.values().all(|of| of.len() == 1), "each kind of tool under one: {identifiers:?}");
-    let translated: HashSet<i64> = told.iter().map(|told| told.network_identifier).collect();
+    let translated: HashSet<i64> = agreement.told.iter().map(|told| told.network_identifier).collect();
     assert_eq!(translated.len(), 6, "each container under its own: {translated:?}");
 }
 
@@ -127,7 +129,7 @@ fn net_is_what_the_kernel_tells_a_socket() {
         nets.push(number(reply, "net_ns"));
     }
     assert_eq!(nets.len(), exchanges.len(), "{}", watched.summary());
-    let [transmit, difference, net] = [transmits, differences, nets].map(median);
+    let [transmit, difference, net] = [transmits, differences, nets].map(|of| median(&of));
     println!("medians: net is {net} ns, {difference} more than the kernel's, {transmit} of these on the way out");
     assert!(difference * 3 <= net, "net is {net} ns, {difference} ns more than the kernel's");
 }
@@ -164,7 +166,8 @@ fn net_is_what_a_capture_sees() {
     }
     assert_eq!(differences.len(), 500);
     differences.sort_unstable();
-    let totals = median(watched.replies().into_iter().map(|reply| number(reply, "total_ns")).collect());
+    let totals: Vec<i64> = watched.replies().into_iter().map(|reply| number(reply, "total_ns")).collect();
+    let totals = median(&totals);
     println!(
         "differences from the capture: p50 {} ns, p95 {} ns; round trip {totals} ns",
         differences[250], differences[475]

@@ -8,6 +8,7 @@ use instamp_tests::{
     lab::Lab,
     ping::{Run, net_at_capture, number},
     privilege::{root, tool},
+    quantiles::median,
 };
 
 /// What the capture saw of each probe, in nanoseconds by sequence number: the reply's time less the request's.
@@ -25,11 +26,6 @@ fn net_by_capture(capture: Capture) -> HashMap<u16, i64> {
     }
     assert!(requests.is_empty(), "requests without reply: {requests:?}");
     net
-}
-
-fn median(mut numbers: Vec<i64>) -> i64 {
-    let middle = numbers.len() / 2;
-    *numbers.select_nth_unstable(middle).1
 }
 
 /// The network's share is the capture's between the hooks that are next to it, and less behind them, where the capture itself
@@ -53,7 +49,7 @@ fn agrees_with_the_capture(ingress: &str, destination: &str, count: u64) {
         rtt.push((number(reply, "rtt_ns") - seen).abs());
     }
     assert!(captures.iter().all(|ns| *ns >= 0), "driver-tx is behind tc-egress: {captures:?}");
-    let (net, rtt, captures) = (median(net), median(rtt), median(captures));
+    let (net, rtt, captures) = (median(&net), median(&rtt), median(&captures));
     println!(
         "{ingress} {destination}: medians of the differences from the capture: net at its place {net} ns, RTT {rtt} ns; \
          from there to the driver {captures} ns"

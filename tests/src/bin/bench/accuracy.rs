@@ -6,13 +6,11 @@ use instamp_tests::{
     comparison::Comparison,
     lab::Lab,
     ping::between,
+    quantiles::{median, summary},
 };
 use serde_json::{Value, json};
 
-use crate::{
-    quantiles::{median, summary},
-    run::{Ping, attach, detach, of_type},
-};
+use crate::run::{Ping, attach, detach, of_type};
 
 /// With a capture, and without.
 const ROUNDS: usize = 8;

@@ -10,7 +10,7 @@ use instamp_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::quantiles::{median, quantile};
+use instamp_tests::quantiles::{median, quantile};
 
 /// As the benchmark in C.
 const ROUNDS: usize = 301;

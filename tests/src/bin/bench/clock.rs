@@ -15,7 +15,7 @@ use instamp_tests::{
 use instamp_trailer::Hook;
 use serde_json::json;
 
-use crate::quantiles::median;
+use instamp_tests::quantiles::median;
 
 const RUNS: usize = 31;
 const REPEAT: u32 = 100_000;

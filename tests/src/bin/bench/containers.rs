@@ -1,5 +1,5 @@
-//! Containers: what a prober in a real one tells beside one of the host's own, how much of that flooding neighbours change, and what it
-//! takes to attach to them as they come and go.
+//! Containers: what a prober in a real one tells beside one of the host's own, how much of that flooding neighbours change, what `instamp watch`
+//! tells of other people's pings in them, and what it takes to attach to them as they come and go.
 
 use std::{process::Command, time::Duration};
 
@@ -13,6 +13,7 @@ use instamp_tests::{
     lab::Lab,
     neighbours::Neighbours,
     podman::{Backend, Content, Podman, podman},
+    quantiles::{median, quantile, summary},
     unmodified::Pinging,
     watching::Agreement,
 };
@@ -20,7 +21,6 @@ use serde_json::{Value, json};
 
 use crate::{
     accuracy::differences,
-    quantiles::{median, quantile, summary},
     run::{of_type, records},
 };
 

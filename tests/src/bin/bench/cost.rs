@@ -10,7 +10,7 @@ use instamp_trailer::{Hook, Record, Sent, SentKey, Site, Standing, locate};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 
-use crate::quantiles::median;
+use instamp_tests::quantiles::median;
 
 /// A test run leaves its packet as it is between repeats, so a probe is full after as many stamps as it has records: one
 /// fewer for requests, whose last record is kept for the reply.

@@ -30,7 +30,7 @@ use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 use zerocopy::IntoBytes as _;
 
-use crate::quantiles::median;
+use instamp_tests::quantiles::median;
 
 const TRACEPOINT: &str = "net_dev_start_xmit";
 const RUNS: usize = 31;

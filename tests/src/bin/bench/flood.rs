@@ -3,9 +3,11 @@
 use instamp_tests::{
     capture::{Capture, Echo, echoes},
     comparison::Comparison,
+    flood::{self, Flood},
     lab::Lab,
+    ping::Run,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     accuracy::differences,
@@ -23,19 +25,14 @@ pub(crate) fn measure() {
     let lab = Lab::up(&["--containers", &(most + 1).to_string()]);
     attach(&lab, "xdp");
     for flooding in FLOODING {
+        let start = |n: usize| Flood::start(lab.instamp(&format!("c{}", n + 2)).args(flood::OPTIONS).arg(Lab::REMOTE));
+        let mut floods: Vec<Flood> = (0..flooding).map(start).collect();
+        floods.iter_mut().for_each(Flood::wait);
         let capture = Capture::start(&lab, "host", Lab::NIC, FILTER);
-        let floods: Vec<Ping> =
-            (0..flooding).map(|n| Ping::start(&lab, &format!("c{}", n + 2), &["-i", "0", "-w", "6", "-q"])).collect();
         let records = Ping::start(&lab, "c1", &["-c", "1000", "-i", "3ms", "-s", PAYLOAD]).records();
         let seen: Vec<Echo> = echoes(&capture.stop());
-        let floods: Vec<Vec<Value>> = floods.into_iter().map(Ping::records).collect();
-        let total = |field: &str| -> u64 {
-            floods
-                .iter()
-                .flat_map(|records| of_type(records, "summary"))
-                .filter_map(|summary| summary[field].as_u64())
-                .sum()
-        };
+        let floods: Vec<Run> = floods.into_iter().map(Flood::stop).collect();
+        let total = |name| floods.iter().map(|flood| flood.count(name)).sum::<u64>();
         println!(
             "{}",
             json!({

@@ -1,6 +1,6 @@
 //! Measures what instamp costs and how exact it is, in a lab of its own, and prints JSON Lines: `cargo xtask bench`.
 //!
-//! Figures are medians, or means over interleaved runs, of one machine at one time; nothing fails on a figure.
+//! Figures are medians, or means over interleaved runs, of one machine at one time; nothing fails on a time, and what is lost or wrong does.
 
 mod accuracy;
 mod added;
@@ -12,7 +12,6 @@ mod cost;
 mod driver_tx;
 mod flood;
 mod machine;
-mod quantiles;
 mod run;
 mod sync;
 mod watch;
@@ -44,11 +43,11 @@ enum Part {
     Afxdp,
     /// The same for ten million probes: a minute or two
     Endurance,
-    /// A prober in a container of podman beside one of the host, and beside flooding containers
+    /// A prober in a container of podman beside one of the host, and beside flooding containers; `instamp watch` beside other people's pings in six
     Containers,
     /// Containers that come and go, 200 times: some minutes
     ComeAndGo,
-    /// `instamp watch` at 50,000 probes a second: its share of a processor, and what it adds to the RTT
+    /// `instamp watch` at 50,000 probes a second: its share of a processor, what it adds to the RTT, and how exact it is
     Watch,
     /// Time to strip and correct a reply in Rust, C and Python
     Bindings,

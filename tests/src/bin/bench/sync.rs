@@ -16,7 +16,7 @@ use nix::sys::{
 };
 use serde_json::json;
 
-use crate::quantiles::median;
+use instamp_tests::quantiles::median;
 
 /// Updates until the daemon runs as it goes on from there: its model is made of as many readings as ever.
 const BEFORE: u32 = 80;

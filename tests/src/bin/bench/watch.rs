@@ -1,4 +1,5 @@
-//! What it takes to watch 50,000 probes a second, and what that adds to their RTT: rounds with and without take turns.
+//! What it takes to watch 50,000 probes a second, and what that adds to their RTT: rounds with and without take turns. And how near to witnesses
+//! it is.
 
 use std::{
     fs,
@@ -25,7 +26,7 @@ use nix::{
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::quantiles::{median, summary};
+use instamp_tests::quantiles::{median, summary};
 
 const RATE: u64 = 50_000;
 const ROUNDS: usize = 8;
@@ -103,7 +104,7 @@ fn agreement(lab: &Lab) {
     println!(
         "{}",
         json!({
-            "type": "watch-accuracy", "rounds": ROUNDS, "probes": from_capture.len(),
+            "type": "watch-accuracy", "rounds": ROUNDS, "probes": from_capture.len(), "probes_of_socket": from_socket.len(),
             "from_capture_ns": summary(&from_capture), "from_capture_p50_of_each_ns": of_each,
             "from_socket_ns": summary(&from_socket),
         })

@@ -5,14 +5,12 @@ use std::collections::HashMap;
 use instamp_tests::{
     capture::{Capture, ECHOES, Echo, echoes},
     lab::Lab,
+    quantiles::summary,
 };
 use serde_json::{Value, json};
 
 use super::wire::REMOTE_DEVICE;
-use crate::{
-    quantiles::summary,
-    run::{Ping, of_type},
-};
+use crate::run::{Ping, of_type};
 
 const ROUNDS: usize = 6;
 const WAYS: [&str; 2] = ["socket", "afxdp"];

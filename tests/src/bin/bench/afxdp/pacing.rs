@@ -1,10 +1,10 @@
 //! How evenly probes leave, by the stamps that they carry.
 
-use instamp_tests::lab::Lab;
+use instamp_tests::{lab::Lab, quantiles::quantile};
 use serde_json::{Value, json};
 
 use super::{throughput::probe, wire::Reflector};
-use crate::{quantiles::quantile, run::of_type};
+use crate::run::of_type;
 
 const RATES: [u64; 3] = [1_000, 10_000, 50_000];
 const SECONDS: u64 = 4;

@@ -2,7 +2,7 @@
 
 use std::{process::Stdio, time::Duration};
 
-use instamp_tests::lab::Lab;
+use instamp_tests::{lab::Lab, quantiles::median};
 use serde_json::{Value, json};
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     load::{Took, measured},
     wire::{Reflector, Wire},
 };
-use crate::{quantiles::median, run::of_type};
+use crate::run::of_type;
 
 const ROUNDS: usize = 21;
 const DURATION: Duration = Duration::from_secs(1);

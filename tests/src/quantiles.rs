@@ -7,19 +7,23 @@ use serde_json::{Value, json};
 /// # Panics
 ///
 /// There is none.
-pub(crate) fn quantile<T: Copy + Ord>(samples: &[T], numerator: usize, denominator: usize) -> T {
+pub fn quantile<T: Copy + Ord>(samples: &[T], numerator: usize, denominator: usize) -> T {
     let mut sorted = samples.to_vec();
     sorted.sort_unstable();
     sorted[(sorted.len() - 1) * numerator / denominator]
 }
 
 /// The middle sample.
-pub(crate) fn median<T: Copy + Ord>(samples: &[T]) -> T {
+///
+/// # Panics
+///
+/// There is none.
+pub fn median<T: Copy + Ord>(samples: &[T]) -> T {
     quantile(samples, 1, 2)
 }
 
 /// A few quantiles for people, of nanoseconds.
-pub(crate) fn summary(samples: &[i64]) -> Value {
+pub fn summary(samples: &[i64]) -> Value {
     if samples.is_empty() {
         return Value::Null;
     }
