@@ -64,11 +64,12 @@ pub struct Called {
     pub delete: Duration,
 }
 
-/// Network namespaces of the lab come and go likewise, for which the plugin is called as a runtime would, beside one that stays.
+/// Network namespaces of the lab come and go likewise, for which the plugin is called as a runtime would, beside one that stays. After each no
+/// link, program, map or pin of its own is left.
 ///
 /// # Panics
 ///
-/// As [`come_and_go`].
+/// One is, or the plugin fails.
 pub fn come_and_go_with_the_plugin(lab: &Lab, bpffs: &Bpffs, ingress: &str, times: usize) -> Vec<Called> {
     let options = json!({ "type": "instamp-cni", "bpffs": bpffs.path(), "ingress": ingress });
     let call = |sandbox: &Sandbox<'_>, command: &str| {

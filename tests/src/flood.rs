@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::{dialogue::Dialogue, ping::Run};
 
 /// What `instamp` is given for a flood, before the destination. It ends by itself where the process that has started it was killed.
-pub const OPTIONS: &[&str] = &["ping", "--json", "-q", "-i", "0", "-w", "120"];
+pub const OPTIONS: &[&str] = &["ping", "--json", "-q", "-i", "0", "-w", "600"];
 
 /// A flood that was started. Dropping it kills its process: where that is an engine's client, the flood ends with its container.
 #[derive(Debug)]
@@ -41,15 +41,16 @@ impl Flood {
     pub fn wait(&mut self) {
         self.0.wait_for(r#""type":"start""#);
     }
+}
 
-    /// Ends it, and returns what it has counted.
-    ///
-    /// # Panics
-    ///
-    /// It has ended before, or failed.
-    #[track_caller]
-    pub fn stop(mut self) -> Run {
-        self.0.interrupt();
-        Run::from(self.0.wait())
-    }
+/// Ends them all, and then returns what each has counted.
+///
+/// # Panics
+///
+/// One has ended before, or by a signal.
+#[track_caller]
+pub fn stop(floods: impl IntoIterator<Item = Flood>) -> Vec<Run> {
+    let mut floods: Vec<Flood> = floods.into_iter().collect();
+    floods.iter_mut().for_each(|flood| flood.0.interrupt());
+    floods.into_iter().map(|flood| Run::from(flood.0.wait())).collect()
 }

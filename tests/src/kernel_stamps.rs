@@ -1,7 +1,7 @@
 //! The kernel's own software stamps of a socket's messages: a witness that is not ours.
 //!
 //! A driver takes that of a request on behalf of the socket; a veth does so right behind the place where the kernel hands it over. That of
-//! a reply is taken where the driver hands it to the kernel.
+//! a reply is taken where the driver hands it to the kernel, but for drivers that do so by NAPI, as a veth with XDP: there it comes later.
 //! <https://github.com/torvalds/linux/blob/v6.12/Documentation/networking/timestamping.rst>
 
 use std::{

@@ -34,7 +34,7 @@ impl<'a> Neighbours<'a> {
         podman.start(Self::PROBER);
         attach(Self::PROBER);
         // A container gets its network before its program is started, and is attached to before that pings.
-        let script = format!("echo ready; read go; exec /bin/instamp {} {}", flood::OPTIONS.join(" "), Lab::REMOTE);
+        let script = format!("echo ready; read go && exec /bin/instamp {} {}", flood::OPTIONS.join(" "), Lab::REMOTE);
         let start = |number| {
             let name = format!("neighbour{number}");
             let run = ["run", "--interactive", "--name", &name, IMAGE, "/bin/busybox", "sh", "-c", &script];
@@ -69,8 +69,8 @@ impl<'a> Neighbours<'a> {
     ///
     /// # Panics
     ///
-    /// One has ended before, or failed.
+    /// One has ended before, or by a signal.
     pub fn stop(&mut self) -> Vec<Run> {
-        self.flooding.drain(..).map(Flood::stop).collect()
+        flood::stop(self.flooding.drain(..))
     }
 }

@@ -48,8 +48,9 @@ impl<'a> Pinging<'a> {
             // The runtime has had some numbers before.
             let wait = format!("until [ $(exec /bin/busybox sh -c 'echo $$') -ge {} ]; do :; done", PROCESS - 1);
             // With the beginning and the end of a container podman takes away some of the others' packets, too.
-            let script =
-                format!("{wait}; echo ready; read go; {ping} 2>&1; echo exit $?; exec /bin/busybox sleep 1000");
+            let script = format!(
+                "{wait}; echo ready; read go || exit 1; {ping} 2>&1; echo exit $?; exec /bin/busybox sleep 1000"
+            );
             // As Docker's defaults are: with podman's, only iputils' can send, and the kernel has the others' identifiers differ.
             let capability: &[&str] = if tool == "ping" { &[] } else { &["--cap-add", "NET_RAW"] };
             let name = format!("{tool}{length}");
@@ -82,6 +83,7 @@ impl<'a> Pinging<'a> {
         }
         for (Container { name, .. }, process) in self.containers.iter().zip(&mut running) {
             let said = process.wait_for("exit ");
+            assert!(said.ends_with("exit 0\n"), "{name}: {said}");
             // In the words of iputils and busybox, and of fping.
             assert!([" 0% packet loss", "/0%"].iter().any(|loss| said.contains(loss)), "{name}: {said}");
         }

@@ -33,7 +33,7 @@ fn all_corrected(ingress: &str, destination: &str) {
     // Those that the load leaves: without it, the test says nothing.
     assert!(received > PROBES / 2, "{}", run.summary());
 
-    let floods: Vec<_> = floods.into_iter().map(Flood::stop).collect();
+    let floods = flood::stop(floods);
     println!("{ingress}: {received} of {sent} measured");
     have_flooded(&floods);
 }

@@ -5,7 +5,6 @@ use instamp_tests::{
     comparison::Comparison,
     flood::{self, Flood},
     lab::Lab,
-    ping::Run,
 };
 use serde_json::json;
 
@@ -31,7 +30,7 @@ pub(crate) fn measure() {
         let capture = Capture::start(&lab, "host", Lab::NIC, FILTER);
         let records = Ping::start(&lab, "c1", &["-c", "1000", "-i", "3ms", "-s", PAYLOAD]).records();
         let seen: Vec<Echo> = echoes(&capture.stop());
-        let floods: Vec<Run> = floods.into_iter().map(Flood::stop).collect();
+        let floods = flood::stop(floods);
         let total = |name| floods.iter().map(|flood| flood.count(name)).sum::<u64>();
         println!(
             "{}",

@@ -90,8 +90,9 @@ fn agreement(lab: &Lab) {
         let echoes = echoes(&frames);
         let [requests, replies] = by_number(&echoes);
         let watched = watching.stop();
-        let differences: Vec<i64> = watched
-            .replies()
+        let replies_told = watched.replies();
+        assert_eq!(replies_told.len(), usize::from(PROBES), "{}", watched.summary());
+        let differences: Vec<i64> = replies_told
             .into_iter()
             .map(|reply| {
                 let [request, echo] = [&requests, &replies].map(|those| those[&network_number(reply)].time_ns);
