@@ -25,8 +25,8 @@ pub struct Took {
     pub sweep: Duration,
 }
 
-/// One container of podman after the other comes and goes, so many times. After each nothing is left of it: no link, program, map or pin, and no network
-/// namespace.
+/// One container of podman after the other comes and goes, so many times. After each nothing is left of it: no link, program, map or
+/// pin, and no network namespace.
 ///
 /// # Panics
 ///
@@ -70,8 +70,8 @@ pub struct Called {
 /// # Panics
 ///
 /// One is, or the plugin fails.
-pub fn come_and_go_with_the_plugin(lab: &Lab, bpffs: &Bpffs, ingress: &str, times: usize) -> Vec<Called> {
-    let options = json!({ "type": "instamp-cni", "bpffs": bpffs.path(), "ingress": ingress });
+pub fn come_and_go_with_the_plugin(lab: &Lab, bpffs: &Bpffs, times: usize) -> Vec<Called> {
+    let options = json!({ "type": "instamp-cni", "bpffs": bpffs.path(), "ingress": "xdp" });
     let call = |sandbox: &Sandbox<'_>, command: &str| {
         let output = sandbox.call(command, &options);
         assert!(output.status.success(), "{output:?}");

@@ -76,7 +76,7 @@ fn a_container_is_added_checked_and_deleted() {
 fn two_hundred_containers_leave_nothing() {
     const TIMES: usize = 200;
     let Some((lab, bpffs)) = lab() else { return };
-    assert_eq!(come_and_go_with_the_plugin(&lab, &bpffs, "xdp", TIMES).len(), TIMES);
+    assert_eq!(come_and_go_with_the_plugin(&lab, &bpffs, TIMES).len(), TIMES);
 }
 
 #[test]

@@ -20,8 +20,8 @@ const NEAR: Span = Span::from_ms(5);
 /// Updates that are waited for after the step.
 const UPDATES: usize = 20;
 /// Rarely the emulated card's time jumps by more than an hour when its frequency is set, which no servo brings back without a step. The
-/// servo tells that by beginning anew. On a busy machine it may do so several times in a row.
-const ATTEMPTS: usize = 6;
+/// servo tells that by beginning anew.
+const ATTEMPTS: usize = 3;
 /// What the output's thousandths of ppb lose, and then some.
 const ROUNDED_PPB: f64 = 0.002;
 

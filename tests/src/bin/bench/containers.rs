@@ -141,7 +141,7 @@ fn watched() {
 fn with_the_plugin() {
     let lab = Lab::up(&[]);
     lab.run("host", "ip", &["route", "add", "default", "via", Lab::REMOTE]);
-    let called = come_and_go_with_the_plugin(&lab, &Bpffs::mount(), "xdp", TIMES);
+    let called = come_and_go_with_the_plugin(&lab, &Bpffs::mount(), TIMES);
     let of = |part: fn(&Called) -> Duration| medians(&called, part);
     println!(
         "{}",

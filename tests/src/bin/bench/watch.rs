@@ -17,6 +17,7 @@ use instamp_tests::{
     lab::Lab,
     ping::number,
     prober::now_ns,
+    quantiles::{median, summary},
     watching::{self, by_number, net_at_capture, network_number},
 };
 use nix::{
@@ -25,8 +26,6 @@ use nix::{
 };
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
-
-use instamp_tests::quantiles::{median, summary};
 
 const RATE: u64 = 50_000;
 const ROUNDS: usize = 8;
@@ -78,10 +77,14 @@ fn agreement(lab: &Lab) {
     for _ in 0..ROUNDS {
         let watching = watching::Watching::start(lab, &[]);
         let exchanges = lab.enter("host", || exchanges(Lab::REMOTE, PROBES));
-        from_socket.extend(watching.stop().replies().into_iter().filter_map(|reply| {
+        let watched = watching.stop();
+        let differences = watched.replies().into_iter().filter_map(|reply| {
             let exchange = Exchange::of(&exchanges, reply)?;
             Some((number(reply, "net_ns") - exchange.net_ns()).abs())
-        }));
+        });
+        let differences: Vec<i64> = differences.collect();
+        assert_eq!(differences.len(), exchanges.len(), "{}", watched.summary());
+        from_socket.extend(differences);
 
         let watching = watching::Watching::start(lab, &[]);
         let capture = Capture::start(lab, "host", Lab::NIC, ECHOES);
@@ -105,7 +108,7 @@ fn agreement(lab: &Lab) {
     println!(
         "{}",
         json!({
-            "type": "watch-accuracy", "rounds": ROUNDS, "probes": from_capture.len(), "probes_of_socket": from_socket.len(),
+            "type": "watch-accuracy", "rounds": ROUNDS, "probes": from_capture.len(),
             "from_capture_ns": summary(&from_capture), "from_capture_p50_of_each_ns": of_each,
             "from_socket_ns": summary(&from_socket),
         })
