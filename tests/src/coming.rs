@@ -7,7 +7,9 @@ use std::{
 
 use serde_json::json;
 
-use crate::{bpffs::Bpffs, cni::Sandbox, commands, kernel_objects::Objects, lab::Lab, podman::Podman};
+use crate::{
+    bpffs::Bpffs, cni::Sandbox, commands, kernel_objects::Objects, lab::Lab, podman::Podman, quantiles::median,
+};
 
 /// How long the kernel may take to let go of what nobody holds any more.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -19,6 +21,8 @@ pub struct Took {
     pub start: Duration,
     /// `instamp attach --container`.
     pub attach: Duration,
+    /// `podman inspect`, which `attach` calls as well.
+    pub inspect: Duration,
     /// `podman rm`.
     pub remove: Duration,
     /// The next command of `instamp`, which removes the pins.
@@ -40,19 +44,19 @@ fn one(podman: &Podman<'_>, bpffs: &Bpffs, name: &str) -> Took {
         let mut command = podman.instamp();
         commands::text(command.env("INSTAMP_BPFFS", bpffs.path()).args(arguments));
     };
-    let start = took(|| podman.start(name));
-    let attach = took(|| instamp(&["attach", "--container", name, "--ingress", "xdp"]));
+    let ((), start) = took(|| podman.start(name));
+    let ((), attach) = took(|| instamp(&["attach", "--container", name, "--ingress", "xdp"]));
     let objects = Objects::pinned(bpffs.path());
     assert!(objects.links.len() >= 4 && objects.programs.len() >= 4 && !objects.maps.is_empty(), "{objects:?}");
-    let namespace = podman.inspect(name, "{{.NetworkSettings.SandboxKey}}");
-    let remove = took(|| podman.remove(name));
-    let sweep = took(|| instamp(&["status"]));
+    let (namespace, inspect) = took(|| podman.inspect(name, "{{.NetworkSettings.SandboxKey}}"));
+    let ((), remove) = took(|| podman.remove(name));
+    let ((), sweep) = took(|| instamp(&["status"]));
 
     assert!(!namespace.is_empty() && !Path::new(&namespace).exists(), "{namespace} is left of {name}");
     let pins = bpffs.pins();
     assert!(pins.is_empty(), "{pins:?} are left of {name}");
     await_the_end(&objects, name);
-    Took { start, attach, remove, sweep }
+    Took { start, attach, inspect, remove, sweep }
 }
 
 /// How long the plugin took.
@@ -81,10 +85,10 @@ pub fn come_and_go_with_the_plugin(lab: &Lab, bpffs: &Bpffs, times: usize) -> Ve
     let (pins, objects) = (bpffs.pins(), Objects::pinned(bpffs.path()));
     let one = |time| {
         let sandbox = Sandbox::new(lab, 2);
-        let add = took(|| call(&sandbox, "ADD"));
+        let ((), add) = took(|| call(&sandbox, "ADD"));
         let own = Objects::pinned(bpffs.path()).without(&objects);
         assert!(own.links.len() >= 2 && own.programs.len() >= 2 && !own.maps.is_empty(), "{own:?}");
-        let delete = took(|| call(&sandbox, "DEL"));
+        let ((), delete) = took(|| call(&sandbox, "DEL"));
         assert_eq!(bpffs.pins(), pins, "after number {time}");
         await_the_end(&own, &sandbox.id);
         Called { add, delete }
@@ -96,6 +100,19 @@ pub fn come_and_go_with_the_plugin(lab: &Lab, bpffs: &Bpffs, times: usize) -> Ve
     called
 }
 
+/// The middle of each quarter of times, in their order.
+///
+/// # Panics
+///
+/// There are fewer than four.
+pub fn quarters<T>(times: &[T], part: fn(&T) -> Duration) -> [Duration; 4] {
+    let length = times.len() / 4;
+    [0, 1, 2, 3].map(|quarter| {
+        let times = &times[quarter * length..][..length];
+        median(&times.iter().map(part).collect::<Vec<_>>())
+    })
+}
+
 #[track_caller]
 fn await_the_end(objects: &Objects, name: &str) {
     let begin = Instant::now();
@@ -104,8 +121,7 @@ fn await_the_end(objects: &Objects, name: &str) {
     }
 }
 
-fn took(task: impl FnOnce()) -> Duration {
+fn took<T>(task: impl FnOnce() -> T) -> (T, Duration) {
     let begin = Instant::now();
-    task();
-    begin.elapsed()
+    (task(), begin.elapsed())
 }

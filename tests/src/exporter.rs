@@ -180,6 +180,21 @@ impl Scrape {
         buckets
     }
 
+    /// The least and the most that the sum of a classic histogram's times can be, by its buckets alone.
+    pub fn sum_by_buckets(&self, name: &str, labels: &[(&str, &str)]) -> (f64, f64) {
+        let (mut least, mut most) = (0.0, 0.0);
+        let (mut above, mut below) = (0.0, 0.0);
+        for (upto, count) in self.buckets(name, labels) {
+            // An infinite bound of an empty bucket bounds nothing.
+            if count > below {
+                least += (count - below) * above;
+                most += (count - below) * upto;
+            }
+            (above, below) = (upto, count);
+        }
+        (least, most)
+    }
+
     /// The bounds of the bucket in which the median is.
     ///
     /// # Panics

@@ -6,7 +6,6 @@ use std::process::Output;
 use instamp_tests::{
     bpffs::Bpffs,
     cni::{NETWORK, Sandbox, call},
-    coming::come_and_go_with_the_plugin,
     lab::Lab,
     privilege::{root, tool},
 };
@@ -69,14 +68,6 @@ fn a_container_is_added_checked_and_deleted() {
         assert_eq!(answer(&sandbox.call("DEL", &options)), "");
         assert_eq!(bpffs.pins().len(), 0);
     }
-}
-
-/// How long that takes, and that it takes no longer at the end, `cargo xtask bench come-and-go` tells.
-#[test]
-fn two_hundred_containers_leave_nothing() {
-    const TIMES: usize = 200;
-    let Some((lab, bpffs)) = lab() else { return };
-    assert_eq!(come_and_go_with_the_plugin(&lab, &bpffs, TIMES).len(), TIMES);
 }
 
 #[test]

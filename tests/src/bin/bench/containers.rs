@@ -6,7 +6,7 @@ use std::{process::Command, time::Duration};
 use instamp_tests::{
     bpffs::Bpffs,
     capture::{Capture, ECHOES, echoes},
-    coming::{Called, Took, come_and_go, come_and_go_with_the_plugin},
+    coming::{Called, Took, come_and_go, come_and_go_with_the_plugin, quarters},
     commands::text,
     comparison::Comparison,
     kernel_objects::Objects,
@@ -30,9 +30,8 @@ const FLOODING: [usize; 5] = [0, 5, 10, 20, 25];
 /// Those that measure send longer probes, so that the capture can leave out the flood.
 const PAYLOAD: &str = "512";
 const FILTER: &str = "icmp and greater 500";
-/// How many containers come and go, and of how many at the beginning and at the end the times are told.
+/// How many containers come and go.
 const TIMES: usize = 200;
-const SHOWN: usize = 20;
 
 pub(crate) fn measure() {
     real();
@@ -137,7 +136,7 @@ fn watched() {
     );
 }
 
-/// Prints the time that the plugin takes to add and to delete a container, at the beginning and at the end of many.
+/// Prints the time that the plugin takes to add and to delete a container, from the first to the last of many.
 fn with_the_plugin() {
     let lab = Lab::up(&[]);
     lab.run("host", "ip", &["route", "add", "default", "via", Lab::REMOTE]);
@@ -166,7 +165,7 @@ fn with_podman() {
         "{}",
         json!({
             "type": "come-and-go-podman", "times": TIMES,
-            "start_us": of(|took| took.start), "attach_us": of(|took| took.attach),
+            "start_us": of(|took| took.start), "attach_us": of(|took| took.attach), "inspect_us": of(|took| took.inspect),
             "remove_us": of(|took| took.remove), "sweep_us": of(|took| took.sweep),
             "links": { "before": before.links.len(), "after": after.links.len() },
             "programs": { "before": before.programs.len(), "after": after.programs.len() },
@@ -176,10 +175,9 @@ fn with_podman() {
     );
 }
 
-/// Of the first ones, and of the last, in microseconds.
-fn medians<T>(times: &[T], part: fn(&T) -> Duration) -> Value {
-    let of = |times: &[T]| u64::try_from(median(&times.iter().map(|time| part(time).as_micros()).collect::<Vec<_>>()));
-    json!({ "first": of(&times[..SHOWN]).ok(), "last": of(&times[times.len() - SHOWN..]).ok() })
+/// Of each quarter of the times, in their order, in microseconds.
+fn medians<T>(times: &[T], part: fn(&T) -> Duration) -> [u128; 4] {
+    quarters(times, part).map(|time| time.as_micros())
 }
 
 /// Quantiles of a number of replies.
