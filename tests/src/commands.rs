@@ -4,7 +4,7 @@ use std::{
     env::{self, consts::ARCH},
     ffi::OsStr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     sync::OnceLock,
 };
 
@@ -115,7 +115,8 @@ fn run(cargo: &mut Command) {
 /// It fails.
 #[track_caller]
 pub fn text(command: &mut Command) -> String {
-    let output = command.output().expect("a command");
-    assert!(output.status.success(), "{command:?}: {output:?}");
-    String::from_utf8(output.stdout).expect("text")
+    let Output { status, stdout, stderr } = command.output().expect("a command");
+    let text = String::from_utf8(stdout).expect("text");
+    assert!(status.success(), "{command:?}: {status}: {text}{}", String::from_utf8_lossy(&stderr));
+    text
 }

@@ -1,11 +1,13 @@
 //! Processes that are talked to by lines.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read, Write as _},
+    os::fd::AsFd as _,
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
 use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -14,7 +16,25 @@ use nix::{
 #[derive(Debug)]
 pub struct Dialogue {
     child: Child,
-    output: BufReader<ChildStdout>,
+    output: BufReader<Patient>,
+}
+
+/// The output of a process that is waited for much longer than any is silent, for tests that fail.
+#[derive(Debug)]
+struct Patient(ChildStdout);
+
+impl Patient {
+    const MS: u16 = 60_000;
+}
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut awaited = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut awaited, PollTimeout::from(Self::MS))? {
+            0 => Err(io::Error::new(io::ErrorKind::TimedOut, format!("silent for {} ms", Self::MS))),
+            _ => self.0.read(buffer),
+        }
+    }
 }
 
 impl Dialogue {
@@ -25,8 +45,13 @@ impl Dialogue {
     /// It cannot be started.
     pub fn start(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a process");
-        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let output = BufReader::new(Patient(child.stdout.take().expect("a pipe")));
         Self { child, output }
+    }
+
+    /// The number of the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Returns what it writes up to, and with, the next line that has this word.
@@ -40,7 +65,7 @@ impl Dialogue {
         let mut begin = 0;
         while !text[begin..].contains(word) {
             begin = text.len();
-            let length = self.output.read_line(&mut text).expect("text");
+            let length = self.output.read_line(&mut text).unwrap_or_else(|error| panic!("no {word}: {text}{error}"));
             assert!(length > 0, "no {word}: {text}");
         }
         text
@@ -64,10 +89,20 @@ impl Dialogue {
     /// It has ended.
     #[track_caller]
     pub fn interrupt(&mut self) {
+        self.signal(Signal::SIGINT);
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    ///
+    /// It has ended.
+    #[track_caller]
+    pub fn signal(&mut self, signal: Signal) {
         let end = self.child.try_wait().expect("a process");
         assert!(end.is_none(), "it has ended by itself: {end:?}");
         let process = self.child.id().try_into().expect("a process");
-        kill(Pid::from_raw(process), Signal::SIGINT).expect("a process that runs");
+        kill(Pid::from_raw(process), signal).expect("a process that runs");
     }
 
     /// Awaits its end, and returns what it has written that was not waited for.

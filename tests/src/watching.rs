@@ -2,23 +2,18 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io::{BufRead as _, BufReader, Read as _},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::Command,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::{capture::Echo, lab::Lab, ping::number, quantiles::median};
+use crate::{capture::Echo, dialogue::Dialogue, lab::Lab, ping::number, quantiles::median};
 
 /// A watcher of the lab's card that is running. Dropping it ends it.
 #[derive(Debug)]
 pub struct Watching {
-    child: Child,
-    output: BufReader<ChildStdout>,
+    process: Dialogue,
     /// What it has told so far, as far as it was read.
     lines: Vec<Value>,
 }
@@ -58,18 +53,15 @@ impl Watching {
     }
 
     fn by(mut command: Command, device: &str, options: &[&str]) -> Self {
-        command.args(["watch", "--json", "--dev", device]).args(options).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("instamp watch");
-        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut line = String::new();
-        output.read_line(&mut line).expect("its first line");
-        assert!(line.contains(r#""type":"start""#), "{line}");
-        Self { child, output, lines: Vec::new() }
+        let mut process = Dialogue::start(command.args(["watch", "--json", "--dev", device]).args(options));
+        let first = process.wait_for("\n");
+        assert!(first.contains(r#""type":"start""#), "{first}");
+        Self { process, lines: Vec::new() }
     }
 
     /// The number of its process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     /// Sends it a signal.
@@ -77,9 +69,8 @@ impl Watching {
     /// # Panics
     ///
     /// It is not there any more.
-    pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a process");
-        kill(Pid::from_raw(pid), signal).expect("instamp watch");
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// Awaits so many more replies.
@@ -90,9 +81,7 @@ impl Watching {
     pub fn await_replies(&mut self, count: usize) -> &[Value] {
         let (mut awaited, known) = (count, self.lines.len());
         while awaited > 0 {
-            let mut line = String::new();
-            self.output.read_line(&mut line).expect("text");
-            let line = parsed(&line);
+            let line = parsed(&self.process.wait_for("\n"));
             awaited -= usize::from(line["type"] == "reply");
             self.lines.push(line);
         }
@@ -104,8 +93,8 @@ impl Watching {
     /// # Panics
     ///
     /// It has failed.
-    pub fn stop(self) -> Watched {
-        self.signal(Signal::SIGINT);
+    pub fn stop(mut self) -> Watched {
+        self.process.interrupt();
         self.wait()
     }
 
@@ -114,25 +103,17 @@ impl Watching {
     /// # Panics
     ///
     /// It has failed.
-    pub fn wait(mut self) -> Watched {
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.extend(self.output.by_ref().lines().map(|line| parsed(&line.expect("text"))));
-        let status = self.child.wait().expect("its end");
-        assert!(matches!(status.code(), Some(0 | 1)), "instamp watch: {status}");
+    pub fn wait(self) -> Watched {
+        let Self { process, mut lines } = self;
+        let output = process.wait();
+        assert!(matches!(output.status.code(), Some(0 | 1)), "instamp watch: {}", output.status);
+        lines.extend(String::from_utf8(output.stdout).expect("text").lines().map(parsed));
         Watched { lines }
     }
 }
 
 fn parsed(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        // Has no effect on one that was awaited.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Watched {

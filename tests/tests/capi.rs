@@ -12,6 +12,7 @@ use std::{
 
 use instamp_tests::{
     capi::{Library, Linkage},
+    commands::text,
     lab::Lab,
     podman::{Backend, Content, Podman, podman},
     privilege::{root, tool},
@@ -20,16 +21,6 @@ use instamp_tests::{
 const PROBES: &str = "50";
 /// How long the example waits for the last replies, in seconds, where all have to come: as long as a machine is held up at worst.
 const PATIENCE: &str = "20";
-
-/// What a program writes that succeeds.
-#[track_caller]
-fn text(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let messages = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}: {text}{messages}", output.status);
-    text
-}
 
 /// The names of the functions of the header.
 fn functions(library: &Library) -> BTreeSet<String> {

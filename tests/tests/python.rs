@@ -4,11 +4,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 use instamp_tests::{
     capture::{Capture, ECHOES},
+    commands::text,
     lab::{Lab, instamp},
     podman::{Backend, Content, Podman, podman},
     privilege::{root, tool},
@@ -31,14 +32,6 @@ fn package() -> PathBuf {
 
 fn example(name: &str) -> String {
     package().join("examples").join(name).display().to_string()
-}
-
-#[track_caller]
-fn text(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let text = String::from_utf8(stdout).unwrap();
-    assert!(status.success(), "{command:?}: {status}: {text}{}", String::from_utf8_lossy(&stderr));
-    text
 }
 
 /// Appends the example that pings the remote.

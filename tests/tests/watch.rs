@@ -546,7 +546,7 @@ fn held(pid: u32, kind: &str) -> Vec<String> {
 fn killed_it_leaves_nothing() {
     let (Some(_machine), Some(())) = (tools(), tool("bpftool")) else { return };
     let lab = Lab::up(&[]);
-    let watching = Watching::start(&lab, &[]);
+    let mut watching = Watching::start(&lab, &[]);
     let kinds = [("link", "link_id:"), ("map", "map_id:")];
     let held: Vec<(&str, String)> = kinds
         .iter()
