@@ -20,6 +20,8 @@ pub struct Comparison {
     pub corrected: usize,
     /// What the hooks next to the capture say more than the capture, in nanoseconds, of each corrected reply that is in the capture.
     pub at_capture: Vec<i64>,
+    /// What the capture says, in nanoseconds, of the same.
+    pub captured: Vec<i64>,
     /// What `net` is more than the capture.
     pub net: Vec<i64>,
     /// What the RTT is more than the capture.
@@ -46,6 +48,7 @@ impl Comparison {
             if let (Some(round_trip), Some(rtt), Some(at_capture)) =
                 (round_trip, reply["rtt_ns"].as_i64(), net_at_capture(reply))
             {
+                comparison.captured.push(*round_trip);
                 comparison.at_capture.push(at_capture - round_trip);
                 comparison.net.push(net - round_trip);
                 comparison.rtt.push(rtt - round_trip);
@@ -55,22 +58,25 @@ impl Comparison {
     }
 
     /// Adds another run's.
-    pub fn add(&mut self, Self { replies, corrected, at_capture, net, rtt }: Self) {
+    pub fn add(&mut self, Self { replies, corrected, captured, at_capture, net, rtt }: Self) {
         self.replies += replies;
         self.corrected += corrected;
+        self.captured.extend(captured);
         self.at_capture.extend(at_capture);
         self.net.extend(net);
         self.rtt.extend(rtt);
     }
 }
 
-/// Medians of a run, in nanoseconds: `net`, the RTT, and the differences of both from what a capture on the card saw.
+/// Medians of a run, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Medians {
     /// Of `net`.
     pub net: i64,
     /// Of the RTT.
     pub rtt: i64,
+    /// Of the time between request and reply that a capture on the card saw.
+    pub captured: i64,
     /// How far the hooks next to the capture are from it.
     pub at_capture: i64,
     /// How far the RTT is from it.
@@ -97,9 +103,20 @@ impl Medians {
         let medians = Self {
             net: of("net_ns"),
             rtt: of("rtt_ns"),
+            captured: median(&comparison.captured),
             at_capture: from(&comparison.at_capture),
             rtt_from_capture: from(&comparison.rtt),
         };
         (run, medians)
+    }
+
+    /// Asserts that the hooks next to the capture are much nearer to it than the RTT is.
+    ///
+    /// # Panics
+    ///
+    /// They are not.
+    #[track_caller]
+    pub fn are_near(&self) {
+        assert!(self.at_capture * 5 <= self.rtt_from_capture, "{self:?}");
     }
 }

@@ -58,15 +58,16 @@ impl Dialogue {
     ///
     /// # Panics
     ///
-    /// It ends before.
+    /// It ends before, or is silent for a minute.
     #[track_caller]
     pub fn wait_for(&mut self, word: &str) -> String {
         let mut text = String::new();
         let mut begin = 0;
         while !text[begin..].contains(word) {
             begin = text.len();
-            let length = self.output.read_line(&mut text).unwrap_or_else(|error| panic!("no {word}: {text}{error}"));
-            assert!(length > 0, "no {word}: {text}");
+            let length =
+                self.output.read_line(&mut text).unwrap_or_else(|error| panic!("{error}, no {word:?}: {text}"));
+            assert!(length > 0, "it has ended, no {word:?}: {text}");
         }
         text
     }
@@ -109,10 +110,12 @@ impl Dialogue {
     ///
     /// # Panics
     ///
-    /// It cannot be read from.
+    /// It cannot be read from, or is silent for a minute.
     pub fn wait(mut self) -> Output {
         let mut stdout = Vec::new();
-        self.output.read_to_end(&mut stdout).expect("its output");
+        if let Err(error) = self.output.read_to_end(&mut stdout) {
+            panic!("{error}, no end: {}", String::from_utf8_lossy(&stdout));
+        }
         Output { status: self.child.wait().expect("its end"), stdout, stderr: Vec::new() }
     }
 }

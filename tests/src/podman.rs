@@ -9,7 +9,9 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    commands, installed,
+    commands,
+    exporter::looks,
+    installed,
     lab::Lab,
     privilege::{root, tool},
 };
@@ -242,11 +244,9 @@ impl<'a> Podman<'a> {
         let socket = self.path("service.sock");
         let address = format!("unix://{}", socket.display());
         let process = self.command(&["system", "service", "--time", "0", &address]).stderr(Stdio::null()).spawn();
-        let service = Service { process: process.expect("podman"), address };
+        let service = Service { process: process.expect("podman"), address: address.clone() };
         // It says nothing when it listens, but does so from the moment on at which the socket is there.
-        while !socket.exists() {
-            std::thread::yield_now();
-        }
+        assert!(looks().any(|()| socket.exists()), "podman does not listen at {address}");
         service
     }
 }

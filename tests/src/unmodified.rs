@@ -43,7 +43,8 @@ impl<'a> Pinging<'a> {
             let ping = match tool {
                 "ping" => format!("/bin/ping -n -q -e 77 -i {seconds} -c {probes} -s {length} {target}"),
                 "busybox" => format!("/bin/busybox ping -q -i {seconds} -c {probes} -s {length} {target}"),
-                _ => format!("/bin/fping -q -p {interval_ms} -c {probes} -b {length} {target}"),
+                // By itself it sends every 10 ms at most, and takes a reply for lost that comes later than its period.
+                _ => format!("/bin/fping -q -i 1 -p {interval_ms} -t 20000 -c {probes} -b {length} {target}"),
             };
             // The runtime has had some numbers before.
             let wait = format!("until [ $(exec /bin/busybox sh -c 'echo $$') -ge {} ]; do :; done", PROCESS - 1);

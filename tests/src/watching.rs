@@ -77,7 +77,7 @@ impl Watching {
     ///
     /// # Panics
     ///
-    /// It ends before.
+    /// It ends before, or there are none for a minute.
     pub fn await_replies(&mut self, count: usize) -> &[Value] {
         let (mut awaited, known) = (count, self.lines.len());
         while awaited > 0 {

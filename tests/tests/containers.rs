@@ -12,7 +12,6 @@ use std::{
 use instamp_tests::{
     bpffs::Bpffs,
     capture::ECHOES,
-    coming::come_and_go,
     commands::text,
     comparison::Medians,
     lab::Lab,
@@ -30,7 +29,9 @@ use nix::{
 use serde_json::{Value, json};
 
 const PROBES: u64 = 500;
-/// How many containers come and go: more in `cargo xtask bench`.
+/// How far apart what a container and the host are told of the network may be at most: it is what instamp is for.
+const AGREEMENT_NS: i64 = 2_000;
+/// How many containers come and go with the plugin.
 const TIMES: usize = 20;
 
 /// What is needed to ping by other people's tools.
@@ -62,7 +63,14 @@ fn a_container_with_default_privileges_measures_what_a_capture_sees() {
     let lab = Lab::up(&[]);
     let podman = Podman::new(&lab, Backend::Netavark, Content::Instamp);
     podman.start("web");
+    let has = || {
+        let script =
+            "cat /proc/self/mounts; find /dev /run /sys/fs; grep -e Cap -e NoNewPrivs -e Seccomp /proc/self/status";
+        podman.run(&["exec", "web", "/bin/busybox", "sh", "-c", script])
+    };
+    let had = has();
     let said = text(podman.instamp().args(["attach", "--container", "web", "--ingress", "xdp"]));
+    assert_eq!(has(), had, "nothing is mounted into it, and it may do no more than before");
     assert!(said.contains(", for eth0 of web (podman ") && said.contains("nic0: point 0"), "{said}");
 
     // Of CAP_NET_ADMIN (12), CAP_NET_RAW (13), CAP_SYS_ADMIN (21) and CAP_BPF (39) it has none.
@@ -70,8 +78,6 @@ fn a_container_with_default_privileges_measures_what_a_capture_sees() {
     let (_, mask) = capabilities.split_once('\t').unwrap();
     let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
     assert_eq!(mask & (1 << 12 | 1 << 13 | 1 << 21 | 1 << 39), 0, "{capabilities}");
-    let mounts = podman.run(&["exec", "web", "/bin/busybox", "cat", "/proc/self/mounts"]);
-    assert!(!mounts.contains("bpf"), "{mounts}");
 
     let count = PROBES.to_string();
     let options = ["ping", "--json", "-c", &count, "-i", "2ms", "--cap", "6", "-s", "88", Lab::REMOTE];
@@ -79,13 +85,12 @@ fn a_container_with_default_privileges_measures_what_a_capture_sees() {
     let inside = beside_a_capture(&lab, &mut podman.command(&inside));
     let outside = beside_a_capture(&lab, lab.instamp("host").args(options));
     println!("medians in ns: from the container {inside:?}, from the host {outside:?}");
-    for Medians { at_capture: net, rtt_from_capture: rtt, .. } in [&inside, &outside] {
-        assert!(net * 5 <= *rtt, "net differs from the capture by {net} ns, the RTT by {rtt} ns");
+    for medians in [&inside, &outside] {
+        medians.are_near();
+        assert!((inside.net - outside.net).abs() < medians.rtt - medians.net, "{inside:?} {outside:?}");
     }
-    // The network is the same, wherever in this host the prober is.
-    for Medians { net, rtt, .. } in [&inside, &outside] {
-        assert!((inside.net - outside.net).abs() < rtt - net, "{inside:?} {outside:?}");
-    }
+    // Wherever in this host the prober is, the network is the same: as far as it has not changed in between, which the captures tell.
+    assert!(inside.at_capture + outside.at_capture <= AGREEMENT_NS, "{inside:?} {outside:?}");
     let stages = status(podman.instamp());
     let veth = stages.iter().find(|device| !device["container"].is_null()).unwrap();
     let container = &veth["container"];
@@ -249,16 +254,6 @@ fn containers_come_and_go_with_the_plugin() {
     assert_eq!(lab.run("host", "ip", &["-d", "link", "show", Lab::NIC]).matches("xdp").count(), 0);
 }
 
-/// Attached to by a command, a container leaves nothing either. How long it takes, `cargo xtask bench` measures over more of them.
-#[test]
-fn containers_come_and_go_with_the_command() {
-    let Some(()) = podman() else { return };
-    let lab = Lab::up(&[]);
-    let bpffs = Bpffs::mount();
-    let podman = Podman::new(&lab, Backend::Netavark, Content::Busybox);
-    assert_eq!(come_and_go(&podman, &bpffs, TIMES).len(), TIMES);
-}
-
 /// A process with a network of its own, behind a veth of the lab's host. Dropping it ends it.
 struct Contained(Child);
 
@@ -321,7 +316,7 @@ fn a_container_that_dies_while_it_is_attached_to_leaves_nothing() {
     let attach = |contained: &Contained| {
         let mut command = instamp();
         command.args(["attach", "--pid", &contained.pid(), "--ingress", "xdp"]);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     };
     let gone = |contained: &mut Contained, engine_cleans_up: bool| {
         contained.die();
@@ -335,9 +330,11 @@ fn a_container_that_dies_while_it_is_attached_to_leaves_nothing() {
             assert!(Instant::now() < deadline, "the veth stays");
         }
     };
+    let nothing = lab.run("host", "bpftool", &["--json", "net", "show", "dev", Lab::NIC]).trim().to_owned();
     let nothing_is_left = || {
         assert_eq!(status(instamp()), Vec::<Value>::new());
         assert_eq!(bpffs.pins(), Vec::<String>::new());
+        assert_eq!(lab.run("host", "bpftool", &["--json", "net", "show", "dev", Lab::NIC]).trim(), nothing);
     };
     let mut contained = Contained::start(&lab);
     let begin = Instant::now();
@@ -347,15 +344,18 @@ fn a_container_that_dies_while_it_is_attached_to_leaves_nothing() {
     gone(&mut contained, false);
     nothing_is_left();
 
-    let mut failures = 0;
+    let mut failures = Vec::new();
     for moment in 0..MOMENTS {
         let mut contained = Contained::start(&lab);
-        let mut attaching = attach(&contained);
+        let attaching = attach(&contained);
         thread::sleep(duration * moment / MOMENTS);
         gone(&mut contained, moment % 2 == 1);
-        failures += u32::from(!attaching.wait().unwrap().success());
+        let output = attaching.wait_with_output().unwrap();
+        if !output.status.success() {
+            failures.push(String::from_utf8(output.stderr).unwrap());
+        }
         nothing_is_left();
     }
-    println!("{failures} of {MOMENTS} attempts failed");
-    assert!(failures > 0, "it was always faster than the death");
+    println!("{} of {MOMENTS} attempts failed: {failures:#?}", failures.len());
+    assert!(failures.iter().any(|said| said.contains("No such device")), "none has come to its device");
 }

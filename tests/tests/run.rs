@@ -8,14 +8,12 @@ use std::{
 };
 
 use instamp_tests::{
+    dialogue::Dialogue,
     lab::{Lab, instamp},
     privilege::{root, tool},
     responder::{Answer, Responder},
 };
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 const PROBES: usize = 30;
@@ -101,7 +99,7 @@ fn every_line_gets_its_own_times() {
     let count = PROBES.to_string();
     let iputils: &[&str] = &["ping", "-n", "-e", "77", "-i", "0.01", "-c", &count, Lab::REMOTE];
     let busybox: &[&str] = &["busybox", "ping", "-i", "0.01", "-c", &count, Lab::REMOTE];
-    let fping: &[&str] = &["fping", "-p", "10", "-t", "500", "-c", &count, Lab::REMOTE];
+    let fping: &[&str] = &["fping", "-p", "10", "-t", "2000", "-c", &count, Lab::REMOTE];
     let tools = [("c1", iputils), ("c2", busybox), ("c3", fping), ("c2", iputils), ("host", iputils)];
     let running: Vec<Child> = tools.iter().map(|(role, words)| run(&lab, role, words).spawn().unwrap()).collect();
     let outputs: Vec<Output> = running.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
@@ -124,7 +122,7 @@ fn lines_of_ipv6_and_by_names() {
         &["ping", "-6", "-c", "2", "-i", "0.01", Lab::REMOTE6][..],
         &["busybox", "ping6", "-c", "2", "-i", "0.01", Lab::REMOTE6],
         &["fping", "-6", "-c", "2", "-p", "10", "-t", "2000", Lab::REMOTE6],
-        &["fping", "-e", Lab::REMOTE, Lab::REMOTE6],
+        &["fping", "-e", "-t", "2000", Lab::REMOTE, Lab::REMOTE6],
         &["ping", "-D", "-c", "2", "-i", "0.01", Lab::REMOTE],
     ] {
         let output = run(&lab, "c1", words).output().unwrap();
@@ -264,12 +262,16 @@ fn a_tool_that_prints_nothing_loses_no_replies() {
 fn other_tools_get_a_summary_and_are_told_so() {
     let Some(()) = tools() else { return };
     let lab = Lab::up(&[]);
-    let script = format!("exec ping -n -c 3 -i 0.01 {}", Lab::REMOTE);
-    let output = run(&lab, "c1", &["sh", "-c", &script]).output().unwrap();
-    assert_eq!(text(&output.stderr), "instamp: the lines of sh are not known: its replies are in the summary alone\n");
-    let text = text(&output.stdout);
-    assert!(text.contains("3 received") && !text.contains(" net="), "{text}");
-    assert!(text.contains("--- where the time of 3 replies went ---\nnet p50/p90/p99 = "), "{text}");
+    // The second has a process of its own.
+    for script in ["exec ping -n -c 3 -i 0.01", "trap true EXIT; ping -n -c 3 -i 0.5"] {
+        let script = format!("{script} {}", Lab::REMOTE);
+        let output = run(&lab, "c1", &["sh", "-c", &script]).output().unwrap();
+        let notice = "instamp: the lines of sh are not known: its replies are in the summary alone\n";
+        assert_eq!(text(&output.stderr), notice);
+        let text = text(&output.stdout);
+        assert!(text.contains("3 received") && !text.contains(" net="), "{text}");
+        assert!(text.contains("--- where the time of 3 replies went ---\nnet p50/p90/p99 = "), "{text}");
+    }
 }
 
 /// A tool that runs on until it is told to end.
@@ -278,15 +280,11 @@ fn signals_are_passed_on() {
     let Some(()) = tools() else { return };
     let lab = Lab::up(&[]);
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let mut child = run(&lab, "c1", &["ping", "-n", "-i", "0.01", Lab::REMOTE]).spawn().unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut text = String::new();
-        while text.lines().count() < 4 {
-            output.read_line(&mut text).unwrap();
-        }
-        kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
-        output.read_to_string(&mut text).unwrap();
-        let code = child.wait().unwrap().code();
+        let mut running = Dialogue::start(&mut run(&lab, "c1", &["ping", "-n", "-i", "0.01", Lab::REMOTE]));
+        running.wait_for("icmp_seq=3");
+        running.signal(signal);
+        let output = running.wait();
+        let (text, code) = (text(&output.stdout), output.status.code());
         assert!(text.contains("--- where the time of "), "{text}");
         if signal == Signal::SIGINT {
             assert_eq!(code, Some(0), "{text}");

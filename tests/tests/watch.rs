@@ -175,6 +175,37 @@ fn net_is_what_a_capture_sees() {
     assert!(differences[250] * 5 <= totals, "{differences:?}");
 }
 
+#[test]
+fn histograms_count_the_replies() {
+    const PINGS: usize = 100;
+    let Some(_machine) = tools() else { return };
+    let lab = Lab::up(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("watch.hlog");
+    let watching = Watching::start(&lab, &["--hdr", file.to_str().unwrap()]);
+    lab.run("c1", "ping", &["-n", "-q", "-i", "0.01", "-c", &PINGS.to_string(), Lab::REMOTE]);
+    let watched = watching.stop();
+    let net: Vec<i64> = watched.replies().into_iter().map(|reply| number(reply, "net_ns")).collect();
+    assert_eq!(net.len(), PINGS);
+    let mut counted = 0;
+    for class in watched.summary()["net_histogram"].as_array().unwrap() {
+        let [from, below, count] = ["from_ns", "below_ns", "count"].map(|name| number(class, name));
+        let inside = net.iter().filter(|net| (from..below).contains(net)).count();
+        assert_eq!(i64::try_from(inside), Ok(count), "{class}: {net:?}");
+        counted += inside;
+    }
+    assert_eq!(counted, PINGS);
+    // The greatest value is before the histogram itself, to three digits.
+    let log = fs::read_to_string(&file).unwrap();
+    for name in ["net", "tx_host", "rx_host", "queue", "total"] {
+        let line = log.lines().find(|line| line.starts_with(&format!("Tag={name},")));
+        let greatest: f64 =
+            line.unwrap_or_else(|| panic!("no {name}: {log}")).split(',').nth(3).unwrap().parse().unwrap();
+        let told = watched.summary()[format!("{name}_ns")]["max"].as_f64().unwrap();
+        assert!((greatest - told).abs() <= told / 1_000.0, "{name}: {greatest} {told}");
+    }
+}
+
 /// With XDP on the card packets come another way into the kernel, and the hooks write into probes while they are watched.
 #[test]
 fn beside_hooks() {
@@ -552,7 +583,8 @@ fn killed_it_leaves_nothing() {
         .iter()
         .flat_map(|(object, kind)| held(watching.pid(), kind).into_iter().map(move |number| (*object, number)))
         .collect();
-    assert!(held.iter().filter(|(object, _)| *object == "link").count() >= 5, "{held:?}");
+    let count = |kind| held.iter().filter(|(object, _)| *object == kind).count();
+    assert!(count("link") >= 5 && count("map") > 0, "{held:?}");
     watching.signal(Signal::SIGKILL);
     drop(watching);
     for (object, number) in held {

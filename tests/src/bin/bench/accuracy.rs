@@ -61,10 +61,10 @@ fn to_driver_ns(lab: &Lab) -> i64 {
 }
 
 /// Counts, and the quantiles of the absolute differences.
-pub(crate) fn differences(Comparison { replies, corrected, at_capture, net, rtt }: &Comparison) -> Value {
+pub(crate) fn differences(Comparison { replies, corrected, captured, at_capture, net, rtt }: &Comparison) -> Value {
     let absolute = |differences: &[i64]| summary(&differences.iter().map(|ns| ns.abs()).collect::<Vec<_>>());
     json!({
-        "replies": replies, "corrected": corrected, "matched": net.len(),
+        "replies": replies, "corrected": corrected, "matched": net.len(), "captured_ns": summary(captured),
         "net_at_capture_difference_ns": absolute(at_capture), "net_difference_ns": absolute(net),
         "rtt_difference_ns": absolute(rtt),
     })
