@@ -41,6 +41,11 @@ struct sock {
 	__u16 sk_protocol;
 };
 
+struct task_struct {
+	/* Of its process: what user space calls its number. */
+	int tgid;
+};
+
 struct sk_buff {
 	struct net_device *dev;
 	__be16 protocol;

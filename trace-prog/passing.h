@@ -97,6 +97,7 @@ _Static_assert(sizeof(struct observed) == 144 && sizeof(struct counts) == 16 && 
 enum {
 	NAMESPACES_MAX = 4096,
 	SOCKETS_MAX = 4096,
+	DESCENDANTS_MAX = 65536,
 	/* Room for 27,000 replies that nobody has read yet. */
 	RESULTS_BYTES = 1 << 22,
 };
@@ -150,6 +151,15 @@ struct {
 	__type(key, __u64);
 	__type(value, __u32);
 } PROCESSES SEC(".maps");
+
+/* A process, and all that have descended from it since, those that have ended among them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, DESCENDANTS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u32);
+} DESCENDANTS SEC(".maps");
 
 static __always_inline struct failures *failures(void)
 {

@@ -356,4 +356,18 @@ int BPF_PROG(watch_sockets, struct sock *sk)
 	return 0;
 }
 
+/* TP_PROTO of include/trace/events/sched.h. Before the child runs. */
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(watch_forks, const struct task_struct *parent, const struct task_struct *child)
+{
+	__u32 process = parent->tgid;
+	const __u32 *is_descendant = bpf_map_lookup_elem(&DESCENDANTS, &process);
+
+	if (!is_descendant)
+		return 0;
+	process = child->tgid;
+	bpf_map_update_elem(&DESCENDANTS, &process, is_descendant, BPF_ANY);
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -44,9 +44,10 @@ pub struct WatchRequest {
     pub uplinks: Vec<String>,
     /// The network namespaces whose probes are told of, by their inodes; of all where there are none.
     pub namespaces: Vec<u64>,
-    /// Whether processes are known by their sockets where this kernel tells (Linux 6.3): of a request that waits for the address of its
+    /// The process whose descendants are to be known ([`Watcher::descends`]), by the machine's own number: those that it starts from now
+    /// on. Processes are then known by their sockets where this kernel tells (Linux 6.3): of a request that waits for the address of its
     /// next hop, too, which leaves while another process is running. That looks at all that is sent by any socket.
-    pub by_socket: bool,
+    pub ancestor: Option<u32>,
 }
 
 impl WatchRequest {
@@ -78,7 +79,7 @@ pub struct Observed {
     pub origin: Origin,
     /// The number of the device by which the reply came.
     pub uplink_rx: u32,
-    /// The process that has sent by its socket ([`WatchRequest::by_socket`]), or else that was running when the sender's namespace handed
+    /// The process that has sent by its socket ([`WatchRequest::ancestor`]), or else that was running when the sender's namespace handed
     /// it on, in the machine's own numbers: its sender, but where a queue lay before that. 0 where it was forwarded.
     pub process: u32,
     /// Several requests with the same addresses, identifier, sequence number and payload were under way, and nobody can tell to which of them
@@ -265,6 +266,7 @@ pub struct Watcher {
     read: Rc<RefCell<Vec<Observed>>>,
     counts: MapHandle,
     failures: MapHandle,
+    descendants: MapHandle,
     uplinks: Vec<(u32, String)>,
     namespace: u32,
     follows_translation: bool,
@@ -299,7 +301,7 @@ impl Watcher {
         }
         let namespace = namespace_number(here.namespace);
         let selected: Vec<u32> = request.namespaces.iter().copied().map(namespace_number).collect();
-        attach(namespace, uplinks, &selected, request.by_socket).context("attach", "the programs that watch")
+        attach(namespace, uplinks, &selected, request.ancestor).context("attach", "the programs that watch")
     }
 
     /// The devices by which probes leave, with their numbers.
@@ -348,6 +350,17 @@ impl Watcher {
             Ok::<_, libbpf_rs::Error>(all)
         };
         read().context("read", "what was counted")
+    }
+
+    /// Whether a process is [`WatchRequest::ancestor`], or one that has descended from it since, whether it has ended or not. Of 65,536 it is
+    /// known, the first ones.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn descends(&self, process: u32) -> Result<bool, Error> {
+        let found = self.descendants.lookup(&process.to_ne_bytes(), MapFlags::ANY);
+        Ok(found.context("read", "which processes have descended")?.is_some())
     }
 
     /// What could not be told.
@@ -419,11 +432,11 @@ fn attach(
     namespace: u32,
     uplinks: Vec<(u32, String)>,
     selected: &[u32],
-    by_socket: bool,
+    ancestor: Option<u32>,
 ) -> libbpf_rs::Result<Watcher> {
     quiet();
     let there_is = Optional::look()?;
-    let by_socket = by_socket && there_is.send_tracepoint;
+    let by_socket = ancestor.is_some() && there_is.send_tracepoint;
     let mut storage = MaybeUninit::uninit();
     let mut open = WatchSkelBuilder::default().open(&mut storage)?;
     let Some(constants) = open.maps.rodata_data.as_deref_mut() else {
@@ -435,9 +448,13 @@ fn attach(
         *constant = *ifindex;
     }
     open.progs.watch_sockets.set_autoload(by_socket);
+    open.progs.watch_forks.set_autoload(ancestor.is_some());
     let loaded = open.load()?;
     for namespace in selected {
         loaded.maps.SELECTED.update(&namespace.to_ne_bytes(), &1_u32.to_ne_bytes(), MapFlags::ANY)?;
+    }
+    if let Some(process) = ancestor {
+        loaded.maps.DESCENDANTS.update(&process.to_ne_bytes(), &1_u32.to_ne_bytes(), MapFlags::ANY)?;
     }
     let read = Rc::new(RefCell::new(Vec::new()));
     let results = MapHandle::try_from(&loaded.maps.RESULTS)?;
@@ -453,13 +470,15 @@ fn attach(
     let progs = &loaded.progs;
     // Those of the way back first: what is seen to leave is seen to come back.
     let links = [&progs.watch_backlog, &progs.watch_gro, &progs.watch_receive, &progs.watch_driver, &progs.watch_queue];
-    let links = by_socket.then_some(&progs.watch_sockets).into_iter().chain(links);
+    let of_processes = [ancestor.map(|_| &progs.watch_forks), by_socket.then_some(&progs.watch_sockets)];
+    let links = of_processes.into_iter().flatten().chain(links);
     let links = links.map(|program| program.attach()).collect::<libbpf_rs::Result<_>>()?;
     Ok(Watcher {
         ring,
         read,
         counts: MapHandle::try_from(&loaded.maps.COUNTS)?,
         failures: MapHandle::try_from(&loaded.maps.FAILURES)?,
+        descendants: MapHandle::try_from(&loaded.maps.DESCENDANTS)?,
         uplinks,
         namespace,
         follows_translation: there_is.connection_tracking,

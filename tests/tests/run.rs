@@ -262,9 +262,12 @@ fn a_tool_that_prints_nothing_loses_no_replies() {
 fn other_tools_get_a_summary_and_are_told_so() {
     let Some(()) = tools() else { return };
     let lab = Lab::up(&[]);
-    // The second has a process of its own.
-    for script in ["exec ping -n -c 3 -i 0.01", "trap true EXIT; ping -n -c 3 -i 0.5"] {
-        let script = format!("{script} {}", Lab::REMOTE);
+    let target = Lab::REMOTE;
+    // The second has a process of its own for each, which ends at once.
+    for script in [
+        format!("exec ping -n -c 3 -i 0.01 {target}"),
+        format!("for number in 1 2 3; do ping -n -c 1 {target}; done; echo 3 received"),
+    ] {
         let output = run(&lab, "c1", &["sh", "-c", &script]).output().unwrap();
         let notice = "instamp: the lines of sh are not known: its replies are in the summary alone\n";
         assert_eq!(text(&output.stderr), notice);

@@ -46,10 +46,6 @@ impl Tool {
         Ok(Self { child, number: Arc::new(Mutex::new(Some(number))) })
     }
 
-    pub(super) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// What it prints, if that is to be read.
     pub(super) fn take_output(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()

@@ -1,8 +1,7 @@
 //! Which of the replies that were observed a tool's line tells of.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    fs,
+    collections::{HashSet, VecDeque},
     net::IpAddr,
 };
 
@@ -17,12 +16,9 @@ use super::{
 const KEPT: usize = 4_096;
 
 /// Replies that wait for their lines.
-pub(super) struct Matching<F> {
+#[derive(Default)]
+pub(super) struct Matching {
     waiting: VecDeque<Observed>,
-    /// Whether a process is the tool, or one that it has started.
-    is_tool: F,
-    /// What `is_tool` has said: processes end.
-    known: HashMap<u32, bool>,
     /// The identifiers under which the tool sends.
     identifiers: HashSet<u16>,
     /// Of a tool that sends to several targets in turn.
@@ -38,22 +34,10 @@ pub(super) enum Unmatched {
     Ambiguous,
 }
 
-impl<F: FnMut(u32) -> bool> Matching<F> {
-    pub(super) fn new(is_tool: F) -> Self {
-        Self {
-            waiting: VecDeque::new(),
-            is_tool,
-            known: HashMap::new(),
-            identifiers: HashSet::new(),
-            rounds: Rounds::default(),
-        }
-    }
-
-    /// Adds a reply, and says whether it is the tool's: by the process that was running when the request was sent, or by an identifier
-    /// of a request of which that was the case.
-    pub(super) fn add(&mut self, observed: Observed) -> bool {
-        let process = observed.process;
-        let by_process = *self.known.entry(process).or_insert_with(|| (self.is_tool)(process));
+impl Matching {
+    /// Adds a reply, and says whether it is the tool's: by the process whose request it is to, which is the tool's or not, or by an identifier
+    /// of another request of such a process.
+    pub(super) fn add(&mut self, observed: Observed, by_process: bool) -> bool {
         if by_process {
             self.identifiers.insert(observed.sender.identifier);
         }
@@ -110,27 +94,6 @@ fn is_within(observed: &Observed, rtt: Rtt) -> bool {
     seen.is_none_or(|seen| seen < rtt.ns + rtt.unit_ns)
 }
 
-/// Whether a process is another one, or descends from it, as long as both are there.
-pub(super) fn descends(mut process: u32, ancestor: u32) -> bool {
-    /// Deeper than any tree of processes should be.
-    const DEPTH: usize = 64;
-    for _ in 0..DEPTH {
-        if process == ancestor {
-            return true;
-        }
-        match parent(process) {
-            Some(parent) if parent > 1 => process = parent,
-            _ => return false,
-        }
-    }
-    false
-}
-
-fn parent(process: u32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,13 +102,7 @@ mod tests {
         watch::samples::{observed, of_host},
     };
 
-    const TOOL: u32 = 1_234;
-
-    fn matching() -> Matching<impl FnMut(u32) -> bool> {
-        Matching::new(|process| process == TOOL)
-    }
-
-    fn claim<F: FnMut(u32) -> bool>(matching: &mut Matching<F>, format: Format, line: &str) -> Result<u16, Unmatched> {
+    fn claim(matching: &mut Matching, format: Format, line: &str) -> Result<u16, Unmatched> {
         let line = format.read(line).expect("a line");
         let from = line.address().expect("an address");
         matching.claim(&line, &[from]).map(|observed| observed.sender.sequence)
@@ -157,9 +114,9 @@ mod tests {
 
     #[test]
     fn each_line_gets_its_own_reply_once() {
-        let mut matching = matching();
+        let mut matching = Matching::default();
         for sequence in [1, 2, 3] {
-            assert!(matching.add(observed(sequence)));
+            assert!(matching.add(observed(sequence), true));
         }
         for sequence in [2, 1, 3] {
             assert_eq!(claim(&mut matching, Format::Ping, &ping(sequence)), Ok(sequence));
@@ -173,9 +130,9 @@ mod tests {
 
     #[test]
     fn lines_without_a_number_are_in_the_order_of_replies() {
-        let mut matching = matching();
+        let mut matching = Matching::default();
         for sequence in [4, 6, 8] {
-            matching.add(observed(sequence));
+            matching.add(observed(sequence), true);
         }
         for sequence in [4, 6, 8] {
             assert_eq!(claim(&mut matching, Format::Fping, "10.99.0.2 is alive (0.060 ms)"), Ok(sequence));
@@ -184,9 +141,9 @@ mod tests {
 
     #[test]
     fn lines_that_count_the_requests_of_a_target_are_matched_by_that() {
-        let mut matching = matching();
+        let mut matching = Matching::default();
         for sequence in [0, 2, 3, 1, 5] {
-            matching.add(observed(sequence));
+            matching.add(observed(sequence), true);
         }
         // The second reply was too late for the tool, which prints nothing of it.
         for round in [0, 2, 3, 5] {
@@ -197,9 +154,9 @@ mod tests {
 
     #[test]
     fn lines_of_a_target_that_was_given_twice_are_ambiguous() {
-        let mut matching = matching();
+        let mut matching = Matching::default();
         for sequence in 0..4 {
-            matching.add(observed(sequence));
+            matching.add(observed(sequence), true);
         }
         let claimed = [0, 0, 1, 1].map(|round| claim(&mut matching, Format::Fping, &fping(round)));
         assert_eq!(claimed[1..], [Err(Unmatched::Ambiguous); 3]);
@@ -207,40 +164,40 @@ mod tests {
 
     #[test]
     fn replies_of_others_are_not_taken() {
-        let mut matching = matching();
+        let mut matching = Matching::default();
         let mut others = observed(1);
-        (others.process, others.sender.identifier) = (99, 78);
-        assert!(!matching.add(others));
+        others.sender.identifier = 78;
+        assert!(!matching.add(others, false));
         assert_eq!(claim(&mut matching, Format::Ping, &ping(1)), Err(Unmatched::Missing));
-        assert!(matching.add(observed(1)));
+        assert!(matching.add(observed(1), true));
         assert_eq!(claim(&mut matching, Format::Ping, &ping(1)), Ok(1));
         // Somebody else was running when the tool's next one was sent.
-        assert!(matching.add(Observed { process: 99, ..observed(2) }));
+        assert!(matching.add(observed(2), false));
         assert_eq!(claim(&mut matching, Format::Ping, &ping(2)), Ok(2));
     }
 
     #[test]
     fn two_that_fit_are_ambiguous() {
-        let mut matching = matching();
-        matching.add(observed(1));
-        matching.add(observed(1));
+        let mut matching = Matching::default();
+        matching.add(observed(1), true);
+        matching.add(observed(1), true);
         assert_eq!(claim(&mut matching, Format::Ping, &ping(1)), Err(Unmatched::Ambiguous));
         // One that took longer than the tool has seen is none that fits.
-        let mut matching = self::matching();
-        matching.add(observed(1));
+        let mut matching = Matching::default();
+        matching.add(observed(1), true);
         let mut longer = observed(1);
         longer.sender_rx_ns = longer.sender_rx_ns.map(|ns| ns + 30_000);
-        matching.add(longer);
+        matching.add(longer, true);
         assert_eq!(claim(&mut matching, Format::Ping, &ping(1)), Ok(1));
     }
 
     #[test]
     fn the_host_s_own_have_the_network_alone_to_go_by() {
-        let mut matching = matching();
-        matching.add(of_host(1));
+        let mut matching = Matching::default();
+        matching.add(of_host(1), true);
         let line = "64 bytes from 10.99.0.2: icmp_seq=1 ttl=63 time=0.011 ms";
         assert_eq!(claim(&mut matching, Format::Ping, line), Ok(1));
-        matching.add(of_host(2));
+        matching.add(of_host(2), true);
         // Whoever has read a clock was interrupted before: it is the only one.
         let line = "64 bytes from 10.99.0.2: icmp_seq=2 ttl=63 time=0.010 ms";
         assert_eq!(claim(&mut matching, Format::Ping, line), Ok(2));
@@ -248,18 +205,10 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut matching = matching();
+        let mut matching = Matching::default();
         for sequence in (0..=u16::MAX).cycle().take(100_000) {
-            matching.add(observed(sequence));
+            matching.add(observed(sequence), true);
         }
         assert_eq!(matching.waiting.len(), KEPT);
-    }
-
-    #[test]
-    fn processes_descend_from_those_that_started_them() {
-        let own = std::process::id();
-        assert!(descends(own, own));
-        assert!(parent(own).is_none_or(|parent| parent < 2 || descends(own, parent)));
-        assert!(!descends(1, own));
     }
 }

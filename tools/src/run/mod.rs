@@ -13,12 +13,7 @@ use anyhow::Context as _;
 use instamp_hooks::{WatchRequest, Watcher};
 
 pub(crate) use self::options::Options;
-use self::{
-    child::Tool,
-    lines::Format,
-    matching::{Matching, descends},
-    output::Output,
-};
+use self::{child::Tool, lines::Format, output::Output};
 use crate::{is_broken_pipe, namespaces::Namespace, watch::tell_limits};
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -29,7 +24,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let inode =
         namespace.as_ref().map_or_else(|| Namespace::own().map(|own| own.inode()), |other| Ok(other.inode()))?;
     request.namespaces = vec![inode];
-    request.by_socket = true;
+    // The tool is started by this process.
+    request.ancestor = Some(std::process::id());
     let watcher = Watcher::start(&request)?;
     if namespace.is_some() {
         tell_limits(&watcher);
@@ -42,11 +38,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let mut tool = Tool::start(&options.command, namespace.as_ref(), format.is_some())?;
     tool.pass_signals_on(&signals)?;
-    let pid = tool.id();
-    let mut output = Output::new(&watcher, Matching::new(|process| descends(process, pid)));
+    let mut output = Output::new(&watcher);
     let followed = match (tool.take_output(), format) {
         (Some(lines), Some(format)) => output.follow(lines, format),
-        // Whether a process is the tool's can be told only while it is there.
         _ => output.follow_until_end(&tool),
     };
     // The pipe is closed by now: a tool that goes on writing is told so.

@@ -24,14 +24,14 @@ use super::{
 };
 use crate::watch::{Failures, Tally, Times, times};
 
-/// As often is looked what there is, where no line says when: the ring buffer is bounded, and processes end.
+/// As often is looked what there is, where no line says when: the ring buffer is bounded.
 const LOOK: Duration = Duration::from_millis(50);
 /// Longer lines than this are passed on without a look at them.
 const LONGEST_LINE: usize = 4_096;
 
-pub(super) struct Output<'a, F> {
+pub(super) struct Output<'a> {
     watcher: &'a Watcher,
-    matching: Matching<F>,
+    matching: Matching,
     /// What names were found to be, where lines have no addresses.
     resolved: HashMap<String, Vec<IpAddr>>,
     tally: Tally,
@@ -39,9 +39,9 @@ pub(super) struct Output<'a, F> {
     lines: Option<(u64, u64)>,
 }
 
-impl<'a, F: FnMut(u32) -> bool> Output<'a, F> {
-    pub(super) fn new(watcher: &'a Watcher, matching: Matching<F>) -> Self {
-        Self { watcher, matching, resolved: HashMap::new(), tally: Tally::new(), lines: None }
+impl<'a> Output<'a> {
+    pub(super) fn new(watcher: &'a Watcher) -> Self {
+        Self { watcher, matching: Matching::default(), resolved: HashMap::new(), tally: Tally::new(), lines: None }
     }
 
     /// Passes the tool's output on until it ends. What is no whole line yet is passed on at once, too, as dots and questions are.
@@ -89,7 +89,7 @@ impl<'a, F: FnMut(u32) -> bool> Output<'a, F> {
 
     fn take(&mut self) -> anyhow::Result<()> {
         for observed in self.watcher.observed()? {
-            if self.matching.add(observed) {
+            if self.matching.add(observed, self.watcher.descends(observed.process)?) {
                 self.tally.count(&observed);
             }
         }
