@@ -17,6 +17,7 @@ pub(crate) fn check() {
         attached(&lab, "clsact", "clsact");
     }
     watched(&lab);
+    run(&lab);
     attached_for_a_container(&lab);
 }
 
@@ -50,6 +51,16 @@ fn watched(lab: &Lab) {
         assert!(reply["tx_host_ns"].is_u64() && reply["net_ns"].is_u64() && reply["rx_host_ns"].is_u64(), "{reply}");
     }
     println!("guest: watched the pings of a container");
+}
+
+/// A tool's pings are known by its process, which the command that is run here starts.
+fn run(lab: &Lab) {
+    let namespace = format!("/run/netns/{}", lab.namespace("c1"));
+    let tool = ["instamp", "ping", "-c", &PROBES.to_string(), "-i", "10ms", Lab::REMOTE];
+    let said =
+        lab.run("host", "instamp", &[&["run", "--dev", Lab::NIC, "--netns", &namespace, "--"], &tool[..]].concat());
+    assert!(said.contains(&format!("--- where the time of {PROBES} replies went ---\nnet p50")), "{said}");
+    println!("guest: ran a tool, and told where the time of its replies went");
 }
 
 /// Attaches TC programs by `choice`, which has to mean `mechanism`.
