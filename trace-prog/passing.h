@@ -152,11 +152,13 @@ struct {
 	__type(value, __u32);
 } PROCESSES SEC(".maps");
 
-/* A process, and all that have descended from it since, those that have ended among them. */
+/*
+ * A process, with 0; and with 1 those that have descended from it since, of which the last ones: also when they have ended, until
+ * another has the number.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, DESCENDANTS_MAX);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, __u32);
 } DESCENDANTS SEC(".maps");

@@ -360,13 +360,16 @@ int BPF_PROG(watch_sockets, struct sock *sk)
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(watch_forks, const struct task_struct *parent, const struct task_struct *child)
 {
-	__u32 process = parent->tgid;
-	const __u32 *is_descendant = bpf_map_lookup_elem(&DESCENDANTS, &process);
+	__u32 from = parent->tgid, process = child->tgid, one = 1;
 
-	if (!is_descendant)
+	/* A thread: it has its process' number. */
+	if (process == from)
 		return 0;
-	process = child->tgid;
-	bpf_map_update_elem(&DESCENDANTS, &process, is_descendant, BPF_ANY);
+	if (bpf_map_lookup_elem(&DESCENDANTS, &from))
+		bpf_map_update_elem(&DESCENDANTS, &process, &one, BPF_ANY);
+	else
+		/* A descendant had the number, and has ended. */
+		bpf_map_delete_elem(&DESCENDANTS, &process);
 	return 0;
 }
 

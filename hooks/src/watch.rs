@@ -5,9 +5,10 @@
 
 use std::{
     cell::RefCell,
-    fmt,
+    fmt, fs,
     mem::{self, MaybeUninit},
     net::{IpAddr, Ipv6Addr},
+    os::unix::fs::MetadataExt as _,
     path::Path,
     rc::Rc,
 };
@@ -44,9 +45,9 @@ pub struct WatchRequest {
     pub uplinks: Vec<String>,
     /// The network namespaces whose probes are told of, by their inodes; of all where there are none.
     pub namespaces: Vec<u64>,
-    /// The process whose descendants are to be known ([`Watcher::descends`]), by the machine's own number: those that it starts from now
-    /// on. Processes are then known by their sockets where this kernel tells (Linux 6.3): of a request that waits for the address of its
-    /// next hop, too, which leaves while another process is running. That looks at all that is sent by any socket.
+    /// The process whose descendants are to be known ([`Watcher::descends`]): those that it starts from now on. Processes are then known by
+    /// their sockets, too, where this kernel tells (Linux 6.3): that of a request that waits for the address of its next hop, and leaves
+    /// while another process is running. That looks at each process that is made, and all that is sent by any socket.
     pub ancestor: Option<u32>,
 }
 
@@ -79,8 +80,8 @@ pub struct Observed {
     pub origin: Origin,
     /// The number of the device by which the reply came.
     pub uplink_rx: u32,
-    /// The process that has sent by its socket ([`WatchRequest::ancestor`]), or else that was running when the sender's namespace handed
-    /// it on, in the machine's own numbers: its sender, but where a queue lay before that. 0 where it was forwarded.
+    /// The process that has sent by its socket, with [`WatchRequest::ancestor`] on Linux 6.3 or later, or else that was running when the
+    /// sender's namespace handed it on, in the machine's own numbers: its sender, but where a queue lay before that. 0 where it was forwarded.
     pub process: u32,
     /// Several requests with the same addresses, identifier, sequence number and payload were under way, and nobody can tell to which of them
     /// this is the reply: the times may be another one's.
@@ -174,6 +175,10 @@ struct RawObserved {
 
 /// `AMBIGUOUS`.
 const AMBIGUOUS: u32 = 2;
+
+/// In `DESCENDANTS`.
+const ANCESTOR: u32 = 0;
+const DESCENDANT: u32 = 1;
 
 /// `struct counts`.
 #[derive(FromBytes, Immutable, KnownLayout)]
@@ -284,9 +289,13 @@ impl Watcher {
     ///
     /// # Errors
     ///
-    /// An uplink is not there, or the kernel does not allow the programs.
+    /// An uplink is not there, or the kernel does not allow the programs; or an ancestor is named where processes have other numbers than
+    /// the machine's own.
     pub fn start(request: &WatchRequest) -> Result<Self, Error> {
         kernel::check_version()?;
+        if let Some(process) = request.ancestor {
+            has_the_machine_s_number(process)?;
+        }
         let here = Here::look()?;
         let mut uplinks = Vec::new();
         for link in named_or_default(&here, &request.uplinks)?.into_iter().flat_map(|link| watched(&here, link)) {
@@ -352,15 +361,17 @@ impl Watcher {
         read().context("read", "what was counted")
     }
 
-    /// Whether a process is [`WatchRequest::ancestor`], or one that has descended from it since, whether it has ended or not. Of 65,536 it is
-    /// known, the first ones.
+    /// Whether a process has descended from [`WatchRequest::ancestor`] since this has started: it may have ended, and be known until another
+    /// gets its number. The last 65,536 are known.
     ///
     /// # Errors
     ///
     /// The map cannot be read.
     pub fn descends(&self, process: u32) -> Result<bool, Error> {
         let found = self.descendants.lookup(&process.to_ne_bytes(), MapFlags::ANY);
-        Ok(found.context("read", "which processes have descended")?.is_some())
+        Ok(found
+            .context("read", "which processes have descended")?
+            .is_some_and(|value| value == DESCENDANT.to_ne_bytes()))
     }
 
     /// What could not be told.
@@ -379,6 +390,21 @@ impl Watcher {
         }
         Ok(sum)
     }
+}
+
+/// The programs know processes by the numbers of the first PID namespace, which has an inode of its own ([`PID_NS_INIT_INO`]).
+///
+/// [`PID_NS_INIT_INO`]: https://github.com/torvalds/linux/blob/v6.18/include/uapi/linux/nsfs.h
+fn has_the_machine_s_number(process: u32) -> Result<(), Error> {
+    const NAMESPACE: &str = "/proc/self/ns/pid";
+    const INITIAL: u64 = 0xefff_fffc;
+    let inode = fs::metadata(NAMESPACE).context("look at", NAMESPACE)?.ino();
+    if inode == INITIAL {
+        return Ok(());
+    }
+    let reason =
+        "it has another number for the machine: start this in the machine's own PID namespace, as with `--pid host`";
+    Err(failed("know the descendants of", format!("process {process}"), reason))
 }
 
 fn named_or_default<'a>(here: &'a Here, names: &[String]) -> Result<Vec<&'a Link>, Error> {
@@ -449,12 +475,15 @@ fn attach(
     }
     open.progs.watch_sockets.set_autoload(by_socket);
     open.progs.watch_forks.set_autoload(ancestor.is_some());
+    if ancestor.is_none() {
+        open.maps.DESCENDANTS.set_max_entries(1)?;
+    }
     let loaded = open.load()?;
     for namespace in selected {
         loaded.maps.SELECTED.update(&namespace.to_ne_bytes(), &1_u32.to_ne_bytes(), MapFlags::ANY)?;
     }
     if let Some(process) = ancestor {
-        loaded.maps.DESCENDANTS.update(&process.to_ne_bytes(), &1_u32.to_ne_bytes(), MapFlags::ANY)?;
+        loaded.maps.DESCENDANTS.update(&process.to_ne_bytes(), &ANCESTOR.to_ne_bytes(), MapFlags::ANY)?;
     }
     let read = Rc::new(RefCell::new(Vec::new()));
     let results = MapHandle::try_from(&loaded.maps.RESULTS)?;

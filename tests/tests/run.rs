@@ -263,10 +263,15 @@ fn other_tools_get_a_summary_and_are_told_so() {
     let Some(()) = tools() else { return };
     let lab = Lab::up(&[]);
     let target = Lab::REMOTE;
-    // The second has a process of its own for each, which ends at once.
+    // Nobody's business.
+    let words = ["ping", "-n", "-q", "-i", "0.01", target];
+    let mut stranger = Dialogue::start(lab.command("c1", words[0]).args(&words[1..]));
+    // The tool sends by itself; by a process for each, which ends at once; by one whose parent ends before. Before Linux 6.3 the first process
+    // that sends must be there when the address of the next hop comes: the first tool's is.
     for script in [
         format!("exec ping -n -c 3 -i 0.01 {target}"),
         format!("for number in 1 2 3; do ping -n -c 1 {target}; done; echo 3 received"),
+        format!("(ping -n -c 3 -i 0.2 {target} > /dev/null &); sleep 1; echo 3 received"),
     ] {
         let output = run(&lab, "c1", &["sh", "-c", &script]).output().unwrap();
         let notice = "instamp: the lines of sh are not known: its replies are in the summary alone\n";
@@ -275,6 +280,22 @@ fn other_tools_get_a_summary_and_are_told_so() {
         assert!(text.contains("3 received") && !text.contains(" net="), "{text}");
         assert!(text.contains("--- where the time of 3 replies went ---\nnet p50/p90/p99 = "), "{text}");
     }
+    stranger.interrupt();
+    let output = stranger.wait();
+    assert!(!self::text(&output.stdout).contains(" 0 received"), "{output:?}");
+}
+
+/// The kernel would have other numbers for its processes.
+#[test]
+fn in_another_pid_namespace_it_says_so() {
+    let Some(()) = tools() else { return };
+    let lab = Lab::up(&[]);
+    let mut command = lab.command("host", "unshare");
+    command.args(["--pid", "--fork", "--mount-proc"]).arg(instamp().get_program());
+    let output = command.args(["run", "--dev", Lab::NIC, "--", "ping", "-c", "1", Lab::REMOTE]).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("start this in the machine's own PID namespace"), "{said}");
 }
 
 /// A tool that runs on until it is told to end.

@@ -35,8 +35,8 @@ pub(super) enum Unmatched {
 }
 
 impl Matching {
-    /// Adds a reply, and says whether it is the tool's: by the process whose request it is to, which is the tool's or not, or by an identifier
-    /// of another request of such a process.
+    /// Adds a reply, and says whether it is the tool's: since a process of the tool has sent its request (`by_process`), or one of these has
+    /// sent another under the same identifier.
     pub(super) fn add(&mut self, observed: Observed, by_process: bool) -> bool {
         if by_process {
             self.identifiers.insert(observed.sender.identifier);

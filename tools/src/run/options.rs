@@ -37,8 +37,8 @@ const HELP: &str = "\
 Lines of these tools are known, by the name of the program:
   ping   of iputils, and of busybox (also as `busybox ping`)
   fping  with -c, -C, -l or -e
-Of others there is the summary alone; of processes that they start, if these run for a tenth of a
-second. Each line of a reply gets
+Of others there is the summary alone, with the replies to all processes that they start. Each line
+of a reply gets
   net=   from the driver of the uplink and back to it
   host=  what the tool has counted besides: this host, as exactly as the tool prints its time
   tx=    of these, from the device in the tool's network namespace to the driver
